@@ -1,0 +1,54 @@
+"""The label budget: how many labels each round buys."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_TERM = re.compile(r"^(\d+)(?:[xX*](\d+))?$")
+
+
+def parse_budget(budget: Any) -> list[int]:
+    """Labels bought in each round, from a short form or a list.
+
+    Parameters
+    ----------
+    budget : str, int or list of int
+        `300+200x6` is 300 labels, then six rounds of 200.
+
+    Raises
+    ------
+    ValueError
+        If the form is not understood or a round buys nothing.
+    """
+    if isinstance(budget, bool):
+        raise ValueError("a budget is a number, a list, or a form such as 300+200x6")
+    if isinstance(budget, int):
+        rounds = [budget]
+    elif isinstance(budget, list):
+        if not all(isinstance(labels, int) and not isinstance(labels, bool) for labels in budget):
+            raise ValueError("a budget list holds whole numbers only, such as [300, 200, 200]")
+        rounds = list(budget)
+    elif isinstance(budget, str):
+        rounds = []
+        for term in budget.replace(" ", "").split("+"):
+            match = _TERM.match(term)
+            if match is None:
+                raise ValueError(f"'{term}' is not understood: write 300+200x6 for 300 labels and six rounds of 200")
+            rounds += [int(match[1])] * int(match[2] or 1)
+    else:
+        raise ValueError("a budget is a number, a list, or a form such as 300+200x6")
+    if not rounds or min(rounds) < 1:
+        raise ValueError("every round buys at least one label")
+    return rounds
+
+
+def format_budget(rounds: list[int]) -> str:
+    """The shortest form `parse_budget` reads back: [300, 200, 200] is 300+200x2."""
+    terms: list[tuple[int, int]] = []
+    for labels in rounds:
+        if terms and terms[-1][0] == labels:
+            terms[-1] = (labels, terms[-1][1] + 1)
+        else:
+            terms.append((labels, 1))
+    return "+".join(f"{labels}x{times}" if times > 1 else str(labels) for labels, times in terms)

@@ -1,0 +1,88 @@
+"""The errors a user can meet: one small hierarchy, every message naming key, value and mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class AsvpError(Exception):
+    """Base of all errors raised on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in one sentence.
+    key : str, optional
+        The config key, column, file or argument that is at fault, as the user writes it.
+    value : object, optional
+        What was got there; shown shortened.
+    mend : str, optional
+        What the user can do about it.
+    """
+
+    exit_code = 2
+    """Exit status of the `asvp` command for this error: 2 for bad input, 1 for a failure at work."""
+
+    def __init__(
+        self, message: str, *, key: str | None = None, value: Any = None, mend: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.value = value
+        self.mend = mend
+
+    def __str__(self) -> str:
+        head = f"{self.key}: {self.message}" if self.key else self.message
+        got = f" (got {_shorten(self.value)})" if self.value is not None else ""
+        return f"{head}{got}" + (f". {self.mend}" if self.mend else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.key, self.value, self.mend)
+
+
+class ConfigError(AsvpError):
+    """A configuration that cannot be run: an unknown key, a wrong type, a contradiction."""
+
+
+class DataError(AsvpError):
+    """Rows, labels or columns that cannot be used."""
+
+
+class EncoderError(AsvpError):
+    """An encoder that cannot be found, loaded or used for this kind of data."""
+
+
+class SelectionError(AsvpError):
+    """A selection that cannot be made: an unknown strategy, a missing or ill-shaped input."""
+
+
+class BudgetError(SelectionError):
+    """More rows asked for than there are unlabelled rows."""
+
+
+class CacheError(AsvpError):
+    """A feature cache that cannot be read, written or trusted."""
+
+
+class RunDirectoryError(AsvpError):
+    """An output directory that is in use, not writable, or holds another run."""
+
+
+class ClusterError(AsvpError):
+    """A Ray cluster that does not answer or cannot hold the resources asked for."""
+
+
+class WorkError(AsvpError):
+    """Work that was started and could not be finished (the input was not at fault)."""
+
+    exit_code = 1
+
+
+def _rebuild(kind: type[AsvpError], message: str, key: str | None, value: Any, mend: str | None) -> AsvpError:
+    return kind(message, key=key, value=value, mend=mend)
+
+
+def _shorten(value: Any, width: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
