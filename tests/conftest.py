@@ -1,0 +1,76 @@
+"""Fixtures and settings that every test shares; the environment is set before Ray or matplotlib is imported."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["MPLBACKEND"] = "Agg"
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+OBJECT_STORE_BYTES = 200 << 20
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums in one order everywhere, and no test that fights another for cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[Any]:
+    """The `ray` module, connected to a local Ray of its own with four logical CPUs and no GPU."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=0,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level="ERROR",
+        namespace="tests",
+    )
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[Any]:
+    """A `ray.cluster_utils.Cluster` with a head node, to which a test adds nodes.
+
+    It ends the session's Ray, so every test that uses it is moved to the end of the run.
+    """
+    import ray
+    from ray.cluster_utils import Cluster
+
+    if ray.is_initialized():
+        ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES})
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", namespace="tests")
+    cluster.wait_for_nodes()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the Ray they use, and put those with a cluster of their own last."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if "ray_cluster" in names:
+            item.add_marker(pytest.mark.cluster)
+        elif "ray_local" in names:
+            item.add_marker(pytest.mark.ray)
+    items.sort(key=lambda item: "ray_cluster" in getattr(item, "fixturenames", ()))
