@@ -16,6 +16,11 @@ def parse_budget(budget: Any) -> list[int]:
     budget : str, int or list of int
         `300+200x6` is 300 labels, then six rounds of 200.
 
+    Returns
+    -------
+    list of int
+        One positive number a round.
+
     Raises
     ------
     ValueError
@@ -35,7 +40,10 @@ def parse_budget(budget: Any) -> list[int]:
             match = _TERM.match(term)
             if match is None:
                 raise ValueError(f"'{term}' is not understood: write 300+200x6 for 300 labels and six rounds of 200")
-            rounds += [int(match[1])] * int(match[2] or 1)
+            times = int(match[2] or 1)
+            if times == 0:
+                raise ValueError(f"'{term}' has no rounds: leave it out")
+            rounds += [int(match[1])] * times
     else:
         raise ValueError("a budget is a number, a list, or a form such as 300+200x6")
     if not rounds or min(rounds) < 1:
