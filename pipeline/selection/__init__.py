@@ -1,0 +1,29 @@
+"""Selection: which rows to label next. `select` chooses, `strategies` lists, `check_strategy` checks."""
+
+from __future__ import annotations
+
+from pipeline.selection.choose import check_budget, make_pool, run_plan, select
+from pipeline.selection.contract import INPUT_HELP, Options, Plan, Pool, StrategyInfo, WrapperInfo
+from pipeline.selection.registry import check_strategy, strategies, wrappers
+from pipeline.selection.rows import ArrayRows, FeatureRows, MappedRows, SubsetRows, as_rows
+
+__all__ = [
+    "INPUT_HELP",
+    "ArrayRows",
+    "FeatureRows",
+    "MappedRows",
+    "Options",
+    "Plan",
+    "Pool",
+    "StrategyInfo",
+    "SubsetRows",
+    "WrapperInfo",
+    "as_rows",
+    "check_budget",
+    "check_strategy",
+    "make_pool",
+    "run_plan",
+    "select",
+    "strategies",
+    "wrappers",
+]

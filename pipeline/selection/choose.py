@@ -1,0 +1,286 @@
+"""`select`: the inputs checked once, for every strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import BudgetError, SelectionError
+from pipeline.selection.contract import INPUT_HELP, HeadLike, Input, Plan, Pool, ScorerLike
+from pipeline.selection.registry import check_strategy
+from pipeline.selection.rows import Array, FeatureRows, as_rows
+
+
+def select(
+    strategy: str,
+    *,
+    budget: int,
+    seed: int,
+    features: Any = None,
+    probabilities: Any = None,
+    labelled: Any = (),
+    labels: Any = None,
+    members: Iterable[Any] = (),
+    head: HeadLike | None = None,
+    scorer: ScorerLike | None = None,
+    raw_features: Any = None,
+    size: int | None = None,
+    wrap: Iterable[Mapping[str, Any] | str] = (),
+    device: str = "cpu",
+    **options: Any,
+) -> Array:
+    """Choose rows of a pool to label next.
+
+    Parameters
+    ----------
+    strategy : str
+        A name of `strategies()`; its record tells which of the inputs below it needs.
+    budget : int
+        Rows to pick, B.
+    seed : int
+        Of everything random in the selection.
+    features : ndarray or FeatureRows, shape (N, D)
+        float16, float32 or float64, in the representation the strategy's record names.
+    probabilities : ndarray or FeatureRows, shape (N, C)
+        Class probabilities; rows sum to one.
+    labelled : array of int, shape (L,)
+        Row numbers labelled already; they are never picked.
+    labels : array of int, shape (L,)
+        Their class numbers.
+    members : iterable of (N, C) arrays or FeatureRows
+        Class probabilities of several models or dropout passes.
+    head : object with weight (C, D) and bias (C,)
+        The linear layer on `features`.
+    scorer : object with probabilities(features)
+        The model on `features`.
+    raw_features : ndarray or FeatureRows, shape (N, D')
+        The encoder's features, for wrappers, where `features` are others.
+    size : int, optional
+        Rows in the pool, N, where no input tells.
+    wrap : iterable of one-key mappings
+        Wrappers, outermost first.
+    device : str
+        Torch device of the matrix products.
+    **options
+        The strategy's own options.
+
+    Returns
+    -------
+    ndarray of int64, shape (B,)
+        Distinct unlabelled row numbers in pick order.
+
+    Raises
+    ------
+    SelectionError
+        If a name, option or input is unknown, missing, ill-shaped or not finite.
+    BudgetError
+        If fewer than B rows are unlabelled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> select("margin", budget=1, seed=0, probabilities=np.array([[0.9, 0.1], [0.6, 0.4]]))
+    array([1])
+    """
+    plan = check_strategy(strategy, options, wrap)
+    pool = make_pool(
+        features=features,
+        probabilities=probabilities,
+        labelled=labelled,
+        labels=labels,
+        members=members,
+        head=head,
+        scorer=scorer,
+        raw_features=raw_features,
+        size=size,
+        device=device,
+    )
+    return run_plan(plan, pool, budget=budget, seed=seed)
+
+
+def run_plan(plan: Plan, pool: Pool, *, budget: int, seed: int) -> Array:
+    """Picks of a checked strategy from a checked pool; parameters, result and errors as in `select`."""
+    _check_inputs(plan, pool)
+    check_budget(budget, pool.size - len(pool.labelled))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise SelectionError("is no whole number from 0", key="seed", value=seed)
+    return plan.run(pool, int(budget), np.random.default_rng(int(seed))).astype(np.int64)
+
+
+def check_budget(budget: Any, unlabelled: int) -> None:
+    """Raise unless `budget` is a whole number from 1 to the number of unlabelled rows."""
+    if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1:
+        raise SelectionError("is no whole number of rows from 1", key="budget", value=budget)
+    if budget > unlabelled:
+        raise BudgetError(
+            f"more rows are asked for than the {unlabelled} that are unlabelled",
+            key="budget",
+            value=int(budget),
+            mend=f"Ask for at most {unlabelled}",
+        )
+
+
+def make_pool(
+    *,
+    features: Any = None,
+    probabilities: Any = None,
+    labelled: Any = (),
+    labels: Any = None,
+    members: Iterable[Any] = (),
+    head: HeadLike | None = None,
+    scorer: ScorerLike | None = None,
+    raw_features: Any = None,
+    size: int | None = None,
+    device: str = "cpu",
+) -> Pool:
+    """The inputs of `select` as one checked Pool; parameters and errors as there."""
+    given = {
+        "features": _feature_rows(features, "features"),
+        "probabilities": _probability_rows(probabilities, "probabilities"),
+        "raw_features": _feature_rows(raw_features, "raw_features"),
+    }
+    voices = tuple(
+        rows
+        for number, member in enumerate(members)
+        if (rows := _probability_rows(member, f"members[{number}]")) is not None
+    )
+    named = [(key, rows) for key, rows in given.items() if rows is not None]
+    named += [(f"members[{number}]", rows) for number, rows in enumerate(voices)]
+    if size is None:
+        if not named:
+            raise SelectionError(
+                "nothing tells how many rows there are", key="size", mend="Pass features, probabilities or size"
+            )
+        size = len(named[0][1])
+    for key, values in named:
+        if len(values) != size:
+            other = named[0][0] if key != named[0][0] else "size"
+            raise SelectionError(f"has other than the {size} rows of {other}", key=key, value=len(values))
+    if size < 1:
+        raise SelectionError("there are no rows", key="size", value=size)
+    rows, classes = _labelled(labelled, labels, size)
+    return Pool(
+        size=size,
+        labelled=rows,
+        labels=classes,
+        features=given["features"],
+        probabilities=given["probabilities"],
+        raw_features=given["raw_features"],
+        members=voices,
+        head=head,
+        scorer=scorer,
+        device=device,
+    )
+
+
+def _check_inputs(plan: Plan, pool: Pool) -> None:
+    present: dict[Input, bool] = {
+        "features": pool.features is not None,
+        "probabilities": pool.probabilities is not None,
+        "labels": pool.labels is not None,
+        "members": len(pool.members) > 0,
+        "head": pool.head is not None,
+        "scorer": pool.scorer is not None,
+        "raw_features": pool.raw_features is not None or (pool.features is not None and plan.representation == "raw"),
+    }
+    names = [plan.info.name, *(wrapper.name for wrapper, _ in plan.wrappers)]
+    for name in plan.inputs:
+        if not present[name]:
+            raise SelectionError(f"{' in '.join(names)} needs it", key=name, mend=f"Pass {INPUT_HELP[name]}")
+    if plan.needs_labelled and len(pool.labelled) == 0:
+        raise SelectionError(
+            f"{' in '.join(names)} needs labelled rows",
+            key="labelled",
+            value=[],
+            mend="Make the first picks with a strategy that needs none, such as random or typiclust",
+        )
+    if pool.head is not None and "head" in plan.inputs and pool.features is not None:
+        shape = np.shape(pool.head.weight)
+        if len(shape) != 2 or shape[1] != pool.features.dim or np.shape(pool.head.bias) != shape[:1]:
+            raise SelectionError(f"does not fit features of {pool.features.dim} numbers", key="head", value=shape)
+
+
+def _labelled(labelled: Any, labels: Any, size: int) -> tuple[Array, Array | None]:
+    rows = np.asarray(labelled)
+    if rows.size == 0:
+        rows = np.empty(0, dtype=np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise SelectionError(
+            "are no row numbers", key="labelled", value=f"{rows.dtype} of shape {rows.shape}", mend="Pass whole numbers"
+        )
+    outside = rows[(rows < 0) | (rows >= size)]
+    if len(outside):
+        raise SelectionError(f"is not a row number from 0 to {size - 1}", key="labelled", value=int(outside[0]))
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order].astype(np.int64)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise SelectionError("names a row twice", key="labelled", value=int(twice[0]))
+    if labels is None:
+        return ordered, None
+    classes = np.asarray(labels)
+    if classes.size == 0:
+        classes = np.empty(0, dtype=np.int64)
+    if classes.shape != rows.shape or classes.dtype.kind not in "iu" or (classes.size and classes.min() < 0):
+        raise SelectionError(
+            f"are not {len(rows)} class numbers, one for each labelled row",
+            key="labels",
+            value=f"{classes.dtype} of shape {classes.shape}",
+        )
+    return ordered, classes[order].astype(np.int64)
+
+
+class _Checked:
+    """FeatureRows that raise on the first bad row instead of letting it be ranked."""
+
+    def __init__(self, base: FeatureRows, check: Callable[[int, Array], None]) -> None:
+        self._base = base
+        self._check = check
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    @property
+    def dim(self) -> int:
+        return self._base.dim
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        for first, block in self._base.blocks():
+            self._check(first, block)
+            yield first, block
+
+    def gather(self, rows: Array) -> Array:
+        return self._base.gather(rows)
+
+
+def _feature_rows(values: Any, key: str) -> FeatureRows | None:
+    def check(first: int, block: Array) -> None:
+        # A sum is finite only if all its terms are, and costs less than a mask; overflow is told apart below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum(dtype=np.float64)):
+                return
+        good = np.isfinite(block).all(axis=1)
+        if not good.all():
+            row = first + int(np.flatnonzero(~good)[0])
+            raise SelectionError("a row holds numbers that are not finite", key=key, value=f"row {row}")
+
+    return None if values is None else _Checked(as_rows(values, key), check)
+
+
+def _probability_rows(values: Any, key: str) -> FeatureRows | None:
+    def check(first: int, block: Array) -> None:
+        with np.errstate(invalid="ignore"):
+            totals = block.sum(axis=1, dtype=np.float64)
+            good = (block.min(axis=1) >= -1e-6) & (np.abs(totals - 1) < 1e-2)
+        if not good.all():
+            place = int(np.flatnonzero(~good)[0])
+            raise SelectionError(
+                f"row {first + place} holds no probabilities: its sum is {totals[place]:.4g}, "
+                f"its least {block[place].min():.4g}",
+                key=key,
+                mend="Pass the output of a softmax over the classes",
+            )
+
+    return None if values is None else _Checked(as_rows(values, key), check)

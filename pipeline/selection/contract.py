@@ -1,0 +1,252 @@
+"""What a strategy is given, what it gives back, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.selection.rows import Array, FeatureRows, SubsetRows, even_blocks
+
+Input = Literal["features", "probabilities", "labels", "members", "head", "scorer", "raw_features"]
+Representation = Literal["raw", "proxy"]
+
+INPUT_HELP: dict[Input, str] = {
+    "features": "(N, D) features of the pool, in the representation the strategy names: the encoder's, or the proxy's",
+    "probabilities": "(N, C) class probabilities of the pool from the proxy",
+    "labels": "(L,) class numbers of the labelled rows, in the order of `labelled`",
+    "members": "M times (N, C) class probabilities, from dropout passes or a small ensemble of proxies",
+    "head": "the linear layer from `features` to logits: an object with weight (C, D) and bias (C,)",
+    "scorer": "a model with probabilities(features) -> (n, C) for the features passed",
+    "raw_features": "(N, D) features of the encoder, for wrappers; `features` where the strategy takes those",
+}
+
+
+class Options(BaseModel):
+    """Options of a strategy or wrapper: typed, bounded, strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class HeadLike(Protocol):
+    """A linear layer."""
+
+    @property
+    def weight(self) -> Array: ...
+
+    @property
+    def bias(self) -> Array: ...
+
+
+class ScorerLike(Protocol):
+    """A model that turns features into class probabilities."""
+
+    def probabilities(self, features: Array) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """The inputs of some consecutive rows: what a score is computed from."""
+
+    first: int
+    probabilities: Array | None = None
+    members: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Everything a strategy may look at. Labels are those of labelled rows only.
+
+    Attributes
+    ----------
+    size : int
+        Rows in the pool, N.
+    labelled : ndarray of int64, shape (L,)
+        Row numbers already labelled, ascending.
+    labels : ndarray of int64, shape (L,), optional
+        Their classes.
+    device : str
+        Where matrix products run.
+    """
+
+    size: int
+    labelled: Array
+    features: FeatureRows | None = None
+    probabilities: FeatureRows | None = None
+    raw_features: FeatureRows | None = None
+    members: tuple[FeatureRows, ...] = ()
+    labels: Array | None = None
+    head: HeadLike | None = None
+    scorer: ScorerLike | None = None
+    device: str = "cpu"
+
+    @property
+    def encoder_features(self) -> FeatureRows | None:
+        """The encoder's features: `raw_features`, or `features` where only those were given."""
+        return self.features if self.raw_features is None else self.raw_features
+
+    def unlabelled(self) -> Array:
+        """Row numbers not labelled yet, ascending."""
+        free = np.ones(self.size, dtype=bool)
+        free[self.labelled] = False
+        return np.flatnonzero(free)
+
+    def is_labelled(self) -> Array:
+        """Boolean mask of the labelled rows, shape (N,)."""
+        mask = np.zeros(self.size, dtype=bool)
+        mask[self.labelled] = True
+        return mask
+
+    def subset(self, rows: Array) -> Pool:
+        """A pool of the rows named (ascending) and all labelled rows, numbered anew in ascending order.
+
+        `kept(rows)` gives the row numbers here of the new numbers.
+        """
+        kept = self.kept(rows)
+
+        def view(values: FeatureRows | None) -> FeatureRows | None:
+            return None if values is None else SubsetRows(values, kept)
+
+        return replace(
+            self,
+            size=len(kept),
+            labelled=np.searchsorted(kept, self.labelled),
+            features=view(self.features),
+            probabilities=view(self.probabilities),
+            raw_features=view(self.raw_features),
+            members=tuple(SubsetRows(member, kept) for member in self.members),
+        )
+
+    def kept(self, rows: Array) -> Array:
+        """Rows of `subset(rows)` under their numbers here, ascending."""
+        return np.union1d(rows, self.labelled).astype(np.int64)
+
+    def blocks(self) -> Iterator[Block]:
+        """Probabilities and members, block by block."""
+        sources = [*self.members] if self.probabilities is None else [self.probabilities, *self.members]
+        for pieces in zip(*(even_blocks(source) for source in sources), strict=True):
+            values = [piece for _, piece in pieces]
+            own = None if self.probabilities is None else values.pop(0)
+            yield Block(first=pieces[0][0], probabilities=own, members=tuple(values))
+
+
+Run = Callable[[Pool, int, Any, np.random.Generator], Array]
+Score = Callable[[Block], Array]
+
+
+@dataclass(frozen=True)
+class StrategyInfo:
+    """A strategy's record: what `asvp strategies` shows and what the driver has to provide.
+
+    Attributes
+    ----------
+    name : str
+        As written in a configuration.
+    summary : str
+        What it picks, in a sentence.
+    paper : str
+        Where it comes from.
+    run : callable
+        (pool, budget, options, generator) -> row numbers in pick order.
+    inputs : tuple of str
+        Inputs it cannot do without (`INPUT_HELP` describes each).
+    representation : {"raw", "proxy"}, optional
+        Which features it wants: the encoder's, or the proxy's hidden ones.
+    options : type of Options
+    complexity : str
+        Operations and extra memory in N rows, D features, C classes, B budget, L labelled rows.
+    score : callable, optional
+        For strategies that rank rows one by one: a block's inputs -> a score a row, highest first. Such strategies
+        run as one map over blocks and a merge, wherever the blocks lie.
+    needs_labelled : bool
+        Whether at least one row has to be labelled.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    run: Run
+    inputs: tuple[Input, ...] = ()
+    representation: Representation | None = None
+    options: type[Options] = Options
+    complexity: str = "O(N)"
+    score: Score | None = None
+    needs_labelled: bool = False
+
+    @property
+    def cold_start(self) -> bool:
+        """Whether it can make the first picks, without any label or model."""
+        return not self.needs_labelled and set(self.inputs) <= {"features"} and self.representation != "proxy"
+
+
+WrapperRun = Callable[[Run, Pool, int, Any, Any, np.random.Generator], Array]
+
+
+@dataclass(frozen=True)
+class WrapperInfo:
+    """A wrapper's record. `run` takes (strategy's run, pool, budget, own options, strategy's options, generator)."""
+
+    name: str
+    summary: str
+    paper: str
+    run: WrapperRun
+    inputs: tuple[Input, ...] = ()
+    options: type[Options] = Options
+    complexity: str = ""
+    needs_labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A strategy with its wrappers and all options checked.
+
+    Attributes
+    ----------
+    info : StrategyInfo
+    options : Options
+    wrappers : tuple of (WrapperInfo, Options)
+        Outermost first.
+    """
+
+    info: StrategyInfo
+    options: Options
+    wrappers: tuple[tuple[WrapperInfo, Options], ...] = field(default=())
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Inputs the strategy and its wrappers cannot do without."""
+        names = [*self.info.inputs, *(name for wrapper, _ in self.wrappers for name in wrapper.inputs)]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def representation(self) -> Representation | None:
+        """Which features to pass as `features`; None where none are needed."""
+        return self.info.representation
+
+    @property
+    def needs_labelled(self) -> bool:
+        """Whether at least one row has to be labelled."""
+        return self.info.needs_labelled or any(wrapper.needs_labelled for wrapper, _ in self.wrappers)
+
+    @property
+    def cold_start(self) -> bool:
+        """Whether it can make the first picks, without any label or model."""
+        own = not any(wrapper.needs_labelled or "probabilities" in wrapper.inputs for wrapper, _ in self.wrappers)
+        return own and self.info.cold_start
+
+    def run(self, pool: Pool, budget: int, rng: np.random.Generator) -> Array:
+        """Picks of the strategy inside its wrappers."""
+        run, options = self.info.run, self.options
+        for wrapper, own in reversed(self.wrappers):
+            run, options = _wrapped(wrapper, own, run, options), Options()
+        return run(pool, budget, options, rng)
+
+
+def _wrapped(wrapper: WrapperInfo, own: Options, inner: Run, inner_options: Options) -> Run:
+    def run(pool: Pool, budget: int, _: Any, rng: np.random.Generator) -> Array:
+        return wrapper.run(inner, pool, budget, own, inner_options, rng)
+
+    return run

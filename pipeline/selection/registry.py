@@ -1,0 +1,126 @@
+"""All strategies and wrappers by name, and the check of a name with its options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.errors import SelectionError
+from pipeline.selection import scores
+from pipeline.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
+
+_STRATEGIES = {
+    info.name: info
+    for info in (
+        scores.RANDOM,
+        scores.LEAST_CONFIDENCE,
+        scores.MARGIN,
+        scores.ENTROPY,
+    )
+}
+
+_WRAPPERS: dict[str, WrapperInfo] = {}
+
+
+def strategies() -> dict[str, StrategyInfo]:
+    """Every registered strategy by name."""
+    return dict(_STRATEGIES)
+
+
+def wrappers() -> dict[str, WrapperInfo]:
+    """Every registered wrapper by name."""
+    return dict(_WRAPPERS)
+
+
+def check_strategy(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    wrap: Iterable[Mapping[str, Any] | str] = (),
+    *,
+    key: str = "",
+) -> Plan:
+    """Check a strategy's name, its options and its wrappers, before any work.
+
+    Parameters
+    ----------
+    name : str
+    options : mapping, optional
+        The strategy's own options.
+    wrap : iterable of one-key mappings
+        Wrappers, outermost first, as in a configuration: [{"neighbours": {"k": 100}}].
+    key : str
+        Put before the keys in messages, for example "selection.".
+
+    Returns
+    -------
+    Plan
+        Tells which inputs to provide, and runs the selection.
+
+    Raises
+    ------
+    SelectionError
+        If a name or option is unknown (the nearest one is suggested) or a value is out of bounds.
+    """
+    if name not in _STRATEGIES:
+        raise _unknown(f"{key}strategy", name, _STRATEGIES, "strategy")
+    info = _STRATEGIES[name]
+    inside = f"{key}options." if key else ""
+    checked = tuple(_check_wrapper(position, entry, key) for position, entry in enumerate(wrap))
+    return Plan(info, _check_options(info.options, options or {}, inside, name), checked)
+
+
+def _check_wrapper(position: int, entry: Mapping[str, Any] | str, key: str) -> tuple[WrapperInfo, Options]:
+    place = f"{key}wrap[{position}]"
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise SelectionError(
+            "is no wrapper with its options", key=place, value=entry, mend="Write for example {partition: {parts: 10}}"
+        )
+    name, options = next(iter(entry.items()))
+    if name not in _WRAPPERS:
+        raise _unknown(place, name, _WRAPPERS, "wrapper")
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        raise SelectionError(
+            "the options are no mapping", key=f"{place}.{name}", value=options, mend="Write for example {parts: 10}"
+        )
+    info = _WRAPPERS[name]
+    return info, _check_options(info.options, options, f"{place}.{name}.", name)
+
+
+def _check_options(model: type[Options], given: Mapping[str, Any], key: str, owner: str) -> Options:
+    known = list(model.model_fields)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            listed = f"Options of {owner}: {', '.join(known)}" if known else f"{owner} has no options"
+            raise SelectionError(
+                "is an unknown option",
+                key=f"{key}{name}",
+                value=given[name],
+                mend=f"Did you mean {near[0]}? {listed}" if near else listed,
+            )
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        finding = error.errors()[0]
+        location = ".".join(str(part) for part in finding["loc"][:1])
+        about = model.model_fields[location].description if location else None
+        raise SelectionError(
+            finding["msg"].removeprefix("Value error, "),
+            key=f"{key}{location}".rstrip("."),
+            value=finding["input"],
+            mend=f"It means: {about}" if about else None,
+        ) from None
+
+
+def _unknown(key: str, name: Any, known: Mapping[str, Any], what: str) -> SelectionError:
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return SelectionError(
+        f"is no {what}", key=key, value=name, mend=f"{hint}Known: {', '.join(known) if known else 'none'}"
+    )
