@@ -1,0 +1,72 @@
+"""The only holder of the pool's labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.data.source import check_rows
+from pipeline.errors import DataError
+
+
+class Oracle:
+    """Sells labels of pool rows and remembers which were bought.
+
+    Parameters
+    ----------
+    labels : (N,) int64
+        Class number of every pool row.
+    classes : int
+        C, the number of classes.
+    """
+
+    def __init__(self, labels: np.ndarray, classes: int) -> None:
+        self._labels = np.ascontiguousarray(labels, dtype=np.min_scalar_type(max(classes - 1, 0)))
+        self._classes = classes
+        self._sold = np.zeros(len(labels), dtype=bool)
+        self._order: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def buy(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of rows, which count as bought from now on; a row bought before is not bought twice.
+
+        Parameters
+        ----------
+        rows : (n,) int64
+
+        Returns
+        -------
+        (n,) int64
+            Class numbers in the order asked for.
+        """
+        rows = check_rows(rows, len(self))
+        distinct, first = np.unique(rows, return_index=True)
+        fresh = distinct[np.argsort(first)]
+        fresh = fresh[~self._sold[fresh]]
+        self._sold[fresh] = True
+        self._order.append(fresh)
+        return np.asarray(self._labels[rows], dtype=np.int64)
+
+    @property
+    def bought(self) -> np.ndarray:
+        """(n,) int64: rows bought so far, in the order of purchase."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *self._order])
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of rows that were bought already.
+
+        Raises
+        ------
+        DataError
+            If one of them was not.
+        """
+        rows = check_rows(rows, len(self))
+        unpaid = rows[~self._sold[rows]]
+        if len(unpaid):
+            raise DataError("labels were asked for that were not bought", key="row", value=int(unpaid[0]))
+        return np.asarray(self._labels[rows], dtype=np.int64)
+
+    def counts(self) -> np.ndarray:
+        """(C,) int64: rows of each class in the whole pool; for checks and reports, never for a strategy."""
+        return np.bincount(self._labels, minlength=self._classes).astype(np.int64)

@@ -1,0 +1,217 @@
+"""Where files lie: a local disk, an object store, or this package; opened anew in every process."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from pipeline.errors import DataError
+
+BUILTIN = "builtin:"
+READ_ERRORS = (pa.ArrowException, OSError, ValueError, EOFError)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a storage: its path below the storage's base, its bytes, its time of change in ns (None: unknown)."""
+
+    path: str
+    size: int
+    mtime_ns: int | None
+
+
+class Storage:
+    """A folder that any process can open from two strings.
+
+    Parameters
+    ----------
+    uri : str
+        An absolute local path, a URI, or `builtin:NAME`.
+    base : str
+        The folder as its file system names it; empty for `builtin:NAME`, which lies elsewhere in every installation.
+    """
+
+    def __init__(self, uri: str, base: str = "") -> None:
+        self.uri = uri
+        self.base = base
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"uri": self.uri, "base": self.base}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.uri, self.base = state["uri"], state["base"]
+
+    @cached_property
+    def filesystem(self) -> Any:
+        """The pyarrow file system."""
+        return pafs.LocalFileSystem() if self.uri.startswith(BUILTIN) else open_filesystem(self.uri)[0]
+
+    @property
+    def local(self) -> bool:
+        """Whether files lie on a disk of this machine (or one mounted like it)."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def full(self, path: str) -> str:
+        """The path by which the file system knows a file."""
+        base = self.base or str(_builtin_folder(self.uri.removeprefix(BUILTIN)))
+        return f"{base}/{path}"
+
+    def shown(self, path: str) -> str:
+        """The path as an error message should name it."""
+        if self.uri.startswith(BUILTIN):
+            return f"{self.uri}/{path}"
+        scheme, mark, _ = self.uri.partition("://")
+        return f"{scheme}://{self.full(path)}" if mark and not self.local else self.full(path)
+
+    def open(self, path: str) -> Any:
+        """A random-access file; a memory map where the disk is local."""
+        full = self.full(path)
+        return pa.memory_map(full) if self.local else self.filesystem.open_input_file(full)
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a file."""
+        with self.filesystem.open_input_stream(self.full(path)) as stream:
+            return bytes(stream.read())
+
+    def stat(self, paths: list[str]) -> list[StoredFile | None]:
+        """What is known of each file; None where there is none."""
+        infos = self.filesystem.get_file_info([self.full(path) for path in paths])
+        return [_stored(path, info) if info.is_file else None for path, info in zip(paths, infos, strict=True)]
+
+
+def open_filesystem(uri: str) -> tuple[Any, str]:
+    """The file system of a URI or absolute path, and the path inside it; other schemes go through fsspec."""
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), uri
+    scheme = uri.partition("://")[0]
+    if scheme in ("gs", "gcs") and "retry_limit_seconds" not in uri:
+        # Google's client retries for many minutes where it has no credentials or no network.
+        uri += ("&" if "?" in uri else "?") + "retry_limit_seconds=20"
+    try:
+        return pafs.FileSystem.from_uri(uri)  # type: ignore[no-any-return]
+    except pa.ArrowInvalid:
+        from fsspec.core import url_to_fs
+
+        inner, path = url_to_fs(uri)
+        return pafs.PyFileSystem(pafs.FSSpecHandler(inner)), path
+
+
+def locate(value: str, *, key: str, split: str, suffixes: Iterable[str]) -> tuple[Storage, list[StoredFile], bool]:
+    """Find the files behind a path, folder, URI or `builtin:NAME`.
+
+    Parameters
+    ----------
+    value : str
+        As the user wrote it.
+    key : str
+        The config key it stands under, for messages.
+    split : {"pool", "test"}
+        Which file of a built-in set.
+    suffixes : iterable of str
+        Endings that count when a folder is listed. Names that start with a dot or an underscore never do.
+
+    Returns
+    -------
+    storage : Storage
+    stored : list of StoredFile
+        Sorted by path. A single file is taken whatever its ending.
+    is_folder : bool
+
+    Raises
+    ------
+    DataError
+        If there is nothing there, or it cannot be reached.
+    """
+    if value.startswith(BUILTIN):
+        return _locate_builtin(value, key, split)
+    uri = value if "://" in value else str(Path(value).expanduser().absolute())
+    filesystem, path = reach(lambda: open_filesystem(uri), key, value)
+    path = path.rstrip("/") or "/"
+    info = reach(lambda: filesystem.get_file_info([path])[0], key, value)
+    if info.type == pafs.FileType.NotFound:
+        raise DataError("there is no such file or folder", key=key, value=value, mend=_near_path(filesystem, path))
+    if info.is_file:
+        pure = PurePosixPath(path)
+        return Storage(uri, str(pure.parent)), [_stored(pure.name, info)], False
+    selector = pafs.FileSelector(path, recursive=True)
+    infos = reach(lambda: filesystem.get_file_info(selector), key, value)
+    wanted = tuple(suffixes)
+    stored = [
+        _stored(relative, info)
+        for info in infos
+        if info.is_file
+        and (relative := info.path[len(path) :].lstrip("/")).lower().endswith(wanted)
+        and not _hidden(relative)
+    ]
+    return Storage(uri, path), sorted(stored, key=lambda file: file.path), True
+
+
+def reach(call: Callable[[], Any], key: str, value: str) -> Any:
+    """Call, with failures of the file system as DataErrors."""
+    try:
+        return call()
+    except ImportError as error:
+        mend = "Install the package that serves this kind of URI"
+        raise DataError(f"needs a package that is missing: {error}", key=key, value=value, mend=mend) from None
+    except READ_ERRORS as error:
+        mend = "Check the path, the credentials and the network"
+        raise DataError(f"cannot be reached: {first_line(error)}", key=key, value=value, mend=mend) from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, without a full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def builtin_sets() -> list[str]:
+    """Names of the data sets that come with the package."""
+    folder = files("pipeline.data") / "builtin"
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and (entry / "pool.parquet").is_file())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question after the most similar name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+def _locate_builtin(value: str, key: str, split: str) -> tuple[Storage, list[StoredFile], bool]:
+    name = value.removeprefix(BUILTIN)
+    known = builtin_sets()
+    if name not in known:
+        near = nearest(name, known)
+        raise DataError("is no built-in data set", key=key, value=value, mend=f"{near}Known: {', '.join(known)}")
+    storage = Storage(value)
+    stored = [file for file in storage.stat([f"{split}.parquet"]) if file is not None]
+    return storage, stored, False
+
+
+def _builtin_folder(name: str) -> Path:
+    return Path(str(files("pipeline.data"))) / "builtin" / name
+
+
+def _stored(path: str, info: Any) -> StoredFile:
+    return StoredFile(path, int(info.size or 0), info.mtime_ns)
+
+
+def _hidden(relative: str) -> bool:
+    return any(part.startswith((".", "_")) for part in relative.split("/"))
+
+
+def _near_path(filesystem: Any, path: str) -> str:
+    """A hint at a similar name in the same folder."""
+    pure = PurePosixPath(path)
+    try:
+        infos = filesystem.get_file_info(pafs.FileSelector(str(pure.parent), allow_not_found=True))
+    except READ_ERRORS:
+        infos = []
+    near = nearest(pure.name, [info.base_name for info in infos])
+    return f"{near}Give a file, a folder, a URI or {BUILTIN}NAME"
