@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipeline.data.dataset import Dataset, open_dataset
+from pipeline.data.examine import Finding, examine
 from pipeline.data.oracle import Oracle
 from pipeline.data.source import Source
 
-__all__ = ["Dataset", "Oracle", "Source", "open_dataset"]
+__all__ = ["Dataset", "Finding", "Oracle", "Source", "examine", "open_dataset"]

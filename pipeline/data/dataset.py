@@ -11,12 +11,11 @@ import pyarrow as pa
 from pipeline.config import DataConfig
 from pipeline.data.digests import Digests
 from pipeline.data.labels import RawLabels, class_names
+from pipeline.data.open_source import open_source
 from pipeline.data.oracle import Oracle
+from pipeline.data.oracle_file import oracle_labels
 from pipeline.data.source import Kind, Source, View
 from pipeline.data.split import hold_out, shuffled_prefix
-from pipeline.data.storage import locate
-from pipeline.data.table_source import TableSource, TextColumn
-from pipeline.data.tables import SUFFIXES, Tables
 from pipeline.errors import DataError
 
 
@@ -68,44 +67,35 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
         If rows, columns or labels cannot be used.
     """
     memory = Digests(digests)
-    pool = _open(config, config.pool, "pool", memory)
-    pool_labels = RawLabels(_labels(pool), "the pool")
+    pool = open_source(config, "pool", memory)
+    given = [RawLabels(_labels(pool), "the pool")]
+    if config.oracle is not None:
+        given.append(oracle_labels(config.oracle, pool, config))
+    test = pool if config.test is None else open_source(config, "test", memory)
+    if config.test is not None:
+        _check_match(pool, test, config)
+        given.append(RawLabels(_labels(test), "the test rows"))
+    classes, numbers = class_names(given, key="data.label", column=config.label)
+    pool_numbers = numbers[0]
+    if config.oracle is not None:
+        pool_numbers = np.where(pool_numbers < 0, numbers[1], pool_numbers)
+    test_numbers = pool_numbers if config.test is None else numbers[-1]
+    _check_labelled(pool_numbers, config, "pool")
+    _check_labelled(test_numbers, config, "test")
     if config.test is None:
-        classes, (numbers,) = class_names([pool_labels], key="data.label", column=config.label)
-        _check_labelled(numbers, config, "pool", config.pool)
-        kept, held = hold_out(numbers, config.test_share, config.shuffle_seed)
-        test: Source = pool
-        test_numbers = numbers
+        kept, held = hold_out(pool_numbers, config.test_share, config.shuffle_seed)
     else:
-        test = _open(config, config.test, "test", memory)
-        test_labels = RawLabels(_labels(test), "the test rows")
-        classes, (numbers, test_numbers) = class_names(
-            [pool_labels, test_labels], key="data.label", column=config.label
-        )
-        _check_labelled(numbers, config, "pool", config.pool)
-        _check_labelled(test_numbers, config, "test", config.test)
         kept, held = np.arange(len(pool)), np.arange(len(test))
     pool_rows = kept[shuffled_prefix(len(kept), config.limit, config.shuffle_seed)]
     test_rows = held[shuffled_prefix(len(held), config.test_limit, config.shuffle_seed)]
-    _check_classes(numbers[pool_rows], classes, config)
+    _check_classes(pool_numbers[pool_rows], classes, config)
     return Dataset(
         pool=View(pool, _unless_all(pool_rows, pool), labelled=False),
         test=View(test, _unless_all(test_rows, test)),
         classes=classes,
-        oracle=Oracle(numbers[pool_rows], len(classes)),
+        oracle=Oracle(pool_numbers[pool_rows], len(classes)),
         test_labels=test_numbers[test_rows],
     )
-
-
-def _open(config: DataConfig, value: str, split: str, digests: Digests) -> Source:
-    key = f"data.{split}"
-    storage, stored, _ = locate(value, key=key, split=split, suffixes=SUFFIXES)
-    if not stored:
-        mend = f"Files that count: {', '.join('*' + suffix for suffix in SUFFIXES)}"
-        raise DataError("is a folder without table files", key=key, value=value, mend=mend)
-    tables = Tables(storage, stored, key=key, value=value)
-    name = config.id if config.id in tables.schema.names or config.id != DataConfig.model_fields["id"].default else None
-    return TableSource(tables, TextColumn(config.text), label=config.label, id=name, digests=digests)
 
 
 def _labels(source: Source) -> pa.Array:
@@ -113,8 +103,22 @@ def _labels(source: Source) -> pa.Array:
     return pa.nulls(len(source)) if labels is None else labels
 
 
-def _check_labelled(numbers: np.ndarray, config: DataConfig, split: str, value: str) -> None:
+def _check_match(pool: Source, test: Source, config: DataConfig) -> None:
+    """Raise a DataError unless test rows are of the pool's kind, and as wide."""
+    if pool.kind != test.kind:
+        mend = f"Both must be of one kind; the pool, {config.pool!r}, holds {pool.kind}"
+        raise DataError(f"holds {test.kind}, not {pool.kind}", key="data.test", value=config.test, mend=mend)
+    if pool.kind == "features":
+        first = np.zeros(1, dtype=np.int64)
+        widths = [np.shape(source.take(first))[1] for source in (pool, test)]
+        if widths[0] != widths[1]:
+            message = f"features have {widths[1]} numbers but those of the pool have {widths[0]}"
+            raise DataError(message, key="data.test", value=config.test, mend="Make both with the same encoder")
+
+
+def _check_labelled(numbers: np.ndarray, config: DataConfig, split: str) -> None:
     missing = np.flatnonzero(numbers < 0)
+    value = config.pool if split == "pool" or config.test is None else config.test
     if len(missing):
         mend = "Leave these rows out"
         if split == "pool":

@@ -36,7 +36,7 @@ class Storage:
     uri : str
         An absolute local path, a URI, or `builtin:NAME`.
     base : str
-        The folder as its file system names it; empty for `builtin:NAME`, which lies elsewhere in every installation.
+        The folder as its file system names it; not used for `builtin:NAME`, which lies elsewhere in every installation.
     """
 
     def __init__(self, uri: str, base: str = "") -> None:
@@ -61,7 +61,8 @@ class Storage:
 
     def full(self, path: str) -> str:
         """The path by which the file system knows a file."""
-        base = self.base or str(_builtin_folder(self.uri.removeprefix(BUILTIN)))
+        builtin = self.uri.startswith(BUILTIN)
+        base = str(_builtin_folder(self.uri.removeprefix(BUILTIN))) if builtin else self.base.rstrip("/")
         return f"{base}/{path}"
 
     def shown(self, path: str) -> str:

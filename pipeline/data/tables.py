@@ -105,10 +105,11 @@ class Tables:
                 return file.nulls[column], self.storage.shown(file.stored.path)
         return None
 
-    def scan(self, name: str) -> Iterator[pa.Array]:
-        """The blocks of a column in row order, one in memory at a time."""
-        for piece in range(len(self._pieces)):
-            yield from self._blocks(name, piece)
+    def scan(self, name: str, file: int | None = None) -> Iterator[pa.Array]:
+        """The blocks of a column in row order, of one file or all, one in memory at a time."""
+        for piece, (number, _) in enumerate(self._pieces.tolist()):
+            if file is None or number == file:
+                yield from self._blocks(name, piece)
 
     def gather(self, name: str, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
         """Values of a column at row numbers: pairs of positions in `rows` and their values."""
@@ -117,6 +118,12 @@ class Tables:
             cursor = self._cursors[name] = Cursor(self._offsets, partial(self._blocks, name))
         for positions, block, inside in cursor.gather(rows):
             yield positions, block.take(pa.array(inside))
+
+    def folders(self, rows: np.ndarray) -> list[str]:
+        """The folder, below the storage's base, of the file that each row lies in."""
+        parents = [file.stored.path.rpartition("/")[0] for file in self.files]
+        pieces = np.searchsorted(self._offsets, rows, side="right") - 1
+        return [parents[number] for number in self._pieces[pieces, 0].tolist()]
 
     def _blocks(self, column: str, piece: int) -> Iterator[Any]:
         number, group = (int(part) for part in self._pieces[piece])

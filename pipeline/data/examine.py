@@ -1,0 +1,151 @@
+"""What is likely to hurt a run, found before it starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.images import readable
+from pipeline.data.source import Source
+
+_BLOCK_ROWS = {"text": 4096, "features": 4096, "image": 128}
+_IMBALANCE = 10
+_HASH = np.dtype("V16")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A warning.
+
+    Attributes
+    ----------
+    name : str
+        What kind of warning it is: small_classes, classes_missing_from_pool, imbalance, duplicates, test_in_pool,
+        empty_texts or unreadable_images.
+    count : int
+        Classes or rows concerned.
+    message : str
+        What was found, with counts and an example.
+    mend : str
+        What to do about it.
+    """
+
+    name: str
+    count: int
+    message: str
+    mend: str
+
+
+def examine(dataset: Dataset, *, content: bool = True) -> list[Finding]:
+    """Look for what will hurt: odd class counts, duplicates, test rows in the pool, rows that cannot be read.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    content : bool
+        Read all rows (one block in memory at a time, 16 bytes a row kept). False looks at class counts only.
+    """
+    findings = _class_findings(dataset)
+    if content:
+        pool_hashes, pool_bad = _survey(dataset.pool)
+        test_hashes, test_bad = _survey(dataset.test)
+        findings += _duplicates(dataset.pool, pool_hashes)
+        findings += _overlap(dataset.test, pool_hashes, test_hashes)
+        findings += _useless(dataset.pool, pool_bad, "pool") + _useless(dataset.test, test_bad, "test")
+    return findings
+
+
+def _class_findings(dataset: Dataset) -> list[Finding]:
+    pool = dataset.oracle.counts()
+    test = np.bincount(dataset.test_labels, minlength=len(dataset.classes))
+    findings = []
+    small = np.flatnonzero((pool < 2) & ((pool > 0) | (test == 0)))
+    if len(small):
+        message = f"{_classes(dataset, small)} fewer than two rows in the pool"
+        findings.append(Finding("small_classes", len(small), message, "Merge such classes or find more rows of them"))
+    missing = np.flatnonzero((pool == 0) & (test > 0))
+    if len(missing):
+        message = f"{_classes(dataset, missing)} {int(test[missing].sum())} test rows but none in the pool"
+        mend = "No run can learn them: add pool rows or leave their test rows out"
+        findings.append(Finding("classes_missing_from_pool", len(missing), message, mend))
+    present = pool[pool > 0]
+    ratio = present.max() / present.min()
+    if ratio >= _IMBALANCE:
+        largest, smallest = int(pool.argmax()), int(np.where(pool > 0, pool, pool.max() + 1).argmin())
+        message = (
+            f"the largest class, {dataset.classes[largest]!r}, has {pool[largest]} rows, "
+            f"{ratio:.0f} times as many as the smallest, {dataset.classes[smallest]!r} with {pool[smallest]}"
+        )
+        mend = "Look at final_macro_f1 beside the accuracy; class_weight: balanced may help"
+        findings.append(Finding("imbalance", 2, message, mend))
+    return findings
+
+
+def _classes(dataset: Dataset, numbers: np.ndarray) -> str:
+    names = [repr(dataset.classes[number]) for number in numbers[:5]]
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"{len(numbers)} of {len(dataset.classes)} classes ({', '.join(names)}{more}) have"
+
+
+def _duplicates(pool: Source, hashes: np.ndarray) -> list[Finding]:
+    _, first, inverse, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    extra = len(hashes) - len(first)
+    if not extra:
+        return []
+    repeated = np.flatnonzero(counts > 1)
+    group = repeated[np.argmin(first[repeated])]
+    one, two = np.flatnonzero(inverse == group)[:2]
+    ids = pool.ids()
+    message = (
+        f"{extra} of {len(hashes)} pool rows repeat the content of another one, "
+        f"such as {ids[int(two)].as_py()!r} that of {ids[int(one)].as_py()!r}"
+    )
+    return [Finding("duplicates", extra, message, "Leave repeats out, or labels are paid for twice")]
+
+
+def _overlap(test: Source, pool_hashes: np.ndarray, test_hashes: np.ndarray) -> list[Finding]:
+    shared = np.flatnonzero(np.isin(test_hashes, pool_hashes))
+    if not len(shared):
+        return []
+    example = test.ids()[int(shared[0])].as_py()
+    message = f"{len(shared)} of {len(test_hashes)} test rows are also in the pool, such as {example!r}"
+    return [Finding("test_in_pool", len(shared), message, "Take them out of the pool, or the accuracy is too good")]
+
+
+def _useless(source: Source, bad: list[int], split: str) -> list[Finding]:
+    if not bad:
+        return []
+    example = source.ids()[bad[0]].as_py()
+    if source.kind == "text":
+        message = f"{len(bad)} {split} rows hold no text but white space, such as {example!r}"
+        return [Finding("empty_texts", len(bad), message, "Leave them out: all of them get the same feature")]
+    message = f"{len(bad)} {split} images cannot be read, such as {example!r}"
+    return [Finding("unreadable_images", len(bad), message, "Make them again or leave them out: a run would stop")]
+
+
+def _survey(source: Source) -> tuple[np.ndarray, list[int]]:
+    """A hash of every row, and the rows that are of no use."""
+    hashes = np.empty(len(source), dtype=_HASH)
+    bad: list[int] = []
+    step = _BLOCK_ROWS[source.kind]
+    for first in range(0, len(source), step):
+        rows = np.arange(first, min(first + step, len(source)))
+        for row, content in zip(rows.tolist(), _contents(source.take(rows)), strict=True):
+            hashes[row] = np.void(hashlib.blake2b(content, digest_size=_HASH.itemsize).digest())
+            if (source.kind == "text" and not content.strip()) or (source.kind == "image" and not readable(content)):
+                bad.append(row)
+    return hashes, bad
+
+
+def _contents(rows: Any) -> Iterator[bytes]:
+    values: Iterable[Any] = rows
+    for value in values:
+        if isinstance(value, str):
+            yield value.encode("utf-8", "surrogatepass")
+        else:
+            yield value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()

@@ -1,0 +1,122 @@
+"""Ready-made features in a column of lists."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.data.digests import Digests
+from pipeline.data.source import Kind
+from pipeline.data.table_source import check_filled
+from pipeline.data.tables import Tables
+from pipeline.errors import DataError
+
+KEY = "data.features"
+
+
+class FeatureColumn:
+    """A column of lists of numbers, all of one length."""
+
+    kind: Kind = "features"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self, tables: Tables, digests: Digests) -> None:
+        """Raise a DataError for a wrong type, empty rows, ragged lists, or values that are not finite.
+
+        The values themselves are read for this, once for each state of a file.
+        """
+        for type, where in tables.types(self.name, KEY):
+            plain = type.storage_type if isinstance(type, pa.BaseExtensionType) else type
+            if not _is_list(plain) or not _is_number(plain.value_type):
+                mend = "Store lists of numbers, all of one length"
+                raise DataError(f"has type {type} in {where}, not features", key=KEY, value=self.name, mend=mend)
+        check_filled(tables, self.name, KEY)
+        known: tuple[str, str] | None = None
+        for number, file in enumerate(tables.files):
+            if not sum(file.groups):
+                continue
+            look = partial(self._width, tables, number)
+            width = digests.remembered(tables.storage, [file.stored], f"width of {self.name}", look)
+            where = tables.storage.shown(file.stored.path)
+            if known is not None and width != known[0]:
+                raise _ragged(self.name, int(known[0]), known[1], int(width), where)
+            known = (width, where)
+
+    def take(self, tables: Tables, rows: np.ndarray) -> np.ndarray:
+        """(n, D) float32, or float16 where it is stored so."""
+        parts = []
+        for positions, values in tables.gather(self.name, rows):
+            features = _matrix(values, self.name, tables.value)
+            check_finite(features, rows[positions], self.name, tables.value)
+            parts.append((positions, features))
+        if not parts:
+            return np.empty((0, self.take(tables, np.zeros(1, dtype=np.int64)).shape[1]), dtype=np.float32)
+        features = np.empty((len(rows), parts[0][1].shape[1]), dtype=np.result_type(*(part.dtype for _, part in parts)))
+        for positions, part in parts:
+            features[positions] = part
+        return features
+
+    def digests(self, tables: Tables, digests: Digests) -> list[str]:
+        """Nothing lies outside the table."""
+        return []
+
+    def _width(self, tables: Tables, number: int) -> str:
+        """The width of a file's features, all of them having been looked at."""
+        where = tables.storage.shown(tables.files[number].stored.path)
+        width = first = 0
+        for block in tables.scan(self.name, number):
+            if not len(block):
+                continue
+            features = _matrix(block, self.name, where)
+            check_finite(features, np.arange(first, first + len(block)), self.name, where)
+            if width and features.shape[1] != width:
+                raise _ragged(self.name, width, where, features.shape[1], where)
+            width, first = features.shape[1], first + len(block)
+        return str(width)
+
+
+def check_finite(features: np.ndarray, rows: np.ndarray, column: str, where: str) -> None:
+    """Raise a DataError where features hold NaN or infinite numbers; `rows` are their row numbers."""
+    bad = rows[~np.isfinite(features).all(axis=1)]
+    if len(bad):
+        message = f"{len(bad)} rows of {where} hold NaN or infinite numbers, the first is row {bad.min()}"
+        raise DataError(message, key=KEY, value=column, mend="Leave these rows out or make their features again")
+
+
+def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """float16 where features are stored so, else float32."""
+    return np.dtype(np.float16) if dtype == np.float16 else np.dtype(np.float32)
+
+
+def _matrix(values: pa.Array, column: str, where: str) -> np.ndarray:
+    """Lists as an (n, D) matrix; a DataError where they are ragged."""
+    values = values.storage if isinstance(values, pa.ExtensionArray) else values
+    lengths = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    width = int(lengths[0])
+    odd = np.flatnonzero(lengths != width)
+    if len(odd):
+        raise _ragged(column, width, where, int(lengths[odd[0]]), where)
+    if not width:
+        raise DataError(f"lists in {where} are empty", key=KEY, value=column, mend="Store at least one number a row")
+    flat = values.flatten().to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        return np.asarray(flat, dtype=stored_dtype(flat.dtype)).reshape(len(values), width)
+
+
+def _ragged(column: str, width: int, where: str, other: int, other_where: str) -> DataError:
+    message = f"features have {width} numbers in a row of {where} but {other} in a row of {other_where}"
+    return DataError(message, key=KEY, value=column, mend="All rows need as many numbers")
+
+
+def _is_list(type: pa.DataType) -> bool:
+    return bool(pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type))
+
+
+def _is_number(type: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(type) or pa.types.is_integer(type))

@@ -1,0 +1,239 @@
+"""Images: a column of encoded bytes or paths, and folders of image files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.data.digests import Digests, combine
+from pipeline.data.labels import is_text
+from pipeline.data.source import Kind, check_rows
+from pipeline.data.storage import READ_ERRORS, Storage, StoredFile, first_line, open_filesystem
+from pipeline.data.table_source import check_filled, row_error
+from pipeline.data.tables import Tables
+from pipeline.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+
+_READERS = 8
+"""Files read at once; reading waits on disks and networks, not on cores."""
+
+
+class ImageColumn:
+    """A column with images: encoded bytes, paths, or a struct {bytes, path} of both.
+
+    Paths are relative to the folder of the table file; absolute paths and URIs are taken as they are.
+    """
+
+    kind: Kind = "image"
+    key = "data.image"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self, tables: Tables, digests: Digests) -> None:
+        """Raise a DataError for a wrong type, empty rows, a missing local file, or a first row that is no image."""
+        for type, where in tables.types(self.name, self.key):
+            if not (_is_bytes(type) or is_text(type) or _is_image_struct(type)):
+                mend = "Store encoded images (binary), paths (text), or a struct of bytes and path"
+                raise DataError(f"has type {type} in {where}, not images", key=self.key, value=self.name, mend=mend)
+        check_filled(tables, self.name, self.key)
+        for storage, paths, rows in self._outside(tables):
+            for row, path, found in zip(rows, paths, storage.stat(paths), strict=True):
+                if found is None:
+                    message = f"there is no file {storage.shown(path)}"
+                    raise row_error(tables, self.key, self.name, row, message)
+        check_image(self.take(tables, np.zeros(1, dtype=np.int64))[0], tables.key, tables.value, "row 0")
+
+    def take(self, tables: Tables, rows: np.ndarray) -> list[bytes]:
+        """n encoded images."""
+        images = [b""] * len(rows)
+        paths: list[tuple[int, str]] = []
+        for positions, values in tables.gather(self.name, rows):
+            for position, value in zip(positions.tolist(), values.to_pylist(), strict=True):
+                content, path = _content_and_path(value)
+                if content:
+                    images[position] = content
+                elif path:
+                    paths.append((position, path))
+                else:
+                    raise row_error(tables, self.key, self.name, int(rows[position]), "there is no image")
+        folders = tables.folders(rows)
+
+        def read(job: tuple[int, str]) -> None:
+            position, path = job
+            try:
+                images[position] = _read_path(tables.storage, folders[position], path)
+            except READ_ERRORS as error:
+                message = f"{path} cannot be read: {first_line(error)}"
+                raise row_error(tables, self.key, self.name, int(rows[position]), message) from None
+
+        _in_parallel(read, paths)
+        return images
+
+    def digests(self, tables: Tables, digests: Digests) -> list[str]:
+        """Fingerprints of the local files that paths lead to, block by block of the table."""
+        found = []
+        for storage, paths, _ in self._outside(tables):
+            stored = [file for file in storage.stat(paths) if file is not None]
+            found.append(digests.group(storage, stored))
+        return found
+
+    def _outside(self, tables: Tables) -> Iterator[tuple[Storage, list[str], list[int]]]:
+        """Local files that rows refer to: batches of paths below a storage, with their row numbers."""
+        if all(_is_bytes(type) for type, _ in tables.types(self.name, self.key)):
+            return
+        first = 0
+        for block in tables.scan(self.name):
+            folders = tables.folders(np.arange(first, first + len(block)))
+            near: list[tuple[str, int]] = []
+            far: list[tuple[str, int]] = []
+            for number, value in enumerate(block.to_pylist()):
+                content, path = _content_and_path(value)
+                if content or not path or "://" in path:
+                    continue
+                if path.startswith("/"):
+                    far.append((path.lstrip("/"), first + number))
+                elif tables.storage.local:
+                    near.append((str(PurePosixPath(folders[number], path)), first + number))
+            for storage, jobs in ((tables.storage, near), (Storage("/"), far)):
+                if jobs:
+                    yield storage, [path for path, _ in jobs], [row for _, row in jobs]
+            first += len(block)
+
+
+class ImageFolder:
+    """A `Source` of N image files below a folder; the first sub-folder on a file's way names its class.
+
+    Parameters
+    ----------
+    storage : Storage
+    stored : list of StoredFile
+        Sorted by path.
+    key, value : str
+        The config key and what the user wrote there, for messages.
+    digests : Digests
+
+    Raises
+    ------
+    DataError
+        If a file is empty, or the first one is no image.
+    """
+
+    kind: Kind = "image"
+
+    def __init__(self, storage: Storage, stored: list[StoredFile], *, key: str, value: str, digests: Digests) -> None:
+        self.storage = storage
+        self.key = key
+        self.value = value
+        self._digests = digests
+        self._digest: str | None = None
+        # Arrays instead of objects: a pool of a million files travels to every worker.
+        self._paths = pa.array([file.path for file in stored], pa.large_string())
+        self._sizes = np.array([file.size for file in stored], dtype=np.int64)
+        self._times = np.array([-1 if file.mtime_ns is None else file.mtime_ns for file in stored], dtype=np.int64)
+        empty = np.flatnonzero(self._sizes == 0)
+        if len(empty):
+            shown = storage.shown(stored[empty[0]].path)
+            mend = "Write it again, or take it out of the folder"
+            raise DataError(f"{len(empty)} files are empty, the first is {shown}", key=key, value=value, mend=mend)
+        check_image(self.take(np.zeros(1, dtype=np.int64))[0], key, value, storage.shown(stored[0].path))
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def take(self, rows: np.ndarray) -> list[bytes]:
+        """n encoded images; see `Source.take`."""
+        rows = check_rows(rows, len(self))
+        paths = self._paths.take(pa.array(rows)).to_pylist()
+        images = [b""] * len(rows)
+
+        def read(job: tuple[int, str]) -> None:
+            position, path = job
+            try:
+                images[position] = self.storage.read(path)
+            except READ_ERRORS as error:
+                message = f"{self.storage.shown(path)} cannot be read: {first_line(error)}"
+                mend = "Put the file back, or start again without it"
+                raise DataError(message, key=self.key, value=self.value, mend=mend) from None
+
+        _in_parallel(read, list(enumerate(paths)))
+        return images
+
+    def ids(self) -> pa.Array:
+        """(N,) text: paths below the folder."""
+        return self._paths
+
+    def labels(self) -> pa.Array | None:
+        """(N,) names of the sub-folders, null for files beside them; None where there is no sub-folder."""
+        tops = [top if rest else None for top, _, rest in (path.partition("/") for path in self._paths.to_pylist())]
+        return pa.array(tops, pa.large_string()) if any(top is not None for top in tops) else None
+
+    def digest(self) -> str:
+        """Fingerprint of all files, found out and remembered folder by folder."""
+        if self._digest is None:
+            folders: dict[str, list[StoredFile]] = {}
+            times = (None if time < 0 else time for time in self._times.tolist())
+            for path, size, time in zip(self._paths.to_pylist(), self._sizes.tolist(), times, strict=True):
+                folders.setdefault(path.rpartition("/")[0], []).append(StoredFile(path, size, time))
+            with ThreadPoolExecutor(_READERS) as readers:
+                found = list(readers.map(lambda files: self._digests.group(self.storage, files), folders.values()))
+            self._digest = combine([self.kind, *found])
+        return self._digest
+
+
+def check_image(content: bytes, key: str, value: str, name: str) -> None:
+    """Raise a DataError unless Pillow knows the bytes as an image."""
+    if not readable(content):
+        mend = "Give encoded images, such as JPEG, PNG or WebP"
+        raise DataError(f"{name} is no image that Pillow can read", key=key, value=value, mend=mend)
+
+
+def readable(content: bytes) -> bool:
+    """Whether Pillow can read the head of an encoded image; its pixels are not decoded."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, str]]) -> None:
+    with ThreadPoolExecutor(_READERS) as readers:
+        for _ in readers.map(work, jobs):
+            pass
+
+
+def _read_path(storage: Storage, folder: str, path: str) -> bytes:
+    if "://" in path:
+        filesystem, inside = open_filesystem(path)
+        with filesystem.open_input_stream(inside) as stream:
+            return bytes(stream.read())
+    if path.startswith("/"):
+        return Storage("/").read(path.lstrip("/"))
+    return storage.read(str(PurePosixPath(folder, path)))
+
+
+def _content_and_path(value: object) -> tuple[bytes | None, str | None]:
+    if isinstance(value, dict):
+        return value.get("bytes"), value.get("path")
+    return (value, None) if isinstance(value, bytes) else (None, str(value) if value is not None else None)
+
+
+def _is_bytes(type: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(type) or pa.types.is_large_binary(type) or pa.types.is_binary_view(type))
+
+
+def _is_image_struct(type: pa.DataType) -> bool:
+    if not pa.types.is_struct(type):
+        return False
+    fields = {field.name: field.type for field in type}
+    return ("bytes" in fields and _is_bytes(fields["bytes"])) or ("path" in fields and is_text(fields["path"]))
