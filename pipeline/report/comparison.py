@@ -1,0 +1,155 @@
+"""The whole comparison of finished runs: what `asvp report` prints and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.errors import RunDirectoryError
+from pipeline.report.curves import BASELINE, by_arm
+from pipeline.report.figures import draw_figures
+from pipeline.report.records import RunRecord, common_measure, read_records
+from pipeline.report.savings import default_targets, savings
+from pipeline.report.tables import Table, arm_table, curve_table, savings_table
+from pipeline.report.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms side by side.
+
+    Attributes
+    ----------
+    records : tuple of RunRecord
+        The runs.
+    arms, savings, rounds : Table
+        One row an arm; a target and arm; an arm, seed and round.
+    verdict : Verdict
+        The answer in a sentence or two.
+    notes : tuple of str
+        What a reader has to know before believing the tables.
+    files : tuple of Path
+        What was written.
+    """
+
+    records: tuple[RunRecord, ...]
+    arms: Table
+    savings: Table
+    rounds: Table
+    verdict: Verdict
+    notes: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+    def print(self, console: Console) -> None:
+        """Show tables, notes and the answer in a terminal."""
+        console.print(self.arms.rich())
+        if self.savings.rows:
+            console.print()
+            console.print(self.savings.rich())
+        console.print()
+        for note in self.notes:
+            console.print(f"Note: {note}", markup=False, highlight=False)
+        console.print(self.verdict.text, style="bold", markup=False, highlight=False)
+        for path in self.files:
+            console.print(f"Wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+    def markdown(self) -> str:
+        """The tables, notes and answer for a document."""
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        tables = (table.markdown() for table in (self.arms, self.savings) if table.rows)
+        return "\n".join(part for part in (self.verdict.text + "\n", *tables, notes and notes + "\n") if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: arms, savings, answer, notes, files."""
+        return {
+            "arms": list(self.arms.numbers),
+            "savings": list(self.savings.numbers),
+            "verdict": {
+                "best": self.verdict.best,
+                "cheapest": self.verdict.cheapest,
+                "target": self.verdict.target,
+                "rivals": list(self.verdict.rivals),
+                "text": self.verdict.text,
+            },
+            "notes": list(self.notes),
+            "files": [str(path) for path in self.files],
+        }
+
+
+def compare(
+    folders: Sequence[str | Path], out: str | Path | None = None, *, targets: Sequence[float] | None = None
+) -> Comparison:
+    """Read runs and sweeps and put their arms side by side.
+
+    Parameters
+    ----------
+    folders : sequence of str or Path
+        Run and sweep directories.
+    out : str or Path, optional
+        Folder for arms.csv, savings.csv, rounds.csv, report.md and the figures; made if missing. None writes nothing.
+    targets : sequence of float, optional
+        Accuracies to give labels and costs for. None: some that all arms reach.
+
+    Raises
+    ------
+    RunDirectoryError, DataError
+        If a folder cannot be compared, or `out` cannot be written.
+    """
+    return compare_records(read_records(folders), out, targets=targets)
+
+
+def compare_records(
+    records: Sequence[RunRecord], out: str | Path | None = None, *, targets: Sequence[float] | None = None
+) -> Comparison:
+    """As `compare`, for runs that are already in memory."""
+    measure = common_measure(records)
+    wanted = default_targets(records, measure) if targets is None else targets
+    comparison = Comparison(
+        records=tuple(records),
+        arms=arm_table(records),
+        savings=savings_table(savings(records, wanted, measure=measure), measure),
+        rounds=curve_table(records),
+        verdict=verdict(records),
+        notes=tuple(_notes(records)),
+    )
+    return comparison if out is None else _write(comparison, Path(out).expanduser())
+
+
+def _write(comparison: Comparison, out: Path) -> Comparison:
+    texts = {"arms.csv": comparison.arms.csv(), "savings.csv": comparison.savings.csv(),
+             "rounds.csv": comparison.rounds.csv(), "report.md": comparison.markdown()}  # fmt: skip
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (out / name).write_text(text, encoding="utf-8")
+        figures = draw_figures(comparison.records, out)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot be written: {error.strerror or error}", key="--out", value=str(out), mend="Name another folder"
+        ) from None
+    files = (*(out / name for name in texts), *figures)
+    return Comparison(**{**vars(comparison), "files": files})
+
+
+def _notes(records: Sequence[RunRecord]) -> list[str]:
+    notes = [
+        f"{run.arm} with seed {run.seed} is not finished: it is in with {run.labelled:,}"
+        f"{f' of {run.planned:,}' if run.planned else ''} labels."
+        for run in records
+        if not run.finished
+    ]
+    arms = by_arm(records)
+    if len(arms) > 1 and BASELINE not in arms:
+        notes.append("There is no arm with random picks, so no labels saved are given.")
+    if len({tuple(sorted(run.seed for run in runs)) for runs in arms.values()}) > 1:
+        notes.append("The arms were run with different seeds.")
+    for section, what in (("data", "data"), ("encoder", "encoders"), ("cost", "prices")):
+        if len({repr(run.config.get(section)) for run in records}) > 1:
+            notes.append(f"The runs differ in their {what}: accuracies and costs may not be comparable.")
+    if all(run.total("cost", "compute") == 0 for run in records):
+        notes.append("Compute was free (cost.gpu_hour and cost.cpu_hour are 0): the cost is that of labels alone.")
+    return notes

@@ -1,0 +1,297 @@
+"""What runs left behind, read back for a comparison."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from pipeline.config import labels_by_round
+from pipeline.errors import DataError, RunDirectoryError
+from pipeline.report.results import read_results
+
+Measure = Literal["final", "proxy", "either"]
+"""Accuracy of the final model, of the proxy, or of the final model where it was trained and else of the proxy."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: an arm with a seed.
+
+    Attributes
+    ----------
+    arm : str
+        Name of the arm in the comparison.
+    seed : int
+        Seed of the run.
+    config : mapping
+        The resolved configuration.
+    rounds : tuple of mapping
+        The objects of rounds.jsonl, in order.
+    summary : mapping or None
+        summary.json; None while the run is not finished.
+    path : Path
+        Where it was read.
+    picks : mapping of str to int
+        Labels bought of each class; empty where labelled.parquet was not at hand.
+    """
+
+    arm: str
+    seed: int
+    config: Mapping[str, Any]
+    rounds: tuple[Mapping[str, Any], ...]
+    summary: Mapping[str, Any] | None
+    path: Path
+    picks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary is not None
+
+    @property
+    def labelled(self) -> int:
+        """Labels bought by the end of the last round."""
+        return int(self.rounds[-1]["labelled"]) if self.rounds else 0
+
+    @property
+    def planned(self) -> int | None:
+        """Labels that the budget holds; None where the configuration does not say."""
+        budget = self.config.get("budget")
+        return labels_by_round(budget)[-1] if isinstance(budget, list) and budget else None
+
+    def accuracies(self, measure: Measure = "either") -> list[tuple[int, float]]:
+        """Label counts, rising, and the accuracy measured at them."""
+        points: dict[int, float] = {}
+        for one in self.rounds:
+            value = accuracy(one, measure)
+            if value is not None:
+                points[int(one["labelled"])] = value
+        return sorted(points.items())
+
+    def total(self, key: str, part: str | None = None) -> float:
+        """The sum over all rounds of a number, or of one part of a group such as seconds."""
+        values = (one.get(key) for one in self.rounds)
+        if part is not None:
+            values = (group.get(part) if isinstance(group, Mapping) else None for group in values)
+        return float(sum(value or 0.0 for value in values))
+
+
+def accuracy(one: Mapping[str, Any], measure: Measure) -> float | None:
+    """The accuracy in a round's object, None where it was not measured."""
+    final, proxy = one.get("final_accuracy"), one.get("proxy_accuracy")
+    value = {"final": final, "proxy": proxy, "either": proxy if final is None else final}[measure]
+    return None if value is None else float(value)
+
+
+def common_measure(records: Iterable[RunRecord]) -> Measure:
+    """The measure in which all finished runs have a curve: of the final model, else of the proxy, else of either."""
+    given = list(records)
+    runs = [run for run in given if run.finished] or given
+    measures: tuple[Measure, Measure] = ("final", "proxy")
+    for measure in measures:
+        if all(len(run.accuracies(measure)) > 1 for run in runs):
+            return measure
+    return "either"
+
+
+def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
+    """Read runs and sweeps, and tell arms apart that would have the same name.
+
+    Parameters
+    ----------
+    folders : sequence of str or Path
+        Run directories (with config.yaml) and sweep directories (with runs/*/ or results.parquet). One given twice
+        counts once.
+
+    Returns
+    -------
+    list of RunRecord
+        Unfinished runs too, as far as they went, if they finished a round. In the order of the folders.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a folder is missing, is neither a run nor a sweep, or holds no finished round.
+    DataError
+        If a file in it is broken, or an arm has two runs with the same seed.
+    """
+    records: list[RunRecord] = []
+    for folder in dict.fromkeys(Path(given).expanduser().resolve() for given in folders):
+        found = [record for record in _read_folder(folder) if record.rounds]
+        if not found:
+            raise RunDirectoryError(
+                "holds no finished round", key="DIR", value=str(folder), mend="Wait for a round, or leave it out"
+            )
+        records += found
+    if not records:
+        raise RunDirectoryError("no folder was given", key="DIR", mend="Give run or sweep directories")
+    records = _tell_apart(records)
+    twice = [arm_seed for arm_seed, n in Counter((record.arm, record.seed) for record in records).items() if n > 1]
+    if twice:
+        arm, seed = twice[0]
+        places = [str(record.path) for record in records if (record.arm, record.seed) == twice[0]]
+        raise DataError(
+            f"the arm {arm} has more than one run with seed {seed}",
+            key="DIR",
+            value=places,
+            mend="Leave all but one out",
+        )
+    return records
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read one run directory; errors as in `read_records`."""
+    config = _load(folder / "config.yaml", yaml.safe_load)
+    if not isinstance(config, dict):
+        raise DataError("holds no mapping", key=str(folder / "config.yaml"), mend="Leave this run out, or run it again")
+    arm_file, summary_file = folder / "arm.json", folder / "summary.json"
+    arm = _load(arm_file, json.loads).get("arm") if arm_file.is_file() else None
+    return RunRecord(
+        arm=str(arm) if arm else arm_of(config),
+        seed=int(config.get("seed", 0)),
+        config=config,
+        rounds=tuple(_read_rounds(folder / "rounds.jsonl")),
+        summary=_load(summary_file, json.loads) if summary_file.is_file() else None,
+        path=folder,
+        picks=_read_picks(folder / "labelled.parquet"),
+    )
+
+
+def arm_of(config: Mapping[str, Any]) -> str:
+    """A name for a run that has none: random, or its mode and strategy."""
+    strategy = str(config.get("selection", {}).get("strategy", "?"))
+    mode = str(config.get("mode", "?"))
+    return "random" if strategy == "random" and mode == "svp" else f"{mode} {strategy}"
+
+
+def _read_folder(folder: Path) -> list[RunRecord]:
+    if not folder.is_dir():
+        raise RunDirectoryError("is no folder", key="DIR", value=str(folder), mend="Give a run or sweep directory")
+    if (folder / "config.yaml").is_file() and (folder / "rounds.jsonl").is_file():
+        return [read_run(folder)]
+    runs = sorted(path.parent for path in folder.glob("runs/*/config.yaml"))
+    if runs:
+        return [read_run(run) for run in runs]
+    if (folder / "results.parquet").is_file():
+        return [
+            RunRecord(
+                arm=row.arm,
+                seed=row.seed,
+                config=row.config,
+                rounds=row.rounds,
+                summary={} if row.finished else None,
+                path=folder / row.trial,
+            )
+            for row in read_results(folder / "results.parquet")
+        ]
+    raise RunDirectoryError(
+        "is neither a run (config.yaml and rounds.jsonl) nor a sweep (runs/ or results.parquet)",
+        key="DIR",
+        value=str(folder),
+        mend="Give the folder that asvp run or asvp sweep wrote",
+    )
+
+
+def _load(path: Path, parse: Any) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(
+            f"cannot be read: {' '.join(str(error).split())}",
+            key=str(path),
+            mend="Leave this run out, or run it again",
+        ) from None
+
+
+def _read_rounds(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = _load(path, str).splitlines(keepends=True)
+    rounds = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            one = json.loads(line)
+        except ValueError:
+            # A run that is being written, or was killed while it wrote, ends in half a line.
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            one = None
+        if not isinstance(one, dict) or not isinstance(one.get("labelled"), int):
+            raise DataError(
+                f"line {number} is no round: an object with `labelled`",
+                key=str(path),
+                value=line.strip(),
+                mend="Leave this run out, or run it again",
+            )
+        rounds.append(one)
+    return rounds
+
+
+def _read_picks(path: Path) -> dict[str, int]:
+    if not path.is_file():
+        return {}
+    try:
+        labels = pq.read_table(path, columns=["label"])["label"].to_pylist()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"cannot be read: {error}", key=str(path), mend="Leave this run out, or run it again") from None
+    return dict(Counter(str(label) for label in labels))
+
+
+def _tell_apart(records: list[RunRecord]) -> list[RunRecord]:
+    """Add what differs to names that runs with different options share."""
+    by_arm: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_arm.setdefault(record.arm, []).append(record)
+    differing = {arm: _differing_keys(runs) for arm, runs in by_arm.items()}
+    return [
+        replace(record, arm=f"{record.arm} ({', '.join(f'{key}={flat[key]}' for key in keys)})")
+        if (keys := differing[record.arm]) and (flat := _flat(record.config))
+        else record
+        for record in records
+    ]
+
+
+def _differing_keys(runs: list[RunRecord]) -> list[str]:
+    flat = [_flat(run.config) for run in runs]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    return [key for key in keys if key not in _NOT_OF_AN_ARM and len({one.get(key, "unset") for one in flat}) > 1]
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys and values as text."""
+    flat: dict[str, str] = {}
+    for section, options in config.items():
+        if isinstance(options, Mapping):
+            flat.update({f"{section}.{key}": _text(value) for key, value in options.items()})
+        else:
+            flat[section] = _text(options)
+    return flat
+
+
+def _text(value: Any) -> str:
+    """A value as JSON, with 1.0 and 1 alike."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+_NOT_OF_AN_ARM = {
+    "seed",
+    "extraction.actors",
+    "extraction.cpus_per_actor",
+    "extraction.gpus_per_actor",
+    "extraction.shard_rows",
+    "extraction.cache",
+    "extraction.cache_limit",
+    "resources.cpus_per_trial",
+    "resources.gpus_per_trial",
+}
+"""Options that change who does the work, not what comes out of it."""
