@@ -1,0 +1,132 @@
+"""FeatureSet: one version of the features of all rows, as shards that are read as views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.features.moments import Moments
+from pipeline.features.table import features_of
+
+
+class Shard(Protocol):
+    """A handle to one table of features, wherever it lies."""
+
+    def table(self) -> pa.Table:
+        """The table {row, feature}; reading it twice costs nothing twice."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldShard:
+    """A shard held in this process (or memory-mapped into it)."""
+
+    held: pa.Table
+
+    def table(self) -> pa.Table:
+        """The table itself."""
+        return self.held
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of N rows in row order; immutable, and cheap to send: only handles travel.
+
+    Attributes
+    ----------
+    version : int
+        0 for the pre-trained encoder's features; one more for each refresh.
+    shards : tuple of Shard
+    starts : tuple of int
+        First row of each shard, and N at the end.
+    dim : int
+        D.
+    dtype : str
+        "float32" or "float16".
+    fingerprint : str
+        Of the encoder (weights, pre-processing), the rows and `dtype`: equal for equal features.
+    moments : Moments
+        Of all N rows.
+    seconds : float
+        Wall seconds their extraction took when it was done.
+    saved_seconds : float
+        How much of that was not spent for this set, because a cache or another run had done it.
+    """
+
+    version: int
+    shards: tuple[Shard, ...]
+    starts: tuple[int, ...]
+    dim: int
+    dtype: str
+    fingerprint: str
+    moments: Moments
+    seconds: float = 0.0
+    saved_seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all features."""
+        return len(self) * self.dim * np.dtype(self.dtype).itemsize
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of each dimension over all rows, shape (D,)."""
+        return self.moments.mean
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation of each dimension over all rows, shape (D,)."""
+        return self.moments.std
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.floating]]]:
+        """Yield (first row, features of shape (n, D)) shard by shard; the features are views."""
+        for start, shard in zip(self.starts, self.shards, strict=False):
+            yield start, features_of(shard.table())
+
+    def gather(self, rows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.floating]:
+        """Copy the features of some rows.
+
+        Parameters
+        ----------
+        rows : array of shape (n,), int
+            Row numbers, in any order, repeats allowed.
+
+        Returns
+        -------
+        ndarray of shape (n, D), dtype as stored
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        gathered = np.empty((len(wanted), self.dim), dtype=self.dtype)
+        homes = np.searchsorted(self._starts, wanted, side="right") - 1
+        for home in np.unique(homes):
+            inside = np.flatnonzero(homes == home)
+            view = features_of(self.shards[home].table())
+            gathered[inside] = view[wanted[inside] - self._starts[home]]
+        return gathered
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.asarray(self.starts[:-1], dtype=np.int64)
+
+
+def shard_starts(rows: int, shard_rows: int) -> tuple[int, ...]:
+    """First row of each shard, and `rows` at the end.
+
+    A small pool is cut into about sixteen shards so that several actors have work; the cut depends on the number
+    of rows alone, never on the actors, because the batches inside a shard decide the last bits of a feature.
+    """
+    step = min(shard_rows, max(_SMALLEST_SHARD, -(-rows // _FEWEST_SHARDS)))
+    return (*range(0, rows, step), rows)
+
+
+_FEWEST_SHARDS = 16
+_SMALLEST_SHARD = 128

@@ -1,0 +1,53 @@
+"""Mean and standard deviation of features, gathered shard by shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations of each dimension.
+
+    Attributes
+    ----------
+    count : int
+    mean : ndarray of shape (D,), float64
+    deviation : ndarray of shape (D,), float64
+        Sum of (x - mean)².
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating]) -> Moments:
+        """Moments of features of shape (n, D), n ≥ 1, in bounded extra memory."""
+        parts = []
+        for start in range(0, len(features), _BLOCK):
+            block = features[start : start + _BLOCK].astype(np.float64)
+            mean = block.mean(axis=0)
+            parts.append(cls(len(block), mean, np.square(block - mean).sum(axis=0)))
+        return reduce(cls.merge, parts)
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of both together (Chan, Golub and LeVeque 1979)."""
+        count = self.count + other.count
+        shift = other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + shift * (other.count / count),
+            self.deviation + other.deviation + np.square(shift) * (self.count * other.count / count),
+        )
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation of each dimension, shape (D,)."""
+        return np.sqrt(self.deviation / self.count)

@@ -1,0 +1,168 @@
+"""What a person sees while work is under way: rich bars on a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Task(Protocol):
+    """A piece of work with a known size."""
+
+    def advance(self, amount: int) -> None:
+        """Tell that so much more is done."""
+        ...
+
+
+class Reporter(Protocol):
+    """Where news of a run goes."""
+
+    def task(self, title: str, total: int, unit: str) -> Any:
+        """A context manager that yields a `Task`."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line of news."""
+        ...
+
+    def round(self, record: Mapping[str, Any]) -> None:
+        """A finished round, as in rounds.jsonl."""
+        ...
+
+
+class SilentReporter:
+    """Tells nothing."""
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        """Yield a task that goes unseen."""
+        yield _Unseen()
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def round(self, record: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class PlainReporter:
+    """Lines of text, for files and pipes; at most one line of progress every few seconds."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = 5.0) -> None:
+        self._stream = stream or sys.stderr
+        self._every = every
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        """Yield a task that prints its rate now and then, and once at its end."""
+        task = _PlainTask(self, title, total, unit, self._every)
+        yield task
+        task.finish()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=self._stream, flush=True)
+
+    def round(self, record: Mapping[str, Any]) -> None:
+        """Print a round as one line."""
+        self.say(round_line(record))
+
+
+class RichReporter:
+    """Progress bars on a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        """Yield a task with a bar, its rate and the time left."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            bar = progress.add_task(title, total=total, rate="")
+            task = _RichTask(progress, bar, unit)
+            yield task
+        self.say(_closing_line(title, task.done, time.monotonic() - task.began, unit))
+
+    def say(self, text: str) -> None:
+        """Print a line above any bar."""
+        self._console.print(text, highlight=False)
+
+    def round(self, record: Mapping[str, Any]) -> None:
+        """Print a round as one line."""
+        self.say(round_line(record))
+
+
+def reporter_for(stream: TextIO | None = None) -> Reporter:
+    """Bars where the stream (standard error) is a terminal, plain lines where it is not."""
+    stream = stream or sys.stderr
+    return RichReporter(Console(file=stream)) if stream.isatty() else PlainReporter(stream)
+
+
+def round_line(record: Mapping[str, Any]) -> str:
+    """A round in one line for a person."""
+    parts = [f"round {record['round']}", f"{record['labelled']:,} labels"]
+    for name, key in (("proxy", "proxy_accuracy"), ("final", "final_accuracy")):
+        if record.get(key) is not None:
+            parts.append(f"{name} {record[key]:.3f}")
+    if record.get("refreshed"):
+        parts.append("features refreshed")
+    parts.append(f"{sum(record['seconds'].values()):.1f} s")
+    return " · ".join(parts)
+
+
+class _Unseen:
+    def advance(self, amount: int) -> None:
+        """Nothing."""
+
+
+class _PlainTask:
+    def __init__(self, reporter: PlainReporter, title: str, total: int, unit: str, every: float) -> None:
+        self._reporter, self._title, self._total, self._unit, self._every = reporter, title, total, unit, every
+        self._done = 0
+        self._began = self._told = time.monotonic()
+
+    def advance(self, amount: int) -> None:
+        """Count, and print if it is time."""
+        self._done += amount
+        now = time.monotonic()
+        if now - self._told >= self._every and self._done < self._total:
+            self._told = now
+            rate = self._done / max(now - self._began, 1e-9)
+            left = (self._total - self._done) / max(rate, 1e-9)
+            self._reporter.say(
+                f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f}/s, {left:,.0f} s left"
+            )
+
+    def finish(self) -> None:
+        """Print the closing line."""
+        self._reporter.say(_closing_line(self._title, self._done, time.monotonic() - self._began, self._unit))
+
+
+class _RichTask:
+    def __init__(self, progress: Progress, bar: Any, unit: str) -> None:
+        self._progress, self._bar, self._unit = progress, bar, unit
+        self.done = 0
+        self.began = time.monotonic()
+
+    def advance(self, amount: int) -> None:
+        """Move the bar."""
+        self.done += amount
+        rate = self.done / max(time.monotonic() - self.began, 1e-9)
+        self._progress.update(self._bar, advance=amount, rate=f"{rate:,.0f} {self._unit}/s")
+
+
+def _closing_line(title: str, done: int, seconds: float, unit: str) -> str:
+    return f"{title}: {done:,} {unit} in {seconds:.1f} s ({done / max(seconds, 1e-9):,.0f}/s)"
