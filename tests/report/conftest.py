@@ -1,0 +1,89 @@
+"""Small hand-made runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import build_config
+from pipeline.report.records import RunRecord
+
+
+def make_round(
+    number, labelled, *, final=None, proxy=None, refreshed=False, sampling=1.0, training=0.0, bought=100, **more
+):
+    """A round's object: $0.04 a label, $0.01 a second of sampling and of training, $0.50 of evaluation."""
+    cost = {"labels": 0.04 * bought, "sampling": 0.01 * sampling, "training": 0.01 * training, "evaluation": 0.5}
+    compute = cost["sampling"] + cost["training"] + cost["evaluation"]
+    return {
+        "round": number,
+        "labelled": labelled,
+        "strategy": "margin",
+        "mode": "svp",
+        "feature_version": int(refreshed),
+        "refreshed": refreshed,
+        "logme": None,
+        "logme_ped": None,
+        "proxy_accuracy": proxy,
+        "final_accuracy": final,
+        "final_method": None if final is None else "ft",
+        "final_macro_f1": None if final is None else final - 0.1,
+        "seconds": {"extract": 0.0, "select": sampling, "finetune": training, "other": 0.0},
+        "sampling_seconds": sampling,
+        "training_seconds": training,
+        "cost": {**cost, "compute": compute, "total": cost["labels"] + compute},
+        **more,
+    }
+
+
+@pytest.fixture
+def make_run():
+    """A record in memory: accuracies of the final model (or `proxy`) after 100, 200, ... labels."""
+
+    def make(arm, seed, finals=(), *, proxies=(), finished=True, rounds=None, picks=None, **options):
+        count = max(len(finals), len(proxies))
+        made = rounds or [
+            make_round(
+                i,
+                100 * (i + 1),
+                final=finals[i] if i < len(finals) else None,
+                proxy=proxies[i] if i < len(proxies) else None,
+                **{key: value[i] if isinstance(value, (list, tuple)) else value for key, value in options.items()},
+            )
+            for i in range(count)
+        ]
+        config = build_config({"seed": seed, "budget": [100] * max(count, 1), "mode": "svp"}).model_dump(mode="json")
+        return RunRecord(arm, seed, config, tuple(made), {} if finished else None, Path("runs"), picks or {})
+
+    return make
+
+
+@pytest.fixture
+def write_run():
+    """A run directory with real files."""
+
+    def write(folder, *, arm=None, seed=0, rounds=(), finished=True, overrides=(), labels=None, budget="100x3"):
+        folder.mkdir(parents=True)
+        config = build_config({"seed": seed, "budget": budget, "mode": "svp"}, overrides)
+        (folder / "config.yaml").write_text(config.to_yaml())
+        (folder / "rounds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rounds))
+        if arm is not None:
+            (folder / "arm.json").write_text(json.dumps({"arm": arm}))
+        if finished:
+            (folder / "summary.json").write_text("{}")
+        if labels is not None:
+            table = {"row": range(len(labels)), "id": [str(i) for i in range(len(labels))], "label": labels,
+                     "round": [0] * len(labels)}  # fmt: skip
+            pq.write_table(pa.table(table), folder / "labelled.parquet")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def a_round():
+    return make_round

@@ -1,0 +1,102 @@
+"""A comparison reads folders and writes tables and figures that agree with each other."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+from rich.console import Console
+
+from pipeline.errors import RunDirectoryError
+from pipeline.report import compare, compare_records, draw_figures, draw_learning_curves
+
+
+@pytest.fixture
+def sweep(tmp_path, write_run, a_round):
+    for arm, accuracies in (("random", (0.5, 0.55, 0.6)), ("asvp", (0.5, 0.6, 0.7))):
+        for seed in (0, 1):
+            rounds = [
+                a_round(
+                    i,
+                    100 * (i + 1),
+                    final=value + 0.01 * seed,
+                    proxy=value - 0.1,
+                    refreshed=arm == "asvp" and i == 1,
+                    logme=0.6 - 0.1 * i,
+                    logme_ped=0.7,
+                )
+                for i, value in enumerate(accuracies)
+            ]
+            write_run(tmp_path / "sweep" / "runs" / f"{arm}-{seed}", arm=arm, seed=seed, rounds=rounds,
+                      labels=["a", "b", "b", arm])  # fmt: skip
+    return tmp_path / "sweep"
+
+
+def test_a_sweep_is_compared_in_files_and_words(sweep, tmp_path):
+    comparison = compare([sweep], tmp_path / "out")
+    names = "arms.csv class_balance.png indicator.png learning_curves.png report.md rounds.csv savings.csv"
+    assert sorted(path.name for path in comparison.files) == names.split()
+    assert all(path.stat().st_size > 0 for path in comparison.files)
+    rounds = list(csv.DictReader((tmp_path / "out" / "rounds.csv").open()))
+    assert len(rounds) == 12
+    assert comparison.verdict.best == "asvp"
+    assert comparison.verdict.text in (tmp_path / "out" / "report.md").read_text()
+    assert comparison.to_json()["arms"][1]["final_accuracy"] == pytest.approx(0.705)
+
+
+def test_the_terminal_shows_tables_notes_and_answer(sweep):
+    console = Console(width=200, record=True, file=io.StringIO())
+    comparison = compare([sweep], targets=[0.6])
+    comparison.print(console)
+    shown = console.export_text()
+    assert "0.705 (0.700 to 0.710)" in shown
+    assert comparison.verdict.text.split(".")[0] in shown
+    assert comparison.files == ()
+    # Random needs 300 and 280 labels for 0.6, asvp 200 and 190.
+    assert comparison.savings.numbers[1]["saved"] == pytest.approx(((1 - 200 / 300) + (1 - 190 / 280)) / 2)
+
+
+def test_notes_say_what_hinders_a_comparison(make_run):
+    free = [{"labelled": 100, "final_accuracy": 0.5, "cost": {"labels": 4.0, "compute": 0.0, "total": 4.0}}]
+    runs = [make_run("svp", 0, rounds=free), make_run("asvp", 1, rounds=free, finished=False)]
+    runs[1].config["data"]["limit"] = 5
+    notes = " ".join(compare_records(runs).notes)
+    for said in (
+        "asvp with seed 1 is not finished",
+        "no arm with random picks",
+        "different seeds",
+        "differ in their data",
+        "Compute was free",
+    ):
+        assert said in notes
+
+
+def test_figures_show_the_arms_in_different_colours(sweep, tmp_path):
+    comparison = compare([sweep])
+    pixels = matplotlib.image.imread(draw_learning_curves(comparison.records, tmp_path / "curves.png"))
+    assert pixels.shape[:2] == (560, 1000)
+    colours = {tuple(colour) for colour in np.round(pixels[..., :3].reshape(-1, 3) * 255).astype(int)}
+    assert {(0x00, 0x72, 0xB2), (0x6B, 0x6B, 0x6B)} <= colours
+
+
+def test_runs_without_indicator_and_picks_have_learning_curves_only(make_run, tmp_path):
+    assert [path.name for path in draw_figures([make_run("svp", 0, [0.5])], tmp_path)] == ["learning_curves.png"]
+    assert draw_figures([make_run("svp", 0, rounds=[{"labelled": 100}])], tmp_path)
+
+
+def test_many_arms_and_classes_are_drawn(make_run, tmp_path):
+    picks = {f"class {i}": i + 1 for i in range(60)}
+    runs = [
+        make_run(f"arm {i}", 0, [None, 0.5 + 0.001 * i], proxies=[0.4, 0.5], refreshed=[False, True], picks=picks)
+        for i in range(9)
+    ]
+    assert [path.name for path in draw_figures(runs, tmp_path)] == ["learning_curves.png", "class_balance.png"]
+
+
+def test_an_out_folder_that_is_a_file_is_refused(sweep, tmp_path):
+    (tmp_path / "out").write_text("taken")
+    with pytest.raises(RunDirectoryError, match="--out: cannot be written"):
+        compare([sweep], tmp_path / "out")

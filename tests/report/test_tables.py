@@ -1,0 +1,83 @@
+"""Tables carry the numbers of the runs, alike in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from pipeline.report.savings import savings
+from pipeline.report.tables import arm_table, curve_table, dollars, duration, savings_table, spread
+
+
+@pytest.fixture
+def runs(make_run):
+    return [
+        make_run("svp", 0, [None, 0.70], proxies=[0.5, 0.6], sampling=3.0, training=[0.0, 60.0]),
+        make_run("svp", 1, [None, 0.66], proxies=[0.5, 0.6], sampling=5.0, training=[0.0, 80.0]),
+        make_run("random", 0, [None, 0.60], proxies=[0.4, 0.5], sampling=0.0),
+    ]
+
+
+def test_an_arm_is_its_mean_and_range(runs):
+    random, svp = arm_table(runs).numbers
+    assert (random["arm"], svp["arm"], svp["runs"], svp["finished"]) == ("random", "svp", 2, 2)
+    assert svp["final_accuracy"] == pytest.approx(0.68)
+    assert (svp["final_accuracy_min"], svp["final_accuracy_max"]) == (0.66, 0.70)
+    assert svp["sampling_seconds"] == pytest.approx((6 + 10) / 2)
+    assert svp["finetune_seconds"] == pytest.approx(70)
+    assert svp["cost"] == pytest.approx(8 + 1 + (0.06 + 0.10) / 2 + (0.6 + 0.8) / 2)
+    assert arm_table(runs).rows[1] == ("svp", "2", "200", "0.680 (0.660 to 0.700)", "0", "8.0 s", "70 s", "$9.78")
+
+
+def test_unfinished_runs_are_said_and_not_averaged(runs, make_run):
+    table = arm_table([*runs, make_run("svp", 2, [0.1], finished=False)])
+    assert table.rows[1][1:4] == ("2 of 3 finished", "200", "0.680 (0.660 to 0.700)")
+    alone = arm_table([make_run("svp", 2, [0.1], finished=False)])
+    assert alone.rows[0][1:4] == ("0 of 1 finished", "100", "0.100")
+
+
+def test_every_form_has_every_cell(runs):
+    table = arm_table(runs)
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table.rich())
+    for text in (table.text(), table.markdown(), console.export_text()):
+        assert all(cell in text for row in table.rows for cell in row)
+    read = list(csv.DictReader(io.StringIO(table.csv())))
+    assert [row["arm"] for row in read] == ["random", "svp"]
+    assert float(read[1]["final_accuracy"]) == pytest.approx(0.68)
+
+
+def test_columns_of_text_line_up(runs):
+    lines = arm_table(runs).text().splitlines()[1:4]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_savings_are_shown_with_how_many_seeds_reach_the_target(runs):
+    table = savings_table(savings(runs, [0.5, 0.99], measure="proxy"), "proxy")
+    assert table.rows[1] == ("0.500", "svp", "2 of 2", "100", "$4.04", "50 %")
+    assert table.rows[3] == ("0.990", "svp", "0 of 2", "-", "-", "-")
+    assert table.numbers[1]["saved"] == pytest.approx(0.5)
+
+
+def test_the_rounds_are_listed_one_by_one(runs):
+    table = curve_table(runs)
+    assert len(table.rows) == 6
+    assert table.numbers[1]["final_accuracy"] == 0.70
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "-"), (0.04, "0.0 s"), (9.9, "9.9 s"), (80, "80 s"), (725, "12 min"), (12600, "3.5 h")]
+)
+def test_durations_are_said_as_people_do(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_numbers_are_short():
+    assert spread([0.12345]) == "0.123"
+    assert spread([0.1, 0.3]) == "0.200 (0.100 to 0.300)"
+    assert spread([-0.1, 0.3], percent=True) == "10 % (-10 % to 30 %)"
+    assert spread([]) == "-"
+    assert dollars(1234.5) == "$1,234.50"
