@@ -1,0 +1,57 @@
+"""A linear classifier on features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.models.scorer import row_blocks, softmax
+
+
+@dataclass(frozen=True)
+class Head:
+    """Logits are features @ weight.T + bias.
+
+    Parameters
+    ----------
+    weight : np.ndarray
+        (C, D) float32.
+    bias : np.ndarray
+        (C,) float32.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.bias)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits (n, C) float32 of features (n, D)."""
+        weight, bias = torch.tensor(self.weight), torch.tensor(self.bias)
+        logits = np.empty((len(features), self.classes), np.float32)
+        for place, block in row_blocks(features, self.weight.shape[1], weight.device):
+            logits[place] = torch.addmm(bias, block, weight.T).numpy()
+        return logits
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, C) float32 of features (n, D)."""
+        return softmax(self.logits(features))
+
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The features themselves, (n, D) float32: a head's logits are linear in them."""
+        return np.asarray(features, dtype=np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The weights by name, for a safetensors or npz file."""
+        return {"weight": self.weight, "bias": self.bias}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> Head:
+        """The head that `state` came from."""
+        return cls(np.asarray(state["weight"], np.float32), np.asarray(state["bias"], np.float32))

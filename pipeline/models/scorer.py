@@ -1,0 +1,56 @@
+"""What scores the pool: class probabilities, and the vectors they are linear in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.errors import SelectionError
+
+_BLOCK = 8192
+"""Rows multiplied at once: a block of activations stays near the cache, and memory stays bounded."""
+
+
+class Scorer(Protocol):
+    """A model on top of features: a `Proxy` or a `Head`."""
+
+    @property
+    def classes(self) -> int:
+        """C, the number of classes."""
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, C) float32 of features (n, D); each row sums to 1."""
+
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The last layer's input (n, H) float32: what the logits are linear in."""
+
+
+def row_blocks(features: np.ndarray, dim: int, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of rows as float32 tensors on the device, each with its place.
+
+    Raises
+    ------
+    SelectionError
+        If the features are not (n, `dim`).
+    """
+    if features.ndim != 2 or features.shape[1] != dim:
+        raise SelectionError(
+            f"the model was fitted on features of width {dim}",
+            key="features",
+            value=features.shape,
+            mend="Score features of the encoder it was fitted on",
+        )
+    for start in range(0, len(features), _BLOCK):
+        place = slice(start, min(start + _BLOCK, len(features)))
+        # A copy: views on the object store are read-only, and tensors cannot be.
+        yield place, torch.tensor(features[place], dtype=torch.float32, device=device)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, float32."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True), dtype=np.float32)
+    return np.asarray(shifted / shifted.sum(1, keepdims=True), dtype=np.float32)
