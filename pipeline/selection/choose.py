@@ -160,10 +160,10 @@ def make_pool(
             raise SelectionError(f"has other than the {size} rows of {other}", key=key, value=len(values))
     if size < 1:
         raise SelectionError("there are no rows", key="size", value=size)
-    rows, classes = _labelled(labelled, labels, size)
+    known, classes = _labelled(labelled, labels, size)
     return Pool(
         size=size,
-        labelled=rows,
+        labelled=known,
         labels=classes,
         features=given["features"],
         probabilities=given["probabilities"],
@@ -235,9 +235,10 @@ def _labelled(labelled: Any, labels: Any, size: int) -> tuple[Array, Array | Non
 class _Checked:
     """FeatureRows that raise on the first bad row instead of letting it be ranked."""
 
-    def __init__(self, base: FeatureRows, check: Callable[[int, Array], None]) -> None:
+    def __init__(self, base: FeatureRows, check: Callable[[Array, Array], None]) -> None:
         self._base = base
         self._check = check
+        self._good = False
 
     def __len__(self) -> int:
         return len(self._base)
@@ -248,36 +249,41 @@ class _Checked:
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
         for first, block in self._base.blocks():
-            self._check(first, block)
+            if not self._good:
+                self._check(np.arange(first, first + len(block)), block)
             yield first, block
+        self._good = True
 
     def gather(self, rows: Array) -> Array:
-        return self._base.gather(rows)
+        block = self._base.gather(rows)
+        if not self._good:
+            self._check(rows, block)
+        return block
 
 
 def _feature_rows(values: Any, key: str) -> FeatureRows | None:
-    def check(first: int, block: Array) -> None:
+    def check(rows: Array, block: Array) -> None:
         # A sum is finite only if all its terms are, and costs less than a mask; overflow is told apart below.
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(block.sum(dtype=np.float64)):
                 return
         good = np.isfinite(block).all(axis=1)
         if not good.all():
-            row = first + int(np.flatnonzero(~good)[0])
+            row = rows[np.flatnonzero(~good)[0]]
             raise SelectionError("a row holds numbers that are not finite", key=key, value=f"row {row}")
 
     return None if values is None else _Checked(as_rows(values, key), check)
 
 
 def _probability_rows(values: Any, key: str) -> FeatureRows | None:
-    def check(first: int, block: Array) -> None:
+    def check(rows: Array, block: Array) -> None:
         with np.errstate(invalid="ignore"):
             totals = block.sum(axis=1, dtype=np.float64)
             good = (block.min(axis=1) >= -1e-6) & (np.abs(totals - 1) < 1e-2)
         if not good.all():
             place = int(np.flatnonzero(~good)[0])
             raise SelectionError(
-                f"row {first + place} holds no probabilities: its sum is {totals[place]:.4g}, "
+                f"row {rows[place]} holds no probabilities: its sum is {totals[place]:.4g}, "
                 f"its least {block[place].min():.4g}",
                 key=key,
                 mend="Pass the output of a softmax over the classes",

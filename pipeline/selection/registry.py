@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import SelectionError
-from pipeline.selection import scores
+from pipeline.selection import badge, kcenter, scores
 from pipeline.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
 
 _STRATEGIES = {
@@ -19,6 +19,10 @@ _STRATEGIES = {
         scores.LEAST_CONFIDENCE,
         scores.MARGIN,
         scores.ENTROPY,
+        badge.BADGE,
+        badge.BADGE_PARTITION,
+        kcenter.CORESET,
+        kcenter.CORESET_SELF,
     )
 }
 

@@ -1,0 +1,280 @@
+"""Exact greedy selection without a pass over all rows per pick.
+
+Distances to the nearest centre only ever shrink as centres are added, so an old value is an upper bound of the true
+one. Farthest-first picks need the true value of a few rows with the largest bounds only; D² sampling can draw from the
+old values and reject. Both give what the plain algorithms give, which look at every row for every pick.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.selection.rows import BLOCK_ROWS, Array
+from pipeline.selection.spaces import Points, Space, full_precision
+
+_CENTRES_AT_ONCE = 512
+_REFRESH_EVERY = 128
+_WINDOW = 512
+
+
+class Bounds:
+    """Upper bounds of each row's squared distance to the nearest centre.
+
+    Everything asked of it is a map over blocks and a small merge, so that it can be kept in pieces where shards lie.
+
+    Parameters
+    ----------
+    space : Space
+    excluded : ndarray of int64
+        Rows that are never picked.
+    """
+
+    def __init__(self, space: Space, excluded: Array) -> None:
+        self.space = space
+        self.values = torch.full((len(space),), torch.inf, dtype=torch.float32, device=space.device)
+        self.exclude(excluded)
+        self._sums = np.empty((0, 0))
+
+    def exclude(self, rows: Array) -> None:
+        """Never pick these rows (again): centres have no distance to themselves."""
+        self.values[torch.from_numpy(rows).to(self.space.device)] = -1.0
+
+    def lower(self, centres: Points) -> None:
+        """Bring all bounds down to the distances to these centres."""
+        for first, block in self.space.blocks():
+            held = self.values[first : first + len(block)]
+            for start in range(0, len(centres), _CENTRES_AT_ONCE):
+                self.space.lower(held, block, centres[start : start + _CENTRES_AT_ONCE])
+
+    def total(self) -> float:
+        """Sum of the bounds; has to be called before `draw` when they changed."""
+        weights = np.zeros(-(-len(self.values) // BLOCK_ROWS) * BLOCK_ROWS)
+        weights[: len(self.values)] = self.values.clamp(min=0).double().cpu().numpy()
+        self._sums = np.cumsum(weights.reshape(-1, BLOCK_ROWS), axis=1)
+        return float(np.cumsum(self._sums[:, -1])[-1])
+
+    def draw(self, shares: Array) -> Array:
+        """Rows drawn in proportion to their bounds, one for each uniform number in [0, 1)."""
+        ends = np.cumsum(self._sums[:, -1])
+        places = shares * ends[-1]
+        blocks = np.minimum(np.searchsorted(ends, places, side="right"), len(ends) - 1)
+        rest = places - (ends[blocks] - self._sums[blocks, -1])
+        inside = np.array(
+            [np.searchsorted(self._sums[block], left, side="right") for block, left in zip(blocks, rest, strict=True)],
+            dtype=np.int64,
+        )
+        return np.asarray(np.minimum(blocks * BLOCK_ROWS + inside, len(self.values) - 1))
+
+    def of(self, rows: Array) -> Array:
+        """Bounds of the rows named, float64."""
+        return self.values[torch.from_numpy(rows).to(self.space.device)].double().cpu().numpy()
+
+    def left(self) -> Array:
+        """Rows that may be picked, ascending."""
+        return np.flatnonzero((self.values >= 0).cpu().numpy())
+
+    def put(self, rows: Array, values: torch.Tensor) -> None:
+        """Replace the bounds of the rows named."""
+        self.values[torch.from_numpy(rows).to(self.space.device)] = values
+
+    def top(self, count: int) -> tuple[Array, float]:
+        """The `count` rows of the largest bounds, ascending by number, and the largest bound of all others (or -1)."""
+        if count >= len(self.values):
+            rows, outside = np.arange(len(self.values)), -1.0
+        else:
+            values, places = torch.topk(self.values, count + 1)
+            rows, outside = np.sort(places[:-1].cpu().numpy()), float(values[-1])
+        return rows[self.of(rows) >= 0], outside
+
+
+class _Centres:
+    """The points picked so far, in memory reserved once."""
+
+    def __init__(self, space: Space, capacity: int) -> None:
+        one = space.points(np.zeros(1, dtype=np.int64))
+        self._points = Points(
+            tuple(factor.new_empty((capacity, factor.shape[1])) for factor in one.factors),
+            one.norms.new_empty(capacity),
+        )
+        self._count = 0
+
+    def add(self, points: Points) -> None:
+        places = slice(self._count, self._count + len(points))
+        for mine, new in zip(self._points.factors, points.factors, strict=True):
+            mine[places] = new
+        self._points.norms[places] = points.norms
+        self._count += len(points)
+
+    def since(self, count: int) -> Points:
+        """All centres but the first `count`, as views."""
+        return self._points[count : self._count]
+
+
+def farthest_first(space: Space, budget: int, *, labelled: Array, first: int | None = None) -> Array:
+    """k-center greedy: again and again the row farthest from all labelled and picked rows, ties by row number.
+
+    Parameters
+    ----------
+    space : Space
+    budget : int
+        Rows to pick, B.
+    labelled : ndarray of int64, shape (L,)
+        The first centres.
+    first : int, optional
+        The first pick; needed where nothing is labelled.
+
+    Returns
+    -------
+    ndarray of int64, shape (B,)
+        Exactly the picks of the algorithm that computes all distances to every new centre, in exact arithmetic.
+
+    Notes
+    -----
+    Bounds are float32; rows whose distances lie closer together than its rounding are compared in float64.
+    """
+    with full_precision():
+        return _FarthestFirst(space, budget, labelled).run(first)
+
+
+class _FarthestFirst:
+    def __init__(self, space: Space, budget: int, labelled: Array) -> None:
+        self._space = space
+        self._budget = budget
+        self._tolerance = 2 * space.error_bound()
+        self._bounds = Bounds(space, labelled)
+        self._centres = _Centres(space, len(labelled) + budget)
+        self._seen = np.zeros(len(space), dtype=np.int32)
+        self._exact = np.full(len(space), np.inf)
+        self._exact_seen = np.zeros(len(space), dtype=np.int32)
+        self._picks: list[int] = []
+        if len(labelled):
+            self._centres.add(space.points(labelled))
+            self._bounds.lower(self._centres.since(0))
+            self._seen[:] = len(labelled)
+        self._count = len(labelled)
+
+    def run(self, first: int | None) -> Array:
+        if first is not None:
+            self._add(first, self._space.points(np.array([first])))
+            self._bounds.lower(self._centres.since(self._count - 1))
+            self._seen[:] = self._count
+        window = _WINDOW
+        while len(self._picks) < self._budget:
+            before = len(self._picks)
+            self._pick_from_window(window)
+            window = _WINDOW if len(self._picks) > before else 2 * window
+        return np.array(self._picks, dtype=np.int64)
+
+    def _pick_from_window(self, size: int) -> None:
+        """Pick while the farthest row of the window is farther than any row outside can be."""
+        rows, outside = self._bounds.top(size)
+        points = self._space.points(rows)
+        values = self._bounds.values[torch.from_numpy(rows).to(self._space.device)]
+        unseen = self._centres.since(int(self._seen[rows].min()))
+        if len(unseen):
+            self._space.lower(values, points, unseen)
+        while len(self._picks) < self._budget:
+            best = float(values.max())
+            if best <= 0 and outside <= 0:
+                # Only copies of centres are left, all equally far.
+                self._picks += self._bounds.left()[: self._budget - len(self._picks)].tolist()
+                return
+            if best - self._tolerance <= outside:
+                break
+            contested = torch.nonzero(values >= best - self._tolerance)[:, 0]
+            place = int(contested[0]) if len(contested) == 1 else self._settle(rows, points, contested)
+            self._add(int(rows[place]), points[place : place + 1])
+            values[place] = -1.0
+            self._space.lower(values, points, self._centres.since(self._count - 1))
+        self._bounds.put(rows, values)
+        self._seen[rows] = self._count
+
+    def _settle(self, rows: Array, points: Points, contested: torch.Tensor) -> int:
+        """Among rows that float32 cannot tell apart, the farthest in float64, or the first of equals."""
+        numbers = rows[contested.cpu().numpy()]
+        seen = int(self._exact_seen[numbers].min())
+        exact = torch.from_numpy(self._exact[numbers]).to(self._space.device)
+        for start in range(seen, self._count, _CENTRES_AT_ONCE):
+            centres = self._centres.since(start)[:_CENTRES_AT_ONCE]
+            exact = torch.minimum(exact, self._space.between(points[contested], centres).amin(dim=1))
+        self._exact[numbers] = exact.cpu().numpy()
+        self._exact_seen[numbers] = self._count
+        ties = self._exact[numbers] >= float(exact.max()) - 1e-7 * self._tolerance
+        return int(contested[int(np.flatnonzero(ties)[0])])
+
+    def _add(self, row: int, point: Points) -> None:
+        self._picks.append(row)
+        self._centres.add(point)
+        self._count += 1
+        self._bounds.exclude(np.array([row]))
+
+
+def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int, excluded: Array) -> Array:
+    """k-means++ seeding: each pick drawn in proportion to its squared distance to the nearest earlier pick.
+
+    Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
+
+    Parameters
+    ----------
+    space : Space
+    budget : int
+        Rows to pick, B, the first among them.
+    rng : numpy Generator
+    first : int
+        The first pick.
+    excluded : ndarray of int64
+        Rows never picked; they are no centres.
+
+    Returns
+    -------
+    ndarray of int64, shape (B,)
+        Distributed exactly as the picks of the sequential algorithm. Where all rows left lie on picks, the rest is
+        drawn uniformly.
+
+    Notes
+    -----
+    Candidates are drawn from the bounds of the last pass over all rows; one with bound b and true value t is taken
+    with probability t / b, which leaves it distributed in proportion to t whatever the bounds.
+    """
+    with full_precision():
+        bounds = Bounds(space, excluded)
+        picks, pending = [first], [first]
+        while len(picks) < budget:
+            bounds.exclude(np.array(pending))
+            bounds.lower(space.points(np.array(pending)))
+            if bounds.total() <= 0:
+                picks += rng.permutation(bounds.left())[: budget - len(picks)].tolist()
+                break
+            pending = _draw_until_stale(bounds, min(_REFRESH_EVERY, budget - len(picks)), rng)
+            picks += pending
+    return np.array(picks, dtype=np.int64)
+
+
+def _draw_until_stale(bounds: Bounds, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Up to `wanted` picks from the present bounds; fewer when most candidates are rejected."""
+    space, picks, tried = bounds.space, list[int](), 0
+    held: list[Points] = []
+    while len(picks) < wanted and (tried < 4 * _REFRESH_EVERY or not picks):
+        count = min(_REFRESH_EVERY, wanted - len(picks) + 16)
+        rows = bounds.draw(rng.random(count))
+        limits = bounds.of(rows)
+        levels = rng.random(count) * limits
+        points = space.points(rows)
+        true = np.full(count, np.inf)
+        if held:
+            true = space.between(points, Points.join(held)).amin(dim=1).cpu().numpy()
+        apart = space.between(points, points).cpu().numpy()
+        taken: list[int] = []
+        for place in range(count):
+            # A level below the bound is uniform on (0, bound): it falls below the true value with the right chance.
+            if levels[place] < true[place] and limits[place] > 0:
+                taken.append(place)
+                true = np.minimum(true, apart[:, place])
+                if len(picks) + len(taken) == wanted:
+                    break
+        picks += rows[taken].tolist()
+        if taken:
+            held.append(points[torch.tensor(taken, device=space.device)])
+        tried += count
+    return picks
