@@ -20,10 +20,9 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest $(TESTS)
 
 lint: $(STAMP)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --strict $(TYPED)
-	@$(BIN)/lint-imports --no-logo
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(TYPED)
 
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .
@@ -35,13 +34,13 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "asvp needs Python 3.11 or newer, and $(PYTHON) is not: name another with PYTHON=python3.12" >&2; exit 1; }
 	@echo "Creating .venv with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # PyTorch is named beside the project, so that one resolution settles its build: pip prefers a version with a local
 # label (2.13.0+cpu) to the plain one where an index or a wheel folder offers it.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing asvp and what it needs into .venv (minutes the first time, nothing afterwards)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
 		"$$(grep '^torch==' constraints.txt)" -e '.[demo,dev]'
 	@touch $(STAMP)
 
