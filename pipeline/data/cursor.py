@@ -49,12 +49,13 @@ class Cursor:
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         done = 0
-        with self._lock:
-            while done < len(wanted):
+        while done < len(wanted):
+            # Locked for one step only: a generator that nobody finishes would hold a lock for ever.
+            with self._lock:
                 first, block = self._find(int(wanted[done]))
-                upto = int(np.searchsorted(wanted, first + len(block)))
-                yield order[done:upto], block, wanted[done:upto] - first
-                done = upto
+            upto = int(np.searchsorted(wanted, first + len(block)))
+            yield order[done:upto], block, wanted[done:upto] - first
+            done = upto
 
     def _find(self, row: int) -> tuple[int, Any]:
         """The block with this row, and its first row."""

@@ -86,21 +86,28 @@ class ImageColumn:
 
     def _outside(self, tables: Tables) -> Iterator[tuple[Storage, list[str], list[int]]]:
         """Local files that rows refer to: batches of paths below a storage, with their row numbers."""
-        if all(_is_bytes(type) for type, _ in tables.types(self.name, self.key)):
-            return
         first = 0
-        for block in tables.scan(self.name):
-            folders = tables.folders(np.arange(first, first + len(block)))
+        types = [type for type, _ in tables.types(self.name, self.key)]
+        for number, (file, type) in enumerate(zip(tables.files, types, strict=True)):
+            # The footer tells that a struct has all its bytes, which then need not be read to look for paths.
+            if not _is_bytes(type) and file.nulls.get(f"{self.name}.bytes") != 0:
+                yield from self._outside_of(tables, number, first)
+            first += sum(file.groups)
+
+    def _outside_of(self, tables: Tables, number: int, first: int) -> Iterator[tuple[Storage, list[str], list[int]]]:
+        """The same for one table file, whose first row has the given number."""
+        folder = tables.files[number].stored.path.rpartition("/")[0]
+        for block in tables.scan(self.name, number):
             near: list[tuple[str, int]] = []
             far: list[tuple[str, int]] = []
-            for number, value in enumerate(block.to_pylist()):
+            for row, value in enumerate(block.to_pylist(), first):
                 content, path = _content_and_path(value)
                 if content or not path or "://" in path:
                     continue
                 if path.startswith("/"):
-                    far.append((path.lstrip("/"), first + number))
+                    far.append((path.lstrip("/"), row))
                 elif tables.storage.local:
-                    near.append((str(PurePosixPath(folders[number], path)), first + number))
+                    near.append((str(PurePosixPath(folder, path)), row))
             for storage, jobs in ((tables.storage, near), (Storage("/"), far)):
                 if jobs:
                     yield storage, [path for path, _ in jobs], [row for _, row in jobs]

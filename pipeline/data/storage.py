@@ -16,6 +16,8 @@ import pyarrow.fs as pafs
 from pipeline.errors import DataError
 
 BUILTIN = "builtin:"
+_FIRST_RETRY_SECONDS = 8
+"""A wrong bucket or missing credentials should show within seconds; a hiccup later in a run may take longer to mend."""
 READ_ERRORS = (pa.ArrowException, OSError, ValueError, EOFError)
 
 
@@ -88,14 +90,17 @@ class Storage:
         return [_stored(path, info) if info.is_file else None for path, info in zip(paths, infos, strict=True)]
 
 
-def open_filesystem(uri: str) -> tuple[Any, str]:
-    """The file system of a URI or absolute path, and the path inside it; other schemes go through fsspec."""
+def open_filesystem(uri: str, retry_seconds: int = 120) -> tuple[Any, str]:
+    """The file system of a URI or absolute path, and the path inside it; other schemes go through fsspec.
+
+    Google's client would try again for many minutes where it has no credentials or no network; `retry_seconds` ends
+    that.
+    """
     if "://" not in uri:
         return pafs.LocalFileSystem(), uri
     scheme = uri.partition("://")[0]
     if scheme in ("gs", "gcs") and "retry_limit_seconds" not in uri:
-        # Google's client retries for many minutes where it has no credentials or no network.
-        uri += ("&" if "?" in uri else "?") + "retry_limit_seconds=20"
+        uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={retry_seconds}"
     try:
         return pafs.FileSystem.from_uri(uri)  # type: ignore[no-any-return]
     except pa.ArrowInvalid:
@@ -134,7 +139,7 @@ def locate(value: str, *, key: str, split: str, suffixes: Iterable[str]) -> tupl
     if value.startswith(BUILTIN):
         return _locate_builtin(value, key, split)
     uri = value if "://" in value else str(Path(value).expanduser().absolute())
-    filesystem, path = reach(lambda: open_filesystem(uri), key, value)
+    filesystem, path = reach(lambda: open_filesystem(uri, _FIRST_RETRY_SECONDS), key, value)
     path = path.rstrip("/") or "/"
     info = reach(lambda: filesystem.get_file_info([path])[0], key, value)
     if info.type == pafs.FileType.NotFound:
@@ -168,8 +173,9 @@ def reach(call: Callable[[], Any], key: str, value: str) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without a full stop."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    """The first line of an error's text, shortened, without a full stop."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return line if len(line) <= 200 else f"{line[:200]}..."
 
 
 def builtin_sets() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ class TableFile:
     schema: pa.Schema
     groups: tuple[int, ...]
     nulls: dict[str, int]
-    """Rows without a value by column, as far as the file says so without being read."""
+    """Rows without a value by column, or `column.field` of a struct, as far as the file says without being read."""
 
 
 class Tables:
@@ -58,7 +58,13 @@ class Tables:
         self.key = key
         self.value = value
         with ThreadPoolExecutor(8) as readers:
-            self.files = tuple(readers.map(self._survey, stored))
+            surveyed = list(readers.map(self._survey, stored))
+        # Thousands of files mostly share one schema; as one object it travels to the workers once.
+        schemas: dict[pa.Schema, pa.Schema] = {}
+        self.files = tuple(
+            replace(file, schema=schemas.setdefault(file.schema.remove_metadata(), file.schema.remove_metadata()))
+            for file in surveyed
+        )
         groups = [(number, group) for number, file in enumerate(self.files) for group in range(len(file.groups))]
         self._pieces = np.array(groups, dtype=np.int32).reshape(-1, 2)
         lengths = [rows for file in self.files for rows in file.groups]
@@ -158,27 +164,33 @@ def _survey_parquet(opened: Any, stored: StoredFile) -> TableFile:
     footer = pq.ParquetFile(opened)
     metadata = footer.metadata
     nulls: dict[str, int] = {}
+    unknown: set[str] = set()
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         for number in range(metadata.num_columns):
             chunk = row_group.column(number)
-            if "." not in chunk.path_in_schema and chunk.is_stats_set and chunk.statistics.has_null_count:
-                count = nulls.get(chunk.path_in_schema, 0) + chunk.statistics.null_count
-                nulls[chunk.path_in_schema] = count
+            if chunk.statistics is None or not chunk.statistics.has_null_count:
+                unknown.add(chunk.path_in_schema)
+                continue
+            nulls[chunk.path_in_schema] = nulls.get(chunk.path_in_schema, 0) + chunk.statistics.null_count
     groups = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-    return TableFile(stored, "parquet", footer.schema_arrow, groups, nulls)
+    known = {name: count for name, count in nulls.items() if name not in unknown}
+    return TableFile(stored, "parquet", footer.schema_arrow, groups, known)
 
 
 def _survey_arrow(opened: Any, stored: StoredFile, format: Format) -> TableFile:
     opened.seek(0)
     reader = pa.ipc.open_file(opened) if format == "arrow" else pa.ipc.open_stream(opened)
     batches = _file_batches(reader) if format == "arrow" else iter(reader)
-    nulls = dict.fromkeys(reader.schema.names, 0)
+    nulls: dict[str, int] = {}
     groups = []
     for batch in batches:
         groups.append(batch.num_rows)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            nulls[name] += column.null_count
+            nulls[name] = nulls.get(name, 0) + column.null_count
+            for number, field in enumerate(column.type if pa.types.is_struct(column.type) else ()):
+                path = f"{name}.{field.name}"
+                nulls[path] = nulls.get(path, 0) + column.field(number).null_count
     return TableFile(stored, format, reader.schema, tuple(groups), nulls)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.config import DataConfig
 from pipeline.data import open_dataset
+from pipeline.data.tables import Tables
 from pipeline.errors import DataError
 
 
@@ -126,3 +127,25 @@ def test_a_file_lost_after_opening_is_named(folder):
     (folder / "y" / "3.png").unlink()
     with pytest.raises(DataError, match=r"data\.pool: .*y/3\.png cannot be read"):
         data.pool.take(np.arange(6))
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_embedded_images_are_not_read_to_open_the_table(tmp_path, monkeypatch, form):
+    rows = pa.table(
+        {"image": [{"bytes": image, "path": f"{n}.png"} for n, image in enumerate(IMAGES)], "label": LABELS}
+    )
+    path = tmp_path / f"t.{form}"
+    if form == "parquet":
+        pq.write_table(rows, path, row_group_size=2)
+    else:
+        with pa.ipc.new_file(path, rows.schema) as writer:
+            writer.write_table(rows, max_chunksize=2)
+    scanned = []
+    original = Tables.scan
+    monkeypatch.setattr(
+        Tables, "scan", lambda self, name, file=None: scanned.append(name) or original(self, name, file)
+    )
+    data = open_dataset(DataConfig(pool=str(path), test=str(path), image="image"))
+    data.pool.digest()
+    assert "image" not in scanned
+    assert data.pool.take(np.arange(6)) == IMAGES
