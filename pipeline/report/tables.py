@@ -103,6 +103,7 @@ def arm_table(records: Iterable[RunRecord]) -> Table:
             "final_accuracy": _mean(finals),
             "final_accuracy_min": min(finals, default=None),
             "final_accuracy_max": max(finals, default=None),
+            "final_macro_f1": _mean([f1 for run in counted if (f1 := _last(run, "final_macro_f1")) is not None]),
             "proxy_accuracy": _mean(proxies),
             "refreshes": _mean([sum(bool(one.get("refreshed")) for one in run.rounds) for run in counted]),
             "sampling_seconds": _mean([run.total("sampling_seconds") for run in counted]),
@@ -219,6 +220,11 @@ def duration(seconds: float | None) -> str:
 def dollars(value: float | None) -> str:
     """Dollars and cents."""
     return "-" if value is None else f"${value:,.2f}"
+
+
+def _last(run: RunRecord, key: str) -> float | None:
+    """The last number that a run measured."""
+    return next((float(one[key]) for one in reversed(run.rounds) if one.get(key) is not None), None)
 
 
 def _mean(values: Sequence[float]) -> float | None:

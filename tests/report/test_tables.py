@@ -26,6 +26,7 @@ def test_an_arm_is_its_mean_and_range(runs):
     assert (random["arm"], svp["arm"], svp["runs"], svp["finished"]) == ("random", "svp", 2, 2)
     assert svp["final_accuracy"] == pytest.approx(0.68)
     assert (svp["final_accuracy_min"], svp["final_accuracy_max"]) == (0.66, 0.70)
+    assert svp["final_macro_f1"] == pytest.approx(0.58)
     assert svp["sampling_seconds"] == pytest.approx((6 + 10) / 2)
     assert svp["finetune_seconds"] == pytest.approx(70)
     assert svp["cost"] == pytest.approx(8 + 1 + (0.06 + 0.10) / 2 + (0.6 + 0.8) / 2)
