@@ -25,7 +25,7 @@ class Reading(NamedTuple):
     Attributes
     ----------
     labelled : int
-        Labels bought before that round.
+        Labels bought by then.
     logme, logme_ped : float or None
         In nats a row; None where a policy did not need it.
     feature_version : int
@@ -47,11 +47,11 @@ class Observation:
     round : int
         Number of this round, from 0.
     labelled : int
-        Labels bought before this round.
+        Labels bought so far, this round's included.
     refreshes : int
         Refreshes so far, which is also the number of the current feature version.
     rounds_since_refresh : int
-        This round's number minus that of the last refreshed round (minus 0 when there was none).
+        Rounds that bought labels since the last refresh, this one included; since the start if there was none.
     logme, logme_ped : float or None
         This round's indicators on the current features and all labelled rows, in nats a row; None if not computed.
     history : tuple of Reading
@@ -82,7 +82,7 @@ class Decision:
 
 
 class RefreshPolicy(Protocol):
-    """Decides once a round, before rows are scored; a pure function of the observation."""
+    """Decides once a round, when its labels are bought; a pure function of the observation."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -90,7 +90,7 @@ class RefreshPolicy(Protocol):
         ...
 
     def decide(self, observation: Observation) -> Decision:
-        """Say whether this round begins with a refresh."""
+        """Say whether to refresh before the next rows are chosen."""
         ...
 
 
@@ -107,7 +107,7 @@ class Never:
 
 @dataclass(frozen=True)
 class EveryRounds:
-    """Refresh when so many rounds have passed since the last refresh; 1 refreshes in every round with labels."""
+    """Refresh when so many rounds have bought labels since the last refresh; 1 refreshes in every round."""
 
     rounds: int
     needs: frozenset[str] = frozenset()
@@ -120,7 +120,7 @@ class EveryRounds:
 
 @dataclass(frozen=True)
 class AtLabels:
-    """Refresh in the rounds that begin with exactly one of these label counts."""
+    """Refresh in the rounds that end with exactly one of these label counts."""
 
     counts: tuple[int, ...]
     needs: frozenset[str] = frozenset()

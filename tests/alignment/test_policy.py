@@ -27,7 +27,7 @@ POLICIES = [
 def course(config: RefreshConfig, labelled: list[int], readings: list[tuple[float, float]] | None = None) -> list[bool]:
     """Decisions of a whole run, with the state a driver keeps."""
     policy = make_policy(config)
-    decisions, history, refreshes, last = [], (), 0, 0
+    decisions, history, refreshes, last = [], (), 0, -1
     for number, count in enumerate(labelled):
         logme, logme_ped = readings[number] if readings else (None, None)
         observation = Observation(number, count, refreshes, number - last, logme, logme_ped, history)
@@ -43,7 +43,7 @@ def gaps(*values: float) -> list[tuple[float, float]]:
     return [(0.5, 0.5 + value) for value in values]
 
 
-LABELLED = [0, 200, 400, 600, 800, 1000]
+LABELLED = [200, 400, 600, 800, 1000, 1200]
 
 
 def test_never_keeps_the_features() -> None:
@@ -51,15 +51,16 @@ def test_never_keeps_the_features() -> None:
 
 
 def test_every_round_refreshes_as_soon_as_there_are_labels() -> None:
-    assert course(RefreshConfig(policy="every", every=1), LABELLED) == [False] + [True] * 5
+    assert course(RefreshConfig(policy="every", every=1), LABELLED) == [True] * 6
+    assert course(RefreshConfig(policy="every", every=1), [0, *LABELLED]) == [False] + [True] * 6
 
 
 def test_every_second_round_counts_from_the_last_refresh() -> None:
-    assert course(RefreshConfig(policy="every", every=2), LABELLED) == [False, False, True, False, True, False]
+    assert course(RefreshConfig(policy="every", every=2), LABELLED) == [False, True] * 3
 
 
 def test_at_refreshes_at_its_label_counts_only() -> None:
-    assert course(RefreshConfig(policy="at", at=[400, 1000]), LABELLED) == [False, False, True, False, False, True]
+    assert course(RefreshConfig(policy="at", at=[400, 1000]), LABELLED) == [False, True, False, False, True, False]
 
 
 def test_logme_refreshes_when_it_fell_far_enough_from_its_best_on_the_same_features() -> None:
@@ -96,9 +97,8 @@ def test_gaps_of_older_features_do_not_count() -> None:
 def test_limits_hold_for_every_policy(config: RefreshConfig) -> None:
     readings = [(0.9 - 0.2 * number, 1.5) for number in range(6)]
     free = course(config, LABELLED, readings)
-    assert free[0] is False
     late = course(config.model_copy(update={"min_labels": 500}), LABELLED, readings)
-    assert not any(late[:3])
+    assert not any(late[:2])
     few = course(config.model_copy(update={"max_refreshes": 1}), LABELLED, readings)
     assert sum(few) == min(1, sum(free))
     assert not any(course(config.model_copy(update={"max_refreshes": 0}), LABELLED, readings))
