@@ -236,26 +236,26 @@ class _Checked:
     """FeatureRows that raise on the first bad row instead of letting it be ranked."""
 
     def __init__(self, base: FeatureRows, check: Callable[[Array, Array], None]) -> None:
-        self._base = base
+        self.source = base
         self._check = check
         self._good = False
 
     def __len__(self) -> int:
-        return len(self._base)
+        return len(self.source)
 
     @property
     def dim(self) -> int:
-        return self._base.dim
+        return self.source.dim
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
-        for first, block in self._base.blocks():
+        for first, block in self.source.blocks():
             if not self._good:
                 self._check(np.arange(first, first + len(block)), block)
             yield first, block
         self._good = True
 
     def gather(self, rows: Array) -> Array:
-        block = self._base.gather(rows)
+        block = self.source.gather(rows)
         if not self._good:
             self._check(rows, block)
         return block

@@ -9,7 +9,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import SelectionError
-from pipeline.selection import badge, kcenter, scores
+from pipeline.selection import (
+    activeft,
+    badge,
+    bait,
+    cluster_margin,
+    disagreement,
+    kcenter,
+    probcover,
+    scores,
+    typiclust,
+)
+from pipeline.selection import (
+    wrap as wrapping,
+)
 from pipeline.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
 
 _STRATEGIES = {
@@ -23,10 +36,21 @@ _STRATEGIES = {
         badge.BADGE_PARTITION,
         kcenter.CORESET,
         kcenter.CORESET_SELF,
+        typiclust.TYPICLUST,
+        probcover.PROBCOVER,
+        activeft.ACTIVEFT,
+        activeft.ACTIVEFT_PROXY,
+        cluster_margin.CLUSTER_MARGIN,
+        disagreement.BALD,
+        disagreement.ALFA_MIX,
+        disagreement.DROP_QUERY,
+        bait.BAIT,
     )
 }
 
-_WRAPPERS: dict[str, WrapperInfo] = {}
+_WRAPPERS = {
+    info.name: info for info in (wrapping.PARTITION, wrapping.SUBSAMPLE, wrapping.NEIGHBOURS, wrapping.CLASS_BALANCE)
+}
 
 
 def strategies() -> dict[str, StrategyInfo]:

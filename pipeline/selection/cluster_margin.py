@@ -1,0 +1,71 @@
+"""Cluster-Margin: rows of small margin, spread over clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from pipeline.selection.clusters import kmeans, required
+from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.rows import Array, SubsetRows
+from pipeline.selection.scores import MARGIN
+from pipeline.selection.spaces import EuclideanSpace
+
+_LINKED_AT_MOST = 4096
+
+
+class ClusterMarginOptions(Options):
+    """Options of cluster_margin."""
+
+    candidates: float = Field(default=10.0, ge=1, description="Rows of the smallest margin to cluster, in budgets.")
+    clusters: int | None = Field(default=None, ge=1, description="Clusters made of them; null: as many as the budget.")
+
+
+def cluster_margin(pool: Pool, budget: int, options: ClusterMarginOptions, rng: np.random.Generator) -> Array:
+    """Picks of Cluster-Margin (algorithm 2): random rows of each cluster in turn, small clusters first.
+
+    The authors cluster the whole pool once by average linkage with a distance threshold; here only the candidates are
+    clustered, into a given number of clusters, and candidates beyond 4,096 are first joined by k-means, which keeps
+    the memory of the linkage bounded.
+    """
+    count = min(int(options.candidates * budget), pool.size - len(pool.labelled))
+    rows = np.sort(MARGIN.run(pool, count, Options(), rng))
+    space = EuclideanSpace(SubsetRows(required(pool.features), rows), pool.device)
+    member_of = _average_linkage(space, min(options.clusters or budget, len(rows)), rng)
+    sizes = np.bincount(member_of)
+    waiting = [
+        list(rng.permutation(rows[member_of == cluster]))
+        for cluster in np.lexsort((np.arange(len(sizes)), sizes))
+        if sizes[cluster]
+    ]
+    picks: list[int] = []
+    while len(picks) < budget:
+        picks += [int(members.pop()) for members in waiting[: budget - len(picks)]]
+        waiting = [members for members in waiting if members]
+    return np.array(picks, dtype=np.int64)
+
+
+def _average_linkage(space: EuclideanSpace, clusters: int, rng: np.random.Generator) -> Array:
+    """Cluster numbers from 0 of all rows of the space."""
+    if len(space) <= max(1, clusters):
+        return np.arange(len(space))
+    if len(space) > _LINKED_AT_MOST:
+        joined = kmeans(space, _LINKED_AT_MOST, rng, iterations=3)
+        points, group = joined.centres, joined.member_of
+    else:
+        points, group = space.points(np.arange(len(space))).factors[0], np.arange(len(space))
+    tree = linkage(points.double().cpu().numpy(), method="average")
+    return np.asarray(fcluster(tree, clusters, criterion="maxclust")[group] - 1, dtype=np.int64)
+
+
+CLUSTER_MARGIN = StrategyInfo(
+    name="cluster_margin",
+    summary="Rows of small margin taken from clusters in turn, the smallest clusters first.",
+    paper="Citovsky et al. 2021, Batch active learning at scale",
+    run=cluster_margin,
+    inputs=("features", "probabilities"),
+    representation="proxy",
+    options=ClusterMarginOptions,
+    complexity="time O(NC + m² D) for m candidates (at most 4,096 are linked), memory O(N + m²)",
+)
