@@ -135,6 +135,10 @@ class TextInputs:
             mask[number, : len(row)] = 1
         return {"input_ids": torch.from_numpy(tokens), "attention_mask": torch.from_numpy(mask)}
 
+    def tokens_in(self, examples: list[list[int]]) -> np.ndarray:
+        """All token numbers of some examples and their padding, in any order."""
+        return np.fromiter((token for tokens in [*examples, [self._pad]] for token in tokens), np.int64)
+
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Nothing is left to do for texts."""
         return tensors
