@@ -23,9 +23,7 @@ class AsvpError(Exception):
     exit_code = 2
     """Exit status of the `asvp` command for this error: 2 for bad input, 1 for a failure at work."""
 
-    def __init__(
-        self, message: str, *, key: str | None = None, value: Any = None, mend: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, key: str | None = None, value: Any = None, mend: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.key = key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,7 +14,7 @@ from pipeline.features.feature_set import shard_starts
 
 
 def make_set(features: np.ndarray, starts: tuple[int, ...], dtype: str = "float32") -> FeatureSet:
-    tables = [feature_table(features[a:b], a, dtype) for a, b in zip(starts, starts[1:], strict=False)]
+    tables = [feature_table(features[a:b], a, dtype) for a, b in itertools.pairwise(starts)]
     return FeatureSet(
         version=0,
         shards=tuple(HeldShard(table) for table in tables),

@@ -1,0 +1,85 @@
+"""Joining or starting Ray, quietly, with clear errors."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+
+from pipeline.errors import ClusterError
+
+_ANSWER_SECONDS = 5.0
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[None]:
+    """Use a Ray cluster for a while; leave a running one as it was found.
+
+    Parameters
+    ----------
+    address : str, optional
+        HOST:PORT of a cluster, or "auto"; "local" starts one of this machine's own. None: the cluster that
+        RAY_ADDRESS or this machine offers, else a local one.
+
+    Raises
+    ------
+    ClusterError
+        If there is no answer from the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def resources() -> dict[str, float]:
+    """CPUs, GPUs and bytes of object store of the whole cluster."""
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return {name: float(total.get(name, 0.0)) for name in ("CPU", "GPU", "object_store_memory")}
+
+
+def _connect(address: str | None) -> None:
+    if address and ":" in address and "://" not in address:
+        _require_answer(address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address == "local":
+            ray.init(address="local", include_dashboard=False, **options)
+        elif address:
+            ray.init(address=address, **options)
+        else:
+            # A cluster already on this machine is joined; otherwise this starts one.
+            ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ClusterError(
+            f"Ray cannot be reached: {first}",
+            key="--address",
+            value=address,
+            mend="Start a cluster with `ray start --head`, or leave --address out to use this machine",
+        ) from None
+
+
+def _require_answer(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        raise ClusterError(
+            f"nothing answers there: {error}",
+            key="--address",
+            value=address,
+            mend="Look for the head's address in the output of `ray start --head`, or leave --address out",
+        ) from None

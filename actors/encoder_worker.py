@@ -1,0 +1,42 @@
+"""The actor that holds an encoder: a thin shell around `pipeline.workers.EncoderSession`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipeline.config import EncoderConfig
+from pipeline.data.source import Source
+from pipeline.models.head import Head
+from pipeline.workers.jobs import Arrays, FineTuneJob
+from pipeline.workers.session import EncoderSession, Kind, ShardReport, ShardTask
+
+
+class _EncoderWorker:
+    """Extracts shards and fine-tunes, one encoder in one process."""
+
+    def __init__(self, config: EncoderConfig, kind: Kind, threads: int) -> None:
+        self._session = EncoderSession(config, kind, threads)
+        self._sources: dict[str, Source] = {}
+
+    def open(self, key: str, source: Source, fingerprint: str | None, weights: Arrays | None) -> None:
+        """Get ready for the shards of a source, with fine-tuned weights or the pre-trained ones (None).
+
+        Its result is an argument of `extract`: calls of an actor with two threads keep no order by themselves.
+        """
+        self._sources = {key: source}
+        self._session.use(fingerprint, None if weights is None else lambda: weights)
+
+    def extract(self, opened: None, key: str, task: ShardTask) -> tuple[pa.Table, ShardReport]:
+        """The table of a shard, and what is told of it: two objects, so that the table need not travel."""
+        return self._session.extract(task, self._sources[key])
+
+    def train(self, job: FineTuneJob, threads: int) -> tuple[Arrays | None, tuple[Head, float]]:
+        """The weights, and (head, seconds): two objects, so that the weights need not travel."""
+        head, weights, seconds = self._session.train(job, threads=threads)
+        return weights, (head, seconds)
+
+
+EncoderWorker: Any = ray.remote(_EncoderWorker)

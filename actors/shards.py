@@ -1,0 +1,59 @@
+"""Shards in the object store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+
+from pipeline.errors import AsvpError, WorkError
+from pipeline.features.cache import DamagedPartError
+from pipeline.workers.session import ShardReport, ShardTask, stored_shard
+
+
+@dataclass(frozen=True)
+class ObjectStoreShard:
+    """A table in the object store, read as a view; lost with its node, it is read from the cache again."""
+
+    reference: Any
+    task: ShardTask
+
+    def table(self) -> pa.Table:
+        """The table, as a view on the store of this node.
+
+        Raises
+        ------
+        WorkError
+            If it was lost and there is no cache to read it from.
+        """
+        try:
+            return ray.get(self.reference)
+        except (ObjectLostError, RayActorError):
+            if self.task.entry is None:
+                raise WorkError(
+                    "a feature shard was lost with its node, and there is no cache to read it from",
+                    key="extraction.cache",
+                    mend="Set extraction.cache to a folder or URI that every node sees, and resume",
+                ) from None
+        try:
+            return stored_shard(self.task)[0]
+        except DamagedPartError as error:
+            raise WorkError(f"a feature shard was lost with its node, and in the cache: {error}") from None
+
+
+@ray.remote(num_cpus=0, num_returns=2, max_retries=3)
+def load_shard(task: ShardTask) -> tuple[pa.Table | None, ShardReport | str]:
+    """A shard out of the cache: the table and what is told of it, or the reason why it cannot be had."""
+    try:
+        return stored_shard(task)
+    except AsvpError as error:
+        return None, str(error)
+
+
+def unwrap(error: RayTaskError) -> BaseException:
+    """The error a remote call raised on purpose, as if it had been raised here; otherwise Ray's own."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, AsvpError) else error

@@ -1,0 +1,224 @@
+"""RayWorkers: the encoder's work done by actors, results in the object store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from actors.cluster import cluster, resources
+from actors.encoder_worker import EncoderWorker
+from actors.extraction import Member, extract_shards
+from actors.placement import Placement, place
+from actors.shards import ObjectStoreShard, load_shard, unwrap
+from pipeline.config import Config, EncoderConfig
+from pipeline.errors import WorkError
+from pipeline.features.cache import Cache
+from pipeline.features.feature_set import FeatureSet, Shard
+from pipeline.models.encoder import resolve_dtype
+from pipeline.progress import Reporter
+from pipeline.workers.extraction import Extraction
+from pipeline.workers.jobs import Arrays, FineTuneJob, TrainedModel, Weights
+from pipeline.workers.model_store import find_model, keep_model
+from pipeline.workers.session import Kind, ShardReport, ShardTask
+
+
+@dataclass(frozen=True)
+class ObjectStoreWeights:
+    """Weights in the object store."""
+
+    fingerprint: str
+    reference: Any
+
+    def load(self) -> Arrays:
+        """The weights, as views on the store of this node."""
+        arrays: Arrays = ray.get(self.reference)
+        return arrays
+
+
+@ray.remote(max_retries=3)
+def _resolve_dtype(config: EncoderConfig, kind: Kind) -> str:
+    return resolve_dtype(config, "image" if kind == "image" else "text")
+
+
+class RayWorkers:
+    """A team of `EncoderWorker` actors, started when first needed and let go by dropping their handles.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+    kind : {"text", "image", "features"}
+    placement : Placement
+    cache : Cache, optional
+    reporter : Reporter
+    """
+
+    def __init__(
+        self, config: EncoderConfig, kind: Kind, placement: Placement, cache: Cache | None, reporter: Reporter
+    ) -> None:
+        self._config = config
+        self._kind = kind
+        self._placement = placement
+        self._cache = cache
+        self._reporter = reporter
+        self._team: list[Any] = []
+
+    @property
+    def cpus(self) -> float:
+        """CPU cores the whole team holds."""
+        return self._placement.cpus * self._placement.actors
+
+    @property
+    def gpus(self) -> float:
+        """GPUs the whole team holds."""
+        return self._placement.gpus * self._placement.actors
+
+    def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
+        """Features of all rows of a source, out of the cache where they are in it.
+
+        Raises
+        ------
+        DataError
+            If a row cannot be read or its feature is not finite.
+        WorkError
+            If workers keep dying.
+        """
+        entry = extraction.entry(self._cache)
+        tasks = extraction.tasks(entry)
+        shards: dict[int, Shard] = {}
+        reports: dict[int, ShardReport] = {}
+        missing = self._load(tasks, shards, reports)
+        began = time.perf_counter()
+        if missing:
+            self._extract(extraction, missing, weights, shards, reports)
+        seconds, saved = extraction.record(entry, missing, time.perf_counter() - began)
+        return extraction.feature_set(shards, reports, seconds=seconds, saved_seconds=saved)
+
+    def train(self, job: FineTuneJob) -> TrainedModel:
+        """Do a job on one of the actors, or look its result up in the cache.
+
+        Raises
+        ------
+        WorkError
+            If the worker died, at the second try too.
+        """
+        found = find_model(job, self._cache)
+        if found is not None:
+            return found
+        for _ in range(2):
+            [worker] = self._hired(1)
+            weights, told = worker.train.options(num_returns=2).remote(job, self._placement.all_threads)
+            try:
+                head, seconds = ray.get(told)
+            except RayActorError:
+                self._team.remove(worker)
+                continue
+            except RayTaskError as error:
+                raise unwrap(error) from None
+            handle = None if job.method == "lp" else ObjectStoreWeights(job.key, weights)
+            trained = TrainedModel(job.key, job.method, head, handle, seconds)
+            keep_model(trained, self._cache, self._reporter)
+            return trained
+        raise WorkError(
+            "the worker process died twice while it fine-tuned",
+            mend="Lower training.batch_size or encoder.max_length if memory ran out",
+        )
+
+    def dtype(self) -> str:
+        """What `encoder.dtype: auto` is where the actors run; from here on they use it."""
+        if self._config.dtype != "auto" or self._kind == "features":
+            return self._config.dtype
+        options = {"num_cpus": self._placement.cpus, "num_gpus": self._placement.gpus}
+        try:
+            resolved: str = ray.get(_resolve_dtype.options(**options).remote(self._config, self._kind))
+        except RayTaskError as error:
+            raise unwrap(error) from None
+        self._config = self._config.model_copy(update={"dtype": resolved})
+        return resolved
+
+    def close(self) -> None:
+        """Let the actors go; their results stay."""
+        self._team = []
+
+    def _hired(self, wanted: int) -> list[Any]:
+        while len(self._team) < wanted:
+            self._team.append(self._hire())
+        return self._team[:wanted]
+
+    def _hire(self) -> Any:
+        worker = EncoderWorker.options(
+            num_cpus=self._placement.cpus,
+            num_gpus=self._placement.gpus,
+            # Two calls at a time: one reads and tokenises its shard while the other is in the forward pass.
+            max_concurrency=2,
+        )
+        return worker.remote(self._config, self._kind, self._placement.threads)
+
+    def _load(
+        self, tasks: list[ShardTask], shards: dict[int, Shard], reports: dict[int, ShardReport]
+    ) -> list[ShardTask]:
+        """Read what the cache holds; return the tasks that are left."""
+        stored = {} if tasks[0].entry is None else tasks[0].entry.parts()
+        present = [task for task in tasks if task.part in stored]
+        calls: list[tuple[ShardTask, Any]] = [(task, load_shard.remote(task)) for task in present]
+        for task, (table, report) in calls:
+            told: ShardReport | str = ray.get(report)
+            if isinstance(told, str):
+                self._reporter.say(f"cache: {told}")
+            else:
+                shards[task.index] = ObjectStoreShard(table, task)
+                reports[task.index] = told
+        return [task for task in tasks if task.index not in shards]
+
+    def _extract(
+        self,
+        extraction: Extraction,
+        tasks: list[ShardTask],
+        weights: Weights | None,
+        shards: dict[int, Shard],
+        reports: dict[int, ShardReport],
+    ) -> None:
+        source = ray.put(extraction.source)
+        fingerprint = None if weights is None else weights.fingerprint
+        arrays = None if weights is None else _reference(weights)
+        key = extraction.fingerprint
+
+        def opened(worker: Any) -> Member:
+            return Member(worker, worker.open.remote(key, source, fingerprint, arrays))
+
+        rows = sum(task.stop - task.start for task in tasks)
+        with self._reporter.task(f"Extracting {extraction.title} features", rows, "rows") as bar:
+
+            def done(task: ShardTask, shard: ObjectStoreShard, report: ShardReport) -> None:
+                shards[task.index] = shard
+                reports[task.index] = report
+                bar.advance(report.rows)
+
+            team = [opened(worker) for worker in self._hired(min(self._placement.actors, len(tasks)))]
+            extract_shards(team, lambda: opened(self._hire()), key, tasks, done)
+            self._team[: len(team)] = [member.worker for member in team]
+        errors = [report.cache_error for report in reports.values() if report.cache_error]
+        if errors:
+            self._reporter.say(f"The features are not cached: {errors[0]}")
+
+
+@contextmanager
+def ray_workers(
+    config: Config, kind: Kind, cache: Cache | None, reporter: Reporter, address: str | None
+) -> Iterator[RayWorkers]:
+    """Workers on a Ray cluster, which is joined or started for as long as they are needed."""
+    with cluster(address):
+        workers = RayWorkers(config.encoder, kind, place(config.extraction, resources()), cache, reporter)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+
+def _reference(weights: Weights) -> Any:
+    return weights.reference if isinstance(weights, ObjectStoreWeights) else ray.put(dict(weights.load()))

@@ -1,0 +1,233 @@
+"""The `asvp` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+# Before anything imports Ray or transformers: no usage reports, no new-style tables, no advice in the output.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import click
+from rich.console import Console
+
+from pipeline import __version__
+from pipeline.config import Config, build_config, load_config
+from pipeline.errors import AsvpError, ConfigError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_out = Console(highlight=False)
+
+
+def main() -> None:
+    """Entry point: 0 done, 2 bad input, 1 anything else."""
+    try:
+        cli(standalone_mode=False)
+    except AsvpError as error:
+        _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; finished rounds and shards are kept, and --resume goes on", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"asvp: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _config_options(command: Command) -> Command:
+    return click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change an option.")(
+        command
+    )
+
+
+def _json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")(command)
+
+
+def _address_option(command: Command) -> Command:
+    return click.option(
+        "--address", metavar="HOST:PORT", help="Ray cluster; by default this machine's, started if there is none."
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="asvp")
+def cli() -> None:
+    """Active learning by proxy with pre-trained encoders, on Ray."""
+
+
+@cli.command()
+@click.argument("config", required=False)
+@_config_options
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory; default: a new one under runs/.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out (or in CONFIG, if that is its directory).")
+@click.option("--until-round", type=click.IntRange(min=0), help="Stop after this round.")
+@click.option("--in-process", is_flag=True, help="Do everything in this process, without Ray (for debugging).")
+@click.option("--no-cache", is_flag=True, help="Compute everything; neither read nor write the cache.")
+@_address_option
+@_json_option
+def run(
+    config: str | None,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    until_round: int | None,
+    in_process: bool,
+    no_cache: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Run one arm with one seed. CONFIG is a YAML file or a preset (demo, debian-sections)."""
+    from pipeline.driver import run as run_driver
+    from pipeline.progress import reporter_for
+    from pipeline.report.closing import run_table
+
+    overrides = (*overrides, "extraction.cache=null") if no_cache else overrides
+    settings, out = _run_settings(config, overrides, out, resume=resume)
+    result = run_driver(
+        settings,
+        out=out,
+        resume=resume,
+        until_round=until_round,
+        in_process=in_process,
+        address=address,
+        reporter=reporter_for(),
+    )
+    if as_json:
+        print(json.dumps({"directory": str(result.directory), "rounds": result.rounds, "summary": result.summary}))
+        return
+    _out.print(run_table(result.rounds).rich())
+    _out.print(f"Run directory: {result.directory}")
+
+
+def _run_settings(
+    config: str | None, overrides: tuple[str, ...], out: Path | None, *, resume: bool
+) -> tuple[Config, Path]:
+    """The configuration and the run directory; a resumed run has its own configuration."""
+    from pipeline.run_directory import RunDirectory
+
+    if resume:
+        if out is None and config is not None and Path(config).is_dir():
+            out, config = Path(config), None
+        if out is None:
+            raise ConfigError("needs the run's directory", key="--resume", mend="Add --out DIR")
+        if config is None:
+            directory = RunDirectory(out)
+            directory.check(resume=True)
+            return build_config(directory.read_config().model_dump(), overrides), out
+    settings = load_config(config, overrides)
+    if out is None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        out = Path("runs") / f"{stamp}-{settings.mode}-{settings.selection.strategy}-seed{settings.seed}"
+    return settings, out
+
+
+@cli.command()
+@click.argument("space")
+@click.argument("config", required=False)
+@_config_options
+@click.option("--seeds", help="Seeds instead of the space's own, such as 0,1,2.")
+@click.option("--out", type=click.Path(path_type=Path), help="Sweep directory; default: a new one under sweeps/.")
+@click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
+@_address_option
+@_json_option
+def sweep(
+    space: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    seeds: str | None,
+    out: Path | None,
+    resume: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Compare arms. SPACE is a module of tune_spaces or a YAML file; CONFIG what all arms share."""
+    from pipeline.progress import reporter_for
+    from pipeline.report.comparison import compare
+    from tune_spaces.space import load_space, trials
+    from tune_spaces.sweep import run_sweep
+
+    base = load_config(config, overrides)
+    chosen = list(trials(load_space(space, base), base.model_dump(), _parse_seeds(seeds)))
+    if out is None:
+        if resume:
+            raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
+        out = Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(space).stem}"
+    result = run_sweep(chosen, out, resume=resume, address=address, reporter=reporter_for())
+    for trial, reason in result.failed.items():
+        print(f"asvp: {trial} failed: {reason}", file=sys.stderr)
+    comparison = compare([result.directory], result.directory)
+    if as_json:
+        print(json.dumps({"directory": str(result.directory), "failed": result.failed, **comparison.to_json()}))
+    else:
+        comparison.print(_out)
+        _out.print(f"Sweep directory: {result.directory}")
+    if result.failed:
+        sys.exit(1)
+
+
+def _parse_seeds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError("is not a list of different whole numbers", key="--seeds", value=text, mend="Write 0,1,2")
+    return seeds
+
+
+@cli.command()
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where tables and figures go; default: nowhere.")
+@_json_option
+def report(directories: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Compare finished runs or sweeps: curves, savings, time and cost."""
+    from pipeline.report.comparison import compare
+
+    comparison = compare(list(directories), out)
+    if as_json:
+        print(json.dumps(comparison.to_json()))
+    else:
+        comparison.print(_out)
+
+
+@cli.command()
+@_json_option
+def strategies(as_json: bool) -> None:
+    """List the strategies: what each needs, what it costs, where it comes from."""
+    from pipeline.report.closing import strategy_table
+    from pipeline.selection import strategies as registered
+
+    table = strategy_table(registered())
+    if as_json:
+        print(json.dumps(table.numbers))
+    else:
+        _out.print(table.rich())
+
+
+@cli.command()
+@click.argument("config", required=False)
+@_config_options
+@_json_option
+def check(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Validate everything about a configuration and print its plan; nothing is run."""
+    from pipeline.check import check_config
+
+    plan = check_config(load_config(config, overrides))
+    if as_json:
+        print(json.dumps(plan.as_json()))
+    else:
+        _out.print(plan.rich())

@@ -1,0 +1,124 @@
+"""The driver: one loop of rounds for every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.active_learning import ActiveLearning
+from pipeline.config import Config
+from pipeline.errors import RunDirectoryError
+from pipeline.feature_versions import VersionZero
+from pipeline.preparation import Prepared, prepare
+from pipeline.progress import Reporter, SilentReporter
+from pipeline.run_directory import RunDirectory
+from pipeline.workers import Workers
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves.
+
+    Attributes
+    ----------
+    rounds : list of dict
+        The objects of rounds.jsonl.
+    summary : dict
+        summary.json; empty if the run was stopped before its last round.
+    directory : Path or None
+        Where all of it lies.
+    """
+
+    rounds: list[dict[str, Any]]
+    summary: dict[str, Any]
+    directory: Path | None
+
+
+def run(
+    config: Config,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    until_round: int | None = None,
+    in_process: bool = False,
+    address: str | None = None,
+    prepared: Prepared | None = None,
+    workers: Workers | None = None,
+    features: VersionZero | None = None,
+    reporter: Reporter | None = None,
+    on_round: Callable[[Mapping[str, Any]], None] | None = None,
+) -> RunResult:
+    """Run one arm with one seed.
+
+    Parameters
+    ----------
+    config : Config
+    out : path, optional
+        The run directory; None leaves no files.
+    resume : bool
+        Go on with the run that `out` holds.
+    until_round : int, optional
+        Stop after this round.
+    in_process : bool
+        Do everything in this process, without Ray.
+    address : str, optional
+        Of a Ray cluster; None joins or starts a local one.
+    prepared : Prepared, optional
+        The checked configuration, where it was checked before.
+    workers : Workers, optional
+        Who does the encoder's work, where they are there already.
+    features : VersionZero, optional
+        Version-0 features, where they are there already.
+    reporter : Reporter, optional
+        Told of progress.
+    on_round : callable, optional
+        Given each finished round's object.
+
+    Raises
+    ------
+    AsvpError
+        If the input is wrong (before any work), or work could not be finished.
+    """
+    reporter = reporter or SilentReporter()
+    directory = None if out is None else RunDirectory(Path(out))
+    if directory is not None:
+        directory.check(resume=resume)
+    elif resume:
+        raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
+    prepared = prepared or prepare(config)
+    with ExitStack() as stack:
+        if workers is None:
+            workers = stack.enter_context(_workers(prepared, reporter, in_process=in_process, address=address))
+        prepared = prepared.resolved(workers.dtype())
+        if directory is not None:
+            directory.begin(prepared.config)
+            stack.enter_context(directory.locked())
+        learning = ActiveLearning(prepared, workers, reporter, directory, features)
+        for number in learning.rounds(until_round):
+            learning.choose_rows(number)
+            learning.fit_proxy(number)
+            learning.refresh_if_it_pays(number)
+            learning.train_final_model_if_due(number)
+            record = learning.close_round(number)
+            reporter.round(record)
+            if on_round is not None:
+                on_round(record)
+        return RunResult(learning.records, learning.summary, None if directory is None else directory.path)
+
+
+@contextmanager
+def _workers(prepared: Prepared, reporter: Reporter, *, in_process: bool, address: str | None) -> Iterator[Workers]:
+    config, kind, cache = prepared.config, prepared.dataset.kind, prepared.cache
+    if in_process:
+        from pipeline.workers.in_process import InProcessWorkers
+
+        yield InProcessWorkers(config.encoder, kind, cache, reporter)
+    else:
+        # Ray is imported only where it is used, so that debugging needs none.
+        from actors.workers import ray_workers
+
+        with ray_workers(config, kind, cache, reporter, address) as workers:
+            yield workers

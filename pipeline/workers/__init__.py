@@ -1,0 +1,39 @@
+"""Who does the encoder's work: extraction and fine-tuning, as plain classes that actors and one process share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeline.features.feature_set import FeatureSet
+from pipeline.workers.extraction import Extraction
+from pipeline.workers.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
+
+__all__ = ["Extraction", "FineTuneJob", "HeldWeights", "TrainedModel", "Weights", "Workers"]
+
+
+class Workers(Protocol):
+    """What the driver needs done; `InProcessWorkers` does it here, `actors.RayWorkers` by actors.
+
+    Attributes
+    ----------
+    cpus, gpus : float
+        What they hold all together while they work.
+    """
+
+    @property
+    def cpus(self) -> float: ...
+
+    @property
+    def gpus(self) -> float: ...
+
+    def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
+        """Features of all rows of a source."""
+        ...
+
+    def train(self, job: FineTuneJob) -> TrainedModel:
+        """A model trained from the pre-trained weights."""
+        ...
+
+    def dtype(self) -> str:
+        """What `encoder.dtype: auto` is where they work."""
+        ...

@@ -1,0 +1,79 @@
+"""The driver with actors: the same picks as without, and one feature version in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tiny_runs import tiny_config, wide_config
+
+from actors.placement import Placement
+from actors.workers import RayWorkers
+from pipeline.config import Config
+from pipeline.driver import run
+from pipeline.progress import SilentReporter
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("tiny")
+    return tiny_config(folder, mode="asvp", refresh={"policy": "at", "at": [20, 30]})
+
+
+def ray_team(config: Config, actors: int) -> RayWorkers:
+    return RayWorkers(config.encoder, "text", Placement(actors, 1.0, 0.0), None, SilentReporter())
+
+
+def picks(out: Path) -> list[int]:
+    return pq.read_table(out / "labelled.parquet")["row"].to_pylist()
+
+
+def test_picks_are_the_same_with_one_actor_two_actors_and_in_process(
+    ray_local: Any, config: Config, tmp_path: Path
+) -> None:
+    results = [
+        run(config, out=tmp_path / "1", workers=ray_team(config, 1)),
+        run(config, out=tmp_path / "2", workers=ray_team(config, 2)),
+        run(config, out=tmp_path / "0", in_process=True),
+    ]
+    assert picks(tmp_path / "1") == picks(tmp_path / "2") == picks(tmp_path / "0")
+    assert len({result.summary["final_accuracy"] for result in results}) == 1
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def stored_bytes() -> int:
+    """Bytes of objects in this node's store."""
+    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+    from ray._private.worker import global_worker
+
+    state = get_state_from_address(global_worker.node.address)
+    return int(get_memory_info_reply(state).store_stats.object_store_bytes_used)
+
+
+def test_after_refreshes_the_store_holds_one_feature_version(ray_local: Any, tmp_path: Path) -> None:
+    config = wide_config(tmp_path, mode="asvp", refresh={"policy": "at", "at": [20, 30, 40]}, budget="20+10x4")
+    version = 1000 * 256 * 4
+    weights = (tmp_path / "encoder" / "model.safetensors").stat().st_size
+    before = stored_bytes()
+    refreshed: list[int] = []
+
+    def look(record: Mapping[str, Any]) -> None:
+        if record["refreshed"]:
+            refreshed.append(record["feature_version"])
+            assert stored_bytes() - before > version
+            # The store frees what is dropped a moment later. One version and the weights that made it stay.
+            wait_until(lambda: stored_bytes() - before < 1.2 * version + weights)
+
+    run(config, workers=ray_team(config, 1), on_round=look)
+    assert refreshed == [1, 2, 3]
+    wait_until(lambda: stored_bytes() - before < 0.2 * version)

@@ -1,0 +1,234 @@
+"""Extraction by actors: one result whatever the actors, in the object store, and nothing lost with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from numpy.testing import assert_array_equal
+from safetensors.numpy import load_file, save_file
+from tiny_runs import wide_config
+
+from actors.placement import Placement
+from actors.workers import RayWorkers
+from pipeline.config import Config
+from pipeline.data import Dataset, open_dataset
+from pipeline.errors import DataError, WorkError
+from pipeline.features import FeatureSet
+from pipeline.features.cache import Cache
+from pipeline.models.encoder import Encoder
+from pipeline.progress import SilentReporter
+from pipeline.workers import Extraction
+from pipeline.workers.in_process import InProcessWorkers
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return wide_config(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def dataset(config: Config) -> Dataset:
+    return open_dataset(config.data)
+
+
+def ray_team(config: Config, actors: int, cache: Cache | None = None) -> RayWorkers:
+    return RayWorkers(config.encoder, "text", Placement(actors, 1.0, 0.0), cache, SilentReporter())
+
+
+def extraction(config: Config, dataset: Dataset) -> Extraction:
+    return Extraction(dataset.pool, "encoder", 0, config.extraction, title="pool")
+
+
+def whole(features: FeatureSet) -> np.ndarray:
+    return np.concatenate([block for _, block in features.blocks()])
+
+
+def worker_processes() -> list[psutil.Process]:
+    """Processes of this session's EncoderWorker actors."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if _command(child).startswith("ray::_EncoderWorker")]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_features_are_the_same_with_one_actor_two_actors_and_none(
+    ray_local: Any, config: Config, dataset: Dataset
+) -> None:
+    one = ray_team(config, 1).extract(extraction(config, dataset))
+    two = ray_team(config, 2).extract(extraction(config, dataset))
+    here = InProcessWorkers(config.encoder, "text", None, SilentReporter()).extract(extraction(config, dataset))
+    assert_array_equal(whole(one), whole(two))
+    assert_array_equal(whole(one), whole(here))
+    assert one.fingerprint == two.fingerprint == here.fingerprint
+    assert_array_equal(one.moments.mean, two.moments.mean)
+
+
+def test_features_are_those_of_the_encoder_in_row_order(ray_local: Any, config: Config, dataset: Dataset) -> None:
+    features = ray_team(config, 2).extract(extraction(config, dataset))
+    rows = np.arange(len(dataset.pool))
+    expected = Encoder.load(config.encoder, "text").encode(dataset.pool.take(rows))
+    np.testing.assert_allclose(whole(features), expected, atol=1e-5)
+
+
+def test_features_read_in_another_process_are_views_on_the_store(
+    ray_local: Any, config: Config, dataset: Dataset
+) -> None:
+    features = ray_team(config, 2).extract(extraction(config, dataset))
+
+    @ray_local.remote(num_cpus=0.5)
+    def look(shared: FeatureSet) -> list[tuple[bool, bool, bool]]:
+        maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+        ranges = [
+            tuple(int(end, 16) for end in line[0].split("-")) for line in maps if len(line) > 5 and "plasma" in line[5]
+        ]
+        found = []
+        for _, block in shared.blocks():
+            address = block.__array_interface__["data"][0]
+            inside = any(low <= address < high for low, high in ranges)
+            found.append((block.flags.owndata, block.flags.writeable, inside))
+        return found
+
+    found = ray_local.get(look.remote(features))
+    assert len(found) == len(features.shards) > 1
+    assert set(found) == {(False, False, True)}
+
+
+def test_every_shard_survives_the_death_of_the_actors(ray_local: Any, config: Config, dataset: Dataset) -> None:
+    team = ray_team(config, 2)
+    features = team.extract(extraction(config, dataset))
+    before = whole(features).copy()
+    processes = worker_processes()
+    assert processes
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=10)
+    # An object whose owner has died stays readable for a moment.
+    time.sleep(2)
+    assert_array_equal(whole(features), before)
+
+
+def test_an_actor_killed_in_mid_shard_is_replaced_and_its_shard_redone(
+    ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
+) -> None:
+    expected = whole(ray_team(config, 2).extract(extraction(config, dataset)))
+    wait_until(lambda: not worker_processes())
+    killed: list[int] = []
+
+    class KillFirst(SilentReporter):
+        """Kills a worker when the first shard is done, while others are under way."""
+
+        def task(self, title: str, total: int, unit: str) -> Any:
+            outer = super().task(title, total, unit)
+
+            class Killing:
+                def __enter__(self) -> Any:
+                    self.inner = outer.__enter__()
+                    return self
+
+                def __exit__(self, *error: Any) -> None:
+                    outer.__exit__(*error)
+
+                def advance(self, amount: int) -> None:
+                    if not killed:
+                        process = worker_processes()[0]
+                        killed.append(process.pid)
+                        os.kill(process.pid, signal.SIGKILL)
+
+            return Killing()
+
+    team = RayWorkers(config.encoder, "text", Placement(2, 1.0, 0.0), None, KillFirst())
+    features = team.extract(extraction(config, dataset))
+    assert killed
+    assert_array_equal(whole(features), expected)
+
+
+def test_features_come_from_the_cache_without_any_worker(
+    ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
+) -> None:
+    cache = Cache(str(tmp_path / "cache"))
+    made = ray_team(config, 2, cache).extract(extraction(config, dataset))
+    wait_until(lambda: not worker_processes())
+    team = ray_team(config, 2, cache)
+    read = team.extract(extraction(config, dataset))
+    assert worker_processes() == []
+    assert_array_equal(whole(read), whole(made))
+    assert read.seconds == made.seconds == read.saved_seconds
+    assert made.saved_seconds == 0
+
+
+def test_a_damaged_shard_in_the_cache_is_told_of_and_made_again(
+    ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
+) -> None:
+    cache = Cache(str(tmp_path / "cache"))
+    made = ray_team(config, 2, cache).extract(extraction(config, dataset))
+    folder = Path(cache.root) / "features" / made.fingerprint
+    victim = sorted(folder.glob("*.arrow"))[1]
+    victim.write_bytes(victim.read_bytes()[:-10])
+    told: list[str] = []
+    team = ray_team(config, 2, cache)
+    team._reporter.say = told.append  # type: ignore[method-assign]
+    read = team.extract(extraction(config, dataset))
+    assert_array_equal(whole(read), whole(made))
+    assert any("truncated or altered" in line for line in told)
+    assert victim.exists()
+
+
+def test_an_error_in_an_actor_arrives_as_it_was_raised(ray_local: Any, config: Config, tmp_path: Path) -> None:
+    changed = config.model_copy(
+        update={"extraction": config.extraction.model_copy(update={"feature_dtype": "float16"})}
+    )
+    weights = Path(config.encoder.model) / "model.safetensors"
+    arrays = {
+        name: array * np.float32(1e6) if "LayerNorm" in name else array for name, array in load_file(weights).items()
+    }
+    copy = tmp_path / "encoder"
+    copy.mkdir(exist_ok=True)
+    for path in Path(config.encoder.model).iterdir():
+        if path.name != "model.safetensors":
+            (copy / path.name).write_bytes(path.read_bytes())
+    save_file(arrays, copy / "model.safetensors", metadata={"format": "pt"})
+    encoder = config.encoder.model_copy(update={"model": str(copy)})
+    team = RayWorkers(encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
+    with pytest.raises(DataError, match="not finite as float16"):
+        team.extract(extraction(changed, open_dataset(config.data)))
+
+
+def test_a_shard_that_kills_every_worker_ends_with_an_error_that_names_its_rows(
+    ray_local: Any, config: Config, dataset: Dataset
+) -> None:
+    class Deadly:
+        """A source whose rows end the process that reads them."""
+
+        kind = "text"
+
+        def __len__(self) -> int:
+            return 10
+
+        def take(self, rows: np.ndarray) -> list[str]:
+            os._exit(1)
+
+        def digest(self) -> str:
+            return "deadly"
+
+    with pytest.raises(WorkError, match="died 3 times on rows 0 to 9"):
+        ray_team(config, 1).extract(Extraction(Deadly(), "encoder", 0, config.extraction))  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Search spaces, and the sweep that runs them with Ray Tune."""

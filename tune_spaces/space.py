@@ -1,0 +1,122 @@
+"""What a sweep compares: arms, each with the same seeds."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tune_spaces
+from pipeline.config import Config, build_config
+from pipeline.config_text import merge, read_mapping
+from pipeline.errors import ConfigError
+
+_NAME = re.compile(r"^[\w.+-]+$")
+_NO_SPACES = {"space", "sweep", "trainable"}
+
+
+@dataclass(frozen=True)
+class Space:
+    """Arms and seeds.
+
+    Attributes
+    ----------
+    arms : mapping of str to mapping
+        What each arm changes in the configuration, nested like it.
+    seeds : sequence of int
+    """
+
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: Sequence[int] = (0, 1)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """Of the trial's run directory."""
+        return f"{self.arm}-seed{self.seed}"
+
+
+def spaces() -> list[str]:
+    """Names of the spaces that come with the package."""
+    return sorted(info.name for info in pkgutil.iter_modules(tune_spaces.__path__) if info.name not in _NO_SPACES)
+
+
+def load_space(name_or_path: str, config: Config) -> Space:
+    """A space by its module's name, or from a YAML file with `arms` and `seeds`.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it is not understood.
+    """
+    if name_or_path in spaces():
+        found: Space = importlib.import_module(f"tune_spaces.{name_or_path}").space(config)
+        return found
+    if not Path(name_or_path).expanduser().is_file():
+        near = difflib.get_close_matches(name_or_path, spaces(), n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            "is neither a search space nor a YAML file",
+            key="SPACE",
+            value=name_or_path,
+            mend=f"{hint}Spaces: {', '.join(spaces())}",
+        )
+    return _parse(read_mapping(name_or_path, {}, what="SPACE"), name_or_path)
+
+
+def trials(space: Space, base: Mapping[str, Any], seeds: Sequence[int] | None = None) -> Iterator[Trial]:
+    """Every arm with every seed, seeds in turn, so that all arms of a seed are finished first.
+
+    Raises
+    ------
+    ConfigError
+        If an arm makes a configuration that cannot be; the message names the arm.
+    """
+    for seed in seeds if seeds is not None else space.seeds:
+        for arm, changes in space.arms.items():
+            try:
+                yield Trial(arm, seed, build_config(merge(base, changes, {"seed": seed})))
+            except ConfigError as error:
+                raise ConfigError(
+                    f"{error.message} (in arm {arm})", key=error.key, value=error.value, mend=error.mend
+                ) from None
+
+
+def _parse(raw: Mapping[str, Any], path: str) -> Space:
+    unknown = sorted(set(raw) - {"arms", "seeds"})
+    if unknown:
+        raise ConfigError("is an unknown key", key=f"{path}: {unknown[0]}", mend="A space has arms and seeds")
+    arms = raw.get("arms")
+    if not isinstance(arms, dict) or not arms:
+        raise ConfigError(
+            "is not a mapping of names to changes",
+            key=f"{path}: arms",
+            value=arms,
+            mend="Write arms: {svp: {mode: svp}}",
+        )
+    for name, changes in arms.items():
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise ConfigError("is no name: letters, digits, and _.+- only", key=f"{path}: arms", value=name)
+        if not isinstance(changes, dict):
+            raise ConfigError("is not a mapping of keys to values", key=f"{path}: arms.{name}", value=changes)
+    seeds = raw.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise ConfigError(
+            "is not a list of whole numbers", key=f"{path}: seeds", value=seeds, mend="Write seeds: [0, 1]"
+        )
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError("names a seed twice", key=f"{path}: seeds", value=seeds)
+    return Space(arms, tuple(seeds))

@@ -1,0 +1,65 @@
+"""One trial of a sweep: the driver, told by Ray Tune what to run and telling it of every round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from actors.placement import Placement
+from actors.workers import RayWorkers
+from pipeline.config import Config
+from pipeline.driver import run
+from pipeline.feature_versions import VersionZero
+from pipeline.files import write_json
+from pipeline.preparation import prepare
+from pipeline.progress import SilentReporter
+from pipeline.run_directory import RunDirectory
+
+
+def run_trial(
+    choice: Mapping[str, Any],
+    configs: Mapping[str, Config],
+    arms: Mapping[str, str],
+    features: Mapping[str, VersionZero],
+    placements: Mapping[str, Placement],
+    runs: str,
+) -> None:
+    """Run a trial in its run directory; begun before, it goes on where its checkpoint is.
+
+    Parameters
+    ----------
+    choice : mapping
+        {"trial": name}: what Ray Tune varies.
+    configs, arms, features, placements : mappings by the trial's name
+    runs : str
+        Folder of all run directories.
+    """
+    name = choice["trial"]
+    config = configs[name]
+    folder = Path(runs) / name
+    prepared = prepare(config)
+    reporter = SilentReporter()
+    workers = RayWorkers(config.encoder, prepared.dataset.kind, placements[name], prepared.cache, reporter)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "arm.json", {"arm": arms[name]})
+    resume = RunDirectory(folder).holds_run
+    result = run(
+        config,
+        out=folder,
+        resume=resume,
+        prepared=prepared,
+        workers=workers,
+        features=features.get(name),
+        reporter=reporter,
+        on_round=_report,
+    )
+    # A trial that was finished before reports its end again, so that Tune knows it too.
+    _report({**result.rounds[-1], "done": True})
+
+
+def _report(record: Mapping[str, Any]) -> None:
+    tune.report(json.loads(json.dumps(record)))
