@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from pydantic import Field
 from scipy.cluster.hierarchy import fcluster, linkage
 
@@ -10,7 +11,7 @@ from pipeline.selection.clusters import kmeans, required
 from pipeline.selection.contract import Options, Pool, StrategyInfo
 from pipeline.selection.rows import Array, SubsetRows
 from pipeline.selection.scores import MARGIN
-from pipeline.selection.spaces import EuclideanSpace
+from pipeline.selection.spaces import EuclideanSpace, Points
 
 _LINKED_AT_MOST = 4096
 
@@ -51,11 +52,15 @@ def _average_linkage(space: EuclideanSpace, clusters: int, rng: np.random.Genera
     if len(space) <= max(1, clusters):
         return np.arange(len(space))
     if len(space) > _LINKED_AT_MOST:
-        joined = kmeans(space, _LINKED_AT_MOST, rng, iterations=3)
-        points, group = joined.centres, joined.member_of
+        joined = kmeans(space, max(_LINKED_AT_MOST, clusters), rng, iterations=3)
+        if clusters >= _LINKED_AT_MOST:
+            return joined.member_of
+        norms = torch.zeros(len(joined.centres), device=space.device)
+        points, group = Points((joined.centres,), norms), joined.member_of
     else:
-        points, group = space.points(np.arange(len(space))).factors[0], np.arange(len(space))
-    tree = linkage(points.double().cpu().numpy(), method="average")
+        points, group = space.points(np.arange(len(space))), np.arange(len(space))
+    apart = space.between(points, points).clamp(min=0).sqrt().cpu().numpy()
+    tree = linkage(apart[np.triu_indices(len(apart), 1)], method="average")
     return np.asarray(fcluster(tree, clusters, criterion="maxclust")[group] - 1, dtype=np.int64)
 
 

@@ -13,9 +13,13 @@ import torch
 from pipeline.selection.rows import BLOCK_ROWS, Array
 from pipeline.selection.spaces import Points, Space, full_precision
 
-_CENTRES_AT_ONCE = 512
-_REFRESH_EVERY = 128
+_CENTRES_AT_ONCE = 256
 _WINDOW = 512
+_CANDIDATES = 128
+_STALE_PICKS = 2048
+"""Picks after which the bounds of all rows are brought up to date, at the latest."""
+_TRIES = 4
+"""Candidates a pick after which bounds count as stale: a pass over all rows costs more than many candidates."""
 
 
 class Bounds:
@@ -246,17 +250,17 @@ def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int
             if bounds.total() <= 0:
                 picks += rng.permutation(bounds.left())[: budget - len(picks)].tolist()
                 break
-            pending = _draw_until_stale(bounds, min(_REFRESH_EVERY, budget - len(picks)), rng)
+            pending = _draw_until_stale(bounds, min(_STALE_PICKS, budget - len(picks)), rng)
             picks += pending
     return np.array(picks, dtype=np.int64)
 
 
 def _draw_until_stale(bounds: Bounds, wanted: int, rng: np.random.Generator) -> list[int]:
-    """Up to `wanted` picks from the present bounds; fewer when most candidates are rejected."""
+    """Up to `wanted` picks from the present bounds; fewer when too many candidates are rejected."""
     space, picks, tried = bounds.space, list[int](), 0
     held: list[Points] = []
-    while len(picks) < wanted and (tried < 4 * _REFRESH_EVERY or not picks):
-        count = min(_REFRESH_EVERY, wanted - len(picks) + 16)
+    while len(picks) < wanted and (tried < 2 * _CANDIDATES + _TRIES * len(picks) or not picks):
+        count = min(_CANDIDATES, wanted - len(picks) + 16)
         rows = bounds.draw(rng.random(count))
         limits = bounds.of(rows)
         levels = rng.random(count) * limits

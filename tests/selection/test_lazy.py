@@ -105,7 +105,8 @@ def sequence_chances(distances: np.ndarray, first: int, excluded: list[int], bud
 @pytest.mark.parametrize("refresh", [1, 2, 50])
 @pytest.mark.parametrize("space_kind", ["euclidean", "gradient"])
 def test_d2_picks_follow_the_distribution_of_the_sequential_algorithm(monkeypatch, refresh, space_kind):
-    monkeypatch.setattr(lazy, "_REFRESH_EVERY", refresh)
+    monkeypatch.setattr(lazy, "_STALE_PICKS", refresh)
+    monkeypatch.setattr(lazy, "_CANDIDATES", 2 * refresh)
     rng = np.random.default_rng(1)
     features = rng.normal(size=(6, 3)).astype(np.float32)
     probabilities = softmax(rng.normal(size=(6, 3)))
