@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from pipeline.config import EncoderConfig
-from pipeline.errors import EncoderError
+from pipeline.errors import DataError, EncoderError
 from pipeline.models.backbone import Backbone, Kind, find_backbone, load_model
+from pipeline.models.images import ImageInputs
 from pipeline.models.inputs import Batch, Inputs, Prepared, TextInputs
 from pipeline.models.location import preprocessing_files, weight_files
 from pipeline.models.pooling import Pool
@@ -22,6 +25,9 @@ from pipeline.models.precision import matmul_context
 from pipeline.models.quiet import quiet_transformers
 
 _FINGERPRINT_VERSION = "asvp-encoder-1"
+_ROWS_AT_ONCE = 4096
+_IMAGES_AT_ONCE = 256
+"""Rows that `encode` holds prepared at a time, and once more while it prepares the next."""
 
 
 class Encoder:
@@ -55,6 +61,7 @@ class Encoder:
         self._pool = Pool(backbone.pooling, backbone.prefix_tokens, backbone.has_class_token)
         self._forward: Any = torch.compile(model, dynamic=True) if config.compile else model
         self._pristine: str | None = None
+        self._part = _ROWS_AT_ONCE if self.kind == "text" else _IMAGES_AT_ONCE
         self.dim = self._measure_dim()
 
     @classmethod
@@ -90,7 +97,9 @@ class Encoder:
         DataError
             If a row is no text or no readable image; the message names its place in the list.
         """
-        return self.encode_prepared(self.prepare(rows))
+        if len(rows) <= self._part:
+            return self.encode_prepared(self.prepare(rows))
+        return self._encode_in_parts(rows)
 
     def prepare(self, rows: Sequence[str] | Sequence[bytes]) -> Prepared:
         """Tokenise or decode rows and cut them into batches: the processor's share of `encode`.
@@ -165,6 +174,27 @@ class Encoder:
         if self._pristine is None:
             self._pristine = _state_digest(self.model)
 
+    def _encode_in_parts(self, rows: Sequence[Any]) -> np.ndarray:
+        """Prepare each part while the one before it is in the forward pass."""
+        features = np.empty((len(rows), self.dim), np.float32)
+        parts = [slice(start, start + self._part) for start in range(0, len(rows), self._part)]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            coming = pool.submit(self._prepare_part, rows, parts[0])
+            for part, following in zip(parts, [*parts[1:], None], strict=True):
+                prepared = coming.result()
+                if following is not None:
+                    coming = pool.submit(self._prepare_part, rows, following)
+                features[part] = self.encode_prepared(prepared)
+        return features
+
+    def _prepare_part(self, rows: Sequence[Any], part: slice) -> Prepared:
+        try:
+            return self.prepare(rows[part])
+        except DataError as error:
+            place = re.fullmatch(r"row (\d+)", error.key or "")
+            key = error.key if place is None else f"row {part.start + int(place[1])}"
+            raise DataError(error.message, key=key, value=error.value, mend=error.mend) from None
+
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
         return self._pool(forward(**self.inputs.on_device(moved)), moved.get("attention_mask"))
@@ -196,6 +226,27 @@ def resolve_dtype(config: EncoderConfig, kind: Kind, *, device: str | None = Non
 
 
 def _load_inputs(config: EncoderConfig, backbone: Backbone) -> Inputs:
+    return _load_text(config, backbone) if backbone.kind == "text" else _load_image(config, backbone)
+
+
+def _load_image(config: EncoderConfig, backbone: Backbone) -> ImageInputs:
+    try:
+        with quiet_transformers():
+            # The same backend everywhere: torchvision's resizing gives other pixels than PIL's.
+            processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                backbone.folder, backend="pil", trust_remote_code=False, local_files_only=True
+            )
+            return ImageInputs(processor, backbone.device)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise EncoderError(
+            f"the image processor cannot be loaded: {str(error).strip().splitlines()[0]}",
+            key="encoder.model",
+            value=config.model,
+            mend="The folder needs its preprocessor_config.json",
+        ) from None
+
+
+def _load_text(config: EncoderConfig, backbone: Backbone) -> TextInputs:
     with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(backbone.folder, trust_remote_code=False, local_files_only=True)

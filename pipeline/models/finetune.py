@@ -17,7 +17,8 @@ from pipeline.models.head import Head
 from pipeline.models.inputs import TextInputs
 from pipeline.models.mlp import batch_bounds
 from pipeline.models.proxy import balanced_weights, fit_proxy
-from pipeline.models.vocabulary import used_embeddings
+from pipeline.models.repeatable import repeatable_gradients
+from pipeline.models.vocabulary import used_embeddings, word_embeddings
 
 _LONGEST_GRADIENT = 1.0
 _PROBE_RATE = 4.0
@@ -119,7 +120,7 @@ def fine_tune(
     if isinstance(encoder.inputs, TextInputs):
         vocabulary = used_embeddings(encoder.model, encoder.inputs.tokens_in(examples))
     devices = [encoder.device] if encoder.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), vocabulary:
+    with torch.random.fork_rng(devices=devices), vocabulary, repeatable_gradients(encoder.model):
         # Dropout can draw from the global generator only.
         torch.manual_seed(seed)
         output = _first_head(encoder, classes, head, generator)
@@ -175,7 +176,8 @@ def _train(
 
 def _parameter_groups(encoder: Encoder, output: nn.Linear, config: TrainingConfig) -> list[dict[str, Any]]:
     """Decaying and other weights of the encoder, then of the head, each group with its rate."""
-    embeddings = {id(parameter) for parameter in encoder.model.get_input_embeddings().parameters()}
+    table = word_embeddings(encoder.model)
+    embeddings = set() if table is None else {id(parameter) for parameter in table.parameters()}
 
     def split(parameters: Iterable[nn.Parameter], rate: float) -> list[dict[str, Any]]:
         trained = [parameter for parameter in parameters if parameter.requires_grad]

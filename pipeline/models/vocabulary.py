@@ -33,6 +33,15 @@ class _UsedRows(nn.Module):
         return functional.embedding(self.places[tokens], self.weight, self.padding_idx)
 
 
+def word_embeddings(model: PreTrainedModel) -> nn.Module | None:
+    """The table that a text model looks its tokens up in; None for an image model or an unusual one."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    return table if isinstance(table, (nn.Embedding, _UsedRows)) else None
+
+
 @contextmanager
 def used_embeddings(model: PreTrainedModel, tokens: np.ndarray) -> Iterator[None]:
     """Within, the model's word embeddings hold just the rows of `tokens`; afterwards the table has their new values.
@@ -48,7 +57,7 @@ def used_embeddings(model: PreTrainedModel, tokens: np.ndarray) -> Iterator[None
     tokens : np.ndarray
         All token numbers that will be looked up, padding included, in any order and number.
     """
-    table = model.get_input_embeddings()
+    table = word_embeddings(model)
     used = np.unique(tokens)
     if type(table) is not nn.Embedding or table.max_norm is not None or len(used) > _WORTH_IT * table.num_embeddings:
         yield

@@ -1,0 +1,209 @@
+"""Image encoders of each family give what transformers gives, and say which row cannot be read."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_encoders import IMAGE_FAMILIES, tiny_image_encoder, tiny_images, tiny_text_encoder
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+from pipeline.config import EncoderConfig, TrainingConfig
+from pipeline.errors import DataError, EncoderError
+from pipeline.models.classifier import Classifier
+from pipeline.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint
+from pipeline.models.finetune import fine_tune
+
+IMAGES, LABELS = tiny_images(12)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("images")
+    return {family: tiny_image_encoder(base / family, family) for family in IMAGE_FAMILIES}
+
+
+def load(folder: Path, **options: object) -> Encoder:
+    return Encoder.load(EncoderConfig(**{"model": str(folder), "pooling": "auto", **options}), "image", device="cpu")
+
+
+def plain_outputs(folder: Path, encoded: bytes) -> object:
+    """One image through transformers' own processor and model."""
+    config = AutoConfig.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, config=getattr(config, "vision_config", config)).eval()
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    image = Image.open(io.BytesIO(encoded)).convert("RGB")
+    with torch.no_grad():
+        return model(**processor(images=[image], return_tensors="pt"))
+
+
+@pytest.mark.parametrize("family", IMAGE_FAMILIES)
+def test_features_equal_transformers_own(folders: dict[str, Path], family: str) -> None:
+    encoder = load(folders[family], batch_size=5)
+    features = encoder.encode(IMAGES)
+    assert features.shape == (12, encoder.dim)
+    for row in (0, 7):
+        outputs = plain_outputs(folders[family], IMAGES[row])
+        expected = outputs.last_hidden_state[0, 0] if family in ("vit", "dinov2") else outputs.pooler_output.flatten()
+        np.testing.assert_allclose(features[row], expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling"), [("vit", "cls"), ("dinov2", "cls"), ("clip", "pooler"), ("resnet", "pooler")]
+)
+def test_pooling_auto_suits_the_family(folders: dict[str, Path], family: str, pooling: str) -> None:
+    assert load(folders[family]).pooling == pooling
+
+
+def test_the_mean_is_over_patches_without_the_class_token(folders: dict[str, Path]) -> None:
+    expected = plain_outputs(folders["vit"], IMAGES[0]).last_hidden_state[0, 1:].mean(0)
+    np.testing.assert_allclose(load(folders["vit"], pooling="mean").encode(IMAGES[:1])[0], expected, atol=1e-5)
+
+
+def test_the_mean_of_a_feature_map_is_over_its_places(folders: dict[str, Path]) -> None:
+    expected = plain_outputs(folders["resnet"], IMAGES[0]).last_hidden_state[0].mean((1, 2))
+    np.testing.assert_allclose(load(folders["resnet"], pooling="mean").encode(IMAGES[:1])[0], expected, atol=1e-5)
+
+
+def test_long_lists_are_encoded_in_parts_to_the_same(folders: dict[str, Path]) -> None:
+    encoder = load(folders["vit"], batch_size=4)
+    whole = encoder.encode(IMAGES)
+    encoder._part = 4
+    np.testing.assert_array_equal(encoder.encode(IMAGES), whole)
+
+
+def test_colour_modes_and_rotation_marks_are_understood(folders: dict[str, Path]) -> None:
+    encoder = load(folders["vit"])
+    picture = Image.open(io.BytesIO(IMAGES[0])).convert("RGB")
+    variants = []
+    for image, kind, options in (
+        (picture.convert("L"), "PNG", {}),
+        (picture.convert("P"), "GIF", {}),
+        (picture.convert("CMYK"), "JPEG", {}),
+        (picture.transpose(Image.Transpose.ROTATE_90), "PNG", {"exif": _rotated()}),
+        (picture, "PNG", {}),
+    ):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        variants.append(buffer.getvalue())
+    features = encoder.encode(variants)
+    assert np.isfinite(features).all()
+    np.testing.assert_allclose(features[3], features[4], atol=1e-5)
+
+
+def _rotated() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def test_an_unreadable_image_is_named_by_its_row(folders: dict[str, Path]) -> None:
+    encoder = load(folders["vit"], batch_size=2)
+    broken = [*IMAGES[:5], IMAGES[5][:60], IMAGES[6]]
+    with pytest.raises(DataError, match="row 5: is no readable image"):
+        encoder.encode(broken)
+    encoder._part = 2
+    with pytest.raises(DataError, match="row 5: is no readable image"):
+        encoder.encode(broken)
+
+
+def test_a_row_that_holds_no_bytes_is_named(folders: dict[str, Path]) -> None:
+    with pytest.raises(DataError, match="row 1: is no encoded image"):
+        load(folders["vit"]).encode([IMAGES[0], "cat.jpg"])
+
+
+def test_fingerprints_are_known_from_files_and_follow_the_processor(folders: dict[str, Path], tmp_path: Path) -> None:
+    config = EncoderConfig(model=str(folders["vit"]), pooling="auto")
+    first = encoder_spec_fingerprint(config, "image", device="cpu")
+    assert first == load(folders["vit"]).fingerprint()
+    copy = tiny_image_encoder(tmp_path / "copy", "vit")
+    assert load(copy).fingerprint() == first
+    processor = copy / "preprocessor_config.json"
+    processor.write_text(processor.read_text().replace("{", '{"image_mean": [0.1, 0.1, 0.1], ', 1))
+    assert load(copy).fingerprint() != first
+
+
+@pytest.mark.parametrize("family", ["vit", "resnet"])
+def test_fine_tuning_learns_and_repeats(folders: dict[str, Path], family: str) -> None:
+    results = []
+    config = TrainingConfig(epochs=6, lr=1e-3, head_lr=1e-2, batch_size=5, augment=True)
+    for _ in range(2):
+        encoder = load(folders[family])
+        head = fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=0)
+        results.append(head.weight)
+    np.testing.assert_array_equal(results[0], results[1])
+    if family == "vit":
+        assert (head.probabilities(encoder.encode(IMAGES)).argmax(1) == LABELS).mean() > 0.9
+
+
+def test_augmentation_draws_from_the_generator_alone_and_never_when_scoring(folders: dict[str, Path]) -> None:
+    inputs = load(folders["vit"]).inputs
+    rows = np.arange(3)
+
+    def drawn(seed: int) -> np.ndarray:
+        return inputs.collate(IMAGES, rows, torch.Generator().manual_seed(seed))["pixel_values"].numpy()
+
+    assert drawn(0).shape == (3, 3, 32, 32)
+    np.testing.assert_array_equal(drawn(0), drawn(0))
+    assert not np.array_equal(drawn(0), drawn(1))
+    np.testing.assert_array_equal(
+        inputs.collate(IMAGES, rows)["pixel_values"], inputs.collate(IMAGES, rows)["pixel_values"]
+    )
+
+
+def test_without_augmentation_training_sees_the_scored_pixels(folders: dict[str, Path]) -> None:
+    config = TrainingConfig(epochs=1, augment=False)
+    encoder = load(folders["vit"])
+    fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=0)
+    assert encoder.inputs._augment is None
+
+
+def test_a_missing_augmentation_library_is_named_with_its_extra(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kornia.augmentation", None)
+    with pytest.raises(EncoderError, match=r"training\.augment.*asvp\[images\]"):
+        fine_tune(load(folders["vit"]), IMAGES, np.array(LABELS), classes=3, config=TrainingConfig(epochs=1), seed=0)
+
+
+@pytest.mark.parametrize("family", ["vit", "clip"])
+def test_a_saved_image_classifier_predicts_identically(folders: dict[str, Path], family: str, tmp_path: Path) -> None:
+    encoder = load(folders[family])
+    head = fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=TrainingConfig(epochs=1), seed=0)
+    classifier = Classifier(encoder, head, ["a", "b", "c"])
+    classifier.save(tmp_path)
+    again = Classifier.load(tmp_path, device="cpu")
+    np.testing.assert_array_equal(again.probabilities(IMAGES), classifier.probabilities(IMAGES))
+
+
+class TestErrors:
+    def test_an_image_model_for_texts(self, folders: dict[str, Path]) -> None:
+        with pytest.raises(EncoderError, match="is a model for image, but the rows are texts"):
+            check_encoder(EncoderConfig(model=str(folders["vit"])), "text")
+
+    def test_no_image_processor(self, tmp_path: Path) -> None:
+        folder = tiny_image_encoder(tmp_path / "vit", "vit")
+        (folder / "preprocessor_config.json").unlink()
+        with pytest.raises(EncoderError, match=r"preprocessor_config\.json"):
+            check_encoder(EncoderConfig(model=str(folder)), "image")
+
+    def test_a_class_token_that_is_not_there(self, folders: dict[str, Path]) -> None:
+        with pytest.raises(EncoderError, match=r"encoder\.pooling.*Use pooler"):
+            load(folders["convnext"], pooling="cls")
+
+    def test_a_pooler_without_weights(self, tmp_path: Path) -> None:
+        from safetensors.numpy import load_file, save_file
+
+        folder = tiny_text_encoder(tmp_path / "text")
+        weights = load_file(folder / "model.safetensors")
+        kept = {name: array for name, array in weights.items() if "pooler" not in name}
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        config = EncoderConfig(model=str(folder), pooling="pooler")
+        with pytest.raises(EncoderError, match="Use pooling mean or cls"):
+            Encoder.load(config, "text", device="cpu")
+        assert np.isfinite(Encoder.load(EncoderConfig(model=str(folder)), "text", device="cpu").encode(["a"])).all()
