@@ -99,8 +99,7 @@ class _Design:
         through = self._inverse @ (self._fisher @ along)
         scale = sign / (1 + sign * float(vector @ along))
         curvature = float(along @ self._fisher @ along)
-        first = (vectors @ along.float()).double()
-        second = (vectors @ through.float()).double()
+        first, second = (vectors @ torch.stack([along, through], dim=1).float()).double().unbind(dim=1)
         self._weighted += -2 * scale * first * second + scale**2 * curvature * first**2
         self._own -= scale * first**2
         self._inverse -= scale * torch.outer(along, along)

@@ -11,7 +11,7 @@ from pipeline.selection.clusters import kmeans, required
 from pipeline.selection.contract import Options, Pool, StrategyInfo
 from pipeline.selection.rows import Array, SubsetRows
 from pipeline.selection.scores import MARGIN
-from pipeline.selection.spaces import EuclideanSpace, Points
+from pipeline.selection.spaces import EuclideanSpace, Points, between
 
 _LINKED_AT_MOST = 4096
 
@@ -59,7 +59,7 @@ def _average_linkage(space: EuclideanSpace, clusters: int, rng: np.random.Genera
         points, group = Points((joined.centres,), norms), joined.member_of
     else:
         points, group = space.points(np.arange(len(space))), np.arange(len(space))
-    apart = space.between(points, points).clamp(min=0).sqrt().cpu().numpy()
+    apart = between(points, points).clamp(min=0).sqrt().cpu().numpy()
     tree = linkage(apart[np.triu_indices(len(apart), 1)], method="average")
     return np.asarray(fcluster(tree, clusters, criterion="maxclust")[group] - 1, dtype=np.int64)
 

@@ -92,7 +92,7 @@ def _assign(space: EuclideanSpace, centres: torch.Tensor) -> Clusters:
         nearest = torch.zeros(len(block), dtype=torch.int64, device=space.device)
         for start in range(0, len(centres), _CENTRES_AT_ONCE):
             piece = slice(start, start + _CENTRES_AT_ONCE)
-            values, places = space.inner_minus_half_norms(block, Points((centres[piece],), norms[piece])).max(dim=1)
+            values, places = space.nearness(block, Points((centres[piece],), norms[piece])).max(dim=1)
             better = values > best
             best[better], nearest[better] = values[better], places[better] + start
         rows = slice(first, first + len(block))

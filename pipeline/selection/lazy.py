@@ -11,13 +11,16 @@ import numpy as np
 import torch
 
 from pipeline.selection.rows import BLOCK_ROWS, Array
-from pipeline.selection.spaces import Points, Space, full_precision
+from pipeline.selection.spaces import Points, Space, between, full_precision, lower
 
 _CENTRES_AT_ONCE = 256
 _WINDOW = 512
+_PAIRS = 1 << 20
+_IN_VAIN = 0.25
+"""Share of the rows that may be looked at without a pick before a pass over all is due."""
 _CANDIDATES = 128
-_STALE_PICKS = 2048
-"""Picks after which the bounds of all rows are brought up to date, at the latest."""
+_STALE_SHARE = 0.25
+"""Picks, as a share of the rows, after which a pass over all rows costs less than checking candidates."""
 _TRIES = 4
 """Candidates a pick after which bounds count as stale: a pass over all rows costs more than many candidates."""
 
@@ -49,7 +52,7 @@ class Bounds:
         for first, block in self.space.blocks():
             held = self.values[first : first + len(block)]
             for start in range(0, len(centres), _CENTRES_AT_ONCE):
-                self.space.lower(held, block, centres[start : start + _CENTRES_AT_ONCE])
+                lower(self.space, held, block, centres[start : start + _CENTRES_AT_ONCE])
 
     def total(self) -> float:
         """Sum of the bounds; has to be called before `draw` when they changed."""
@@ -149,8 +152,6 @@ class _FarthestFirst:
         self._bounds = Bounds(space, labelled)
         self._centres = _Centres(space, len(labelled) + budget)
         self._seen = np.zeros(len(space), dtype=np.int32)
-        self._exact = np.full(len(space), np.inf)
-        self._exact_seen = np.zeros(len(space), dtype=np.int32)
         self._picks: list[int] = []
         if len(labelled):
             self._centres.add(space.points(labelled))
@@ -163,49 +164,69 @@ class _FarthestFirst:
             self._add(first, self._space.points(np.array([first])))
             self._bounds.lower(self._centres.since(self._count - 1))
             self._seen[:] = self._count
-        window = _WINDOW
+        window, in_vain = _WINDOW, 0
         while len(self._picks) < self._budget:
-            before = len(self._picks)
-            self._pick_from_window(window)
-            window = _WINDOW if len(self._picks) > before else 2 * window
+            picks, stale = len(self._picks), self._pick_from_window(window)
+            if len(self._picks) > picks:
+                window, in_vain = _WINDOW, 0
+            elif not stale:
+                # All of the window is up to date and yet tied with rows outside.
+                window *= 2
+            else:
+                in_vain += stale
+                if in_vain > _IN_VAIN * len(self._space):
+                    self._bounds.lower(self._centres.since(int(self._seen.min())))
+                    self._seen[:], in_vain = self._count, 0
         return np.array(self._picks, dtype=np.int64)
 
-    def _pick_from_window(self, size: int) -> None:
-        """Pick while the farthest row of the window is farther than any row outside can be."""
+    def _pick_from_window(self, size: int) -> int:
+        """Pick while the farthest row of the window is farther than any row outside can be.
+
+        Returns how many rows of the window had old bounds.
+        """
         rows, outside = self._bounds.top(size)
+        stale = int(np.count_nonzero(self._seen[rows] < self._count))
         points = self._space.points(rows)
         values = self._bounds.values[torch.from_numpy(rows).to(self._space.device)]
-        unseen = self._centres.since(int(self._seen[rows].min()))
-        if len(unseen):
-            self._space.lower(values, points, unseen)
+        self._bring_up_to_date(rows, points, values)
         while len(self._picks) < self._budget:
             best = float(values.max())
             if best <= 0 and outside <= 0:
                 # Only copies of centres are left, all equally far.
                 self._picks += self._bounds.left()[: self._budget - len(self._picks)].tolist()
-                return
+                return stale
             if best - self._tolerance <= outside:
                 break
             contested = torch.nonzero(values >= best - self._tolerance)[:, 0]
-            place = int(contested[0]) if len(contested) == 1 else self._settle(rows, points, contested)
+            place = int(contested[0]) if len(contested) == 1 else self._settle(points, contested)
             self._add(int(rows[place]), points[place : place + 1])
             values[place] = -1.0
-            self._space.lower(values, points, self._centres.since(self._count - 1))
+            lower(self._space, values, points, self._centres.since(self._count - 1))
         self._bounds.put(rows, values)
         self._seen[rows] = self._count
+        return stale
 
-    def _settle(self, rows: Array, points: Points, contested: torch.Tensor) -> int:
+    def _bring_up_to_date(self, rows: Array, points: Points, values: torch.Tensor) -> None:
+        """Lower the values of a window by the centres its rows have not seen, those of like age together."""
+        for places in np.array_split(np.argsort(self._seen[rows], kind="stable"), 4):
+            unseen = self._centres.since(int(self._seen[rows[places]].min(initial=self._count)))
+            if len(unseen):
+                chosen = torch.from_numpy(places).to(self._space.device)
+                held = values[chosen]
+                lower(self._space, held, points[chosen], unseen)
+                values[chosen] = held
+
+    def _settle(self, points: Points, contested: torch.Tensor) -> int:
         """Among rows that float32 cannot tell apart, the farthest in float64, or the first of equals."""
-        numbers = rows[contested.cpu().numpy()]
-        seen = int(self._exact_seen[numbers].min())
-        exact = torch.from_numpy(self._exact[numbers]).to(self._space.device)
-        for start in range(seen, self._count, _CENTRES_AT_ONCE):
-            centres = self._centres.since(start)[:_CENTRES_AT_ONCE]
-            exact = torch.minimum(exact, self._space.between(points[contested], centres).amin(dim=1))
-        self._exact[numbers] = exact.cpu().numpy()
-        self._exact_seen[numbers] = self._count
-        ties = self._exact[numbers] >= float(exact.max()) - 1e-7 * self._tolerance
-        return int(contested[int(np.flatnonzero(ties)[0])])
+        centres = self._centres.since(0)
+        exact = []
+        for chunk in torch.split(contested, max(1, _PAIRS // len(centres))):
+            nearness = self._space.nearness(points[chunk], centres)
+            rivals = (nearness >= nearness.amax(dim=1, keepdim=True) - self._tolerance).any(dim=0)
+            exact.append(between(points[chunk], centres[torch.nonzero(rivals)[:, 0]]).amin(dim=1))
+        values = torch.cat(exact)
+        ties = torch.nonzero(values >= values.max() - 1e-7 * self._tolerance)[:, 0]
+        return int(contested[ties[0]])
 
     def _add(self, row: int, point: Points) -> None:
         self._picks.append(row)
@@ -250,7 +271,8 @@ def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int
             if bounds.total() <= 0:
                 picks += rng.permutation(bounds.left())[: budget - len(picks)].tolist()
                 break
-            pending = _draw_until_stale(bounds, min(_STALE_PICKS, budget - len(picks)), rng)
+            most = max(_CANDIDATES, int(_STALE_SHARE * len(space)))
+            pending = _draw_until_stale(bounds, min(most, budget - len(picks)), rng)
             picks += pending
     return np.array(picks, dtype=np.int64)
 
@@ -266,9 +288,9 @@ def _draw_until_stale(bounds: Bounds, wanted: int, rng: np.random.Generator) -> 
         levels = rng.random(count) * limits
         points = space.points(rows)
         true = np.full(count, np.inf)
-        if held:
-            true = space.between(points, Points.join(held)).amin(dim=1).cpu().numpy()
-        apart = space.between(points, points).cpu().numpy()
+        for earlier in held:
+            true = np.minimum(true, between(points, earlier).amin(dim=1).cpu().numpy())
+        apart = between(points, points).cpu().numpy()
         taken: list[int] = []
         for place in range(count):
             # A level below the bound is uniform on (0, bound): it falls below the true value with the right chance.
@@ -279,6 +301,10 @@ def _draw_until_stale(bounds: Bounds, wanted: int, rng: np.random.Generator) -> 
                     break
         picks += rows[taken].tolist()
         if taken:
-            held.append(points[torch.tensor(taken, device=space.device)])
+            new = points[torch.tensor(taken, device=space.device)]
+            # Pieces stay large enough for matrix products and small enough to be computed in float64.
+            if held and len(held[-1]) < _CENTRES_AT_ONCE:
+                new = Points.join([held.pop(), new])
+            held.append(new)
         tried += count
     return picks

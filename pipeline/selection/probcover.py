@@ -157,7 +157,7 @@ class _Cover:
 
 
 def _squared(space: EuclideanSpace, points: Points, centres: Points) -> torch.Tensor:
-    return points.norms[:, None] - 2 * space.inner_minus_half_norms(points, centres)
+    return points.norms[:, None] - 2 * space.nearness(points, centres)
 
 
 PROBCOVER = StrategyInfo(

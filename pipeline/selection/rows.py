@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.errors import SelectionError
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 2048
 """Rows worked on at once. Blocks are cut at its multiples, so that results do not depend on the shards."""
 
 Array = np.ndarray[Any, np.dtype[Any]]

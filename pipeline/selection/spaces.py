@@ -66,16 +66,12 @@ class Space(Protocol):
         """The rows named."""
         ...
 
-    def lower(self, held: torch.Tensor, points: Points, centres: Points) -> None:
-        """Bring `held`, (n,) float32, down to each point's squared distance to the nearest centre, in place."""
-        ...
-
-    def between(self, points: Points, centres: Points) -> torch.Tensor:
-        """Squared distances (n, m) in float64; 0 for equal rows."""
+    def nearness(self, points: Points, centres: Points) -> torch.Tensor:
+        """(n, m) float32: the point's squared norm minus twice this is the squared distance."""
         ...
 
     def error_bound(self) -> float:
-        """What a squared distance of `lower` may be off by."""
+        """What a squared distance by `nearness` may be off by."""
         ...
 
 
@@ -117,19 +113,11 @@ class EuclideanSpace:
         values = self._scaled(to_device(self._features.gather(rows), self.device))
         return Points((values,), self._norms[torch.from_numpy(rows).to(self.device)])
 
-    def inner_minus_half_norms(self, points: Points, centres: Points) -> torch.Tensor:
-        """(n, m) float32: largest where the squared distance is least, by `norms - 2 * this`."""
+    def nearness(self, points: Points, centres: Points) -> torch.Tensor:
         # Only the centres are moved to the mean: exact in effect, and no block has to be copied.
         moved = centres.factors[0] - self.mean
         offset = -(moved @ self.mean) - centres.norms / 2
         return torch.addmm(offset, points.factors[0], moved.T)
-
-    def lower(self, held: torch.Tensor, points: Points, centres: Points) -> None:
-        nearest = points.norms - 2 * self.inner_minus_half_norms(points, centres).amax(dim=1)
-        _lower(held, nearest, points, centres)
-
-    def between(self, points: Points, centres: Points) -> torch.Tensor:
-        return _between(points, centres)
 
     def error_bound(self) -> float:
         return float(16 * _EPSILON * self._largest)
@@ -150,7 +138,7 @@ class EuclideanSpace:
     def _squared_norms(self) -> torch.Tensor:
         norms = torch.empty(len(self), dtype=torch.float32, device=self.device)
         for first, block in self._tensors():
-            norms[first : first + len(block)] = (block - self.mean).square().sum(dim=1)
+            norms[first : first + len(block)] = _squared_lengths(block - self.mean)
         return norms
 
 
@@ -175,7 +163,7 @@ class GradientSpace:
         self.device = torch.device(device)
         self.norms = torch.empty(len(features), dtype=torch.float32, device=self.device)
         for first, factors in self._factors():
-            lengths = [factor.square().sum(dim=1) for factor in factors]
+            lengths = [_squared_lengths(factor) for factor in factors]
             self.norms[first : first + len(lengths[0])] = lengths[0] * lengths[1]
         self._largest = float(self.norms.max())
 
@@ -191,14 +179,11 @@ class GradientSpace:
         features = to_device(self._features.gather(rows), self.device)
         return Points((errors, features), self.norms[torch.from_numpy(rows).to(self.device)])
 
-    def lower(self, held: torch.Tensor, points: Points, centres: Points) -> None:
+    def nearness(self, points: Points, centres: Points) -> torch.Tensor:
         product = points.factors[0] @ centres.factors[0].T
         product *= points.factors[1] @ centres.factors[1].T
         product -= centres.norms / 2
-        _lower(held, points.norms - 2 * product.amax(dim=1), points, centres)
-
-    def between(self, points: Points, centres: Points) -> torch.Tensor:
-        return _between(points, centres)
+        return product
 
     def error_bound(self) -> float:
         return float(16 * _EPSILON * self._largest)
@@ -208,6 +193,33 @@ class GradientSpace:
         for (first, probabilities), (_, features) in both:
             errors = _prediction_errors(to_device(probabilities, self.device))
             yield first, (errors, to_device(features, self.device))
+
+
+def lower(space: Space, held: torch.Tensor, points: Points, centres: Points) -> None:
+    """Bring `held`, (n,) float32, down to each point's squared distance to the nearest centre, in place.
+
+    What is too small beside the norms to be trusted is computed again in float64.
+    """
+    nearest = points.norms - 2 * space.nearness(points, centres).amax(dim=1)
+    suspect = (nearest <= _CLOSE * points.norms) & (nearest < held) & (held > 0)
+    rows = torch.nonzero(suspect)[:, 0]
+    if len(rows):
+        nearest[rows] = between(points[rows], centres).amin(dim=1).float()
+    torch.minimum(held, nearest.clamp_(min=0), out=held)
+
+
+def between(points: Points, centres: Points) -> torch.Tensor:
+    """Squared distances (n, m) in float64; 0 for equal rows."""
+    first, second = _moved(points, centres.factors), _moved(centres, centres.factors)
+    product = torch.ones((), dtype=torch.float64, device=points.norms.device)
+    own, other = product, product
+    for mine, theirs in zip(first, second, strict=True):
+        product = product * (mine @ theirs.T)
+        own = own * mine.square().sum(dim=1)
+        other = other * theirs.square().sum(dim=1)
+    squared = own[:, None] + other - 2 * product
+    # Rounding leaves equal rows a little apart; nothing else comes as near in float64.
+    return torch.where(squared <= 1e-13 * (own[:, None] + other), 0.0, squared)
 
 
 @contextmanager
@@ -240,32 +252,15 @@ class _Unlocked:
         self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
 
 
+def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
+    lengths: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square()
+
+
 def _prediction_errors(probabilities: torch.Tensor) -> torch.Tensor:
     errors = -probabilities
     errors[torch.arange(len(errors), device=errors.device), probabilities.argmax(dim=1)] += 1
     return errors
-
-
-def _lower(held: torch.Tensor, nearest: torch.Tensor, points: Points, centres: Points) -> None:
-    """Take the smaller; what is too small beside the norms to be trusted is computed again."""
-    suspect = (nearest <= _CLOSE * points.norms) & (nearest < held) & (held > 0)
-    rows = torch.nonzero(suspect)[:, 0]
-    if len(rows):
-        nearest[rows] = _between(points[rows], centres).amin(dim=1).float()
-    torch.minimum(held, nearest.clamp_(min=0), out=held)
-
-
-def _between(points: Points, centres: Points) -> torch.Tensor:
-    first, second = _moved(points, centres.factors), _moved(centres, centres.factors)
-    product = torch.ones((), dtype=torch.float64, device=points.norms.device)
-    own, other = product, product
-    for mine, theirs in zip(first, second, strict=True):
-        product = product * (mine @ theirs.T)
-        own = own * mine.square().sum(dim=1)
-        other = other * theirs.square().sum(dim=1)
-    squared = own[:, None] + other - 2 * product
-    # Rounding leaves equal rows a little apart; nothing else comes as near in float64.
-    return torch.where(squared <= 1e-13 * (own[:, None] + other), 0.0, squared)
 
 
 def _moved(points: Points, around: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:

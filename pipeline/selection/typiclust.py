@@ -9,7 +9,7 @@ from pydantic import Field
 from pipeline.selection.clusters import kmeans, required
 from pipeline.selection.contract import Options, Pool, StrategyInfo
 from pipeline.selection.rows import Array
-from pipeline.selection.spaces import EuclideanSpace, full_precision
+from pipeline.selection.spaces import EuclideanSpace, between, full_precision
 
 
 class TypiClustOptions(Options):
@@ -66,7 +66,7 @@ def typicalities(space: EuclideanSpace, rows: Array, neighbours: int) -> Array:
     with full_precision():
         points = space.points(rows)
         for start in range(0, len(rows), 1024):
-            squared = space.between(points[start : start + 1024], points)
+            squared = between(points[start : start + 1024], points)
             own = torch.arange(len(squared), device=squared.device)
             squared[own, own + start] = torch.inf
             nearest = squared.topk(count, dim=1, largest=False).values.clamp(min=0).sqrt()

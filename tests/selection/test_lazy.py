@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.selection import lazy, select
 from pipeline.selection.lazy import Bounds, d2_sample, farthest_first
 from pipeline.selection.rows import ArrayRows
-from pipeline.selection.spaces import EuclideanSpace, GradientSpace, full_precision
+from pipeline.selection.spaces import EuclideanSpace, GradientSpace, between, full_precision, lower
 
 
 def squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -65,6 +65,7 @@ def test_farthest_first_picks_are_those_of_the_plain_algorithm(data):
     window = data.draw(st.sampled_from([1, 3, 16]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lazy, "_WINDOW", window)
+        patch.setattr(lazy, "_IN_VAIN", data.draw(st.sampled_from([0, 0.5])))
         space = EuclideanSpace(ArrayRows(features))
         picks = farthest_first(space, budget, labelled=labelled)
     assert picks.tolist() == plain_farthest_first(features, budget, labelled.tolist())
@@ -105,8 +106,8 @@ def sequence_chances(distances: np.ndarray, first: int, excluded: list[int], bud
 @pytest.mark.parametrize("refresh", [1, 2, 50])
 @pytest.mark.parametrize("space_kind", ["euclidean", "gradient"])
 def test_d2_picks_follow_the_distribution_of_the_sequential_algorithm(monkeypatch, refresh, space_kind):
-    monkeypatch.setattr(lazy, "_STALE_PICKS", refresh)
-    monkeypatch.setattr(lazy, "_CANDIDATES", 2 * refresh)
+    monkeypatch.setattr(lazy, "_STALE_SHARE", 0)
+    monkeypatch.setattr(lazy, "_CANDIDATES", refresh)
     rng = np.random.default_rng(1)
     features = rng.normal(size=(6, 3)).astype(np.float32)
     probabilities = softmax(rng.normal(size=(6, 3)))
@@ -153,9 +154,9 @@ def test_distances_of_the_gradient_space_are_those_of_the_outer_products():
     embedding = gradients(features, probabilities)
     points, centres = space.points(np.arange(40)), space.points(np.array([3, 9]))
     wanted = squared(embedding, embedding[[3, 9]])
-    np.testing.assert_allclose(space.between(points, centres).numpy(), wanted, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(between(points, centres).numpy(), wanted, rtol=1e-5, atol=1e-9)
     held = torch.full((40,), torch.inf)
-    space.lower(held, points, centres)
+    lower(space, held, points, centres)
     np.testing.assert_allclose(held.numpy(), wanted.min(axis=1), rtol=1e-4, atol=1e-9)
 
 
@@ -167,7 +168,7 @@ def test_small_distances_far_from_the_origin_keep_their_digits(offset):
     features[7, 0] += 2**-6
     space = EuclideanSpace(ArrayRows(features))
     held = torch.full((30,), torch.inf)
-    space.lower(held, space.points(np.arange(30)), space.points(np.array([3])))
+    lower(space, held, space.points(np.arange(30)), space.points(np.array([3])))
     np.testing.assert_allclose(held.numpy(), squared(features, features[[3]])[:, 0], rtol=2e-3, atol=0)
 
 

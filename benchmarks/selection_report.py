@@ -1,0 +1,168 @@
+"""Tables and plot of the selection benchmark, put between markers in the documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+Record = dict[str, Any]
+
+
+def write_report(out: Path, docs: Path) -> None:
+    """Replace what stands between <!-- NAME --> and <!-- /NAME --> in selection.md and strategies.md."""
+    records = _read(out / "results.jsonl")
+    latest: dict[tuple[Any, ...], Record] = {}
+    for record in records:
+        latest[record["part"], record["name"], record.get("axis"), record.get("size")] = record
+    parts: dict[str, list[Record]] = {}
+    for record in latest.values():
+        parts.setdefault(record["part"], []).append(record)
+    tables = {
+        "strategies": _strategies(parts.get("strategies", [])),
+        "rivals": _rivals(parts.get("rivals", [])),
+        "growth": _growth(parts.get("growth", [])),
+        "peers": _peers(parts.get("peers", [])),
+    }
+    _fill(docs / "selection.md", tables)
+    _plot(parts.get("growth", []), docs / "selection_growth.png")
+    if (out / "quality.jsonl").exists():
+        _fill(docs / "strategies.md", {"quality": _quality(_read(out / "quality.jsonl"))})
+
+
+def _read(file: Path) -> list[Record]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def _fill(file: Path, tables: dict[str, str]) -> None:
+    text = file.read_text()
+    for name, table in tables.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if table and begin in text:
+            head, rest = text.split(begin, 1)
+            text = f"{head}{begin}\n\n{table}\n\n{end}{rest.split(end, 1)[1]}"
+    file.write_text(text)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def _strategies(records: list[Record]) -> str:
+    rows = [[record["name"], f"{record['cpu']:.2f}", f"{record['extra_mb']:.0f}"] for record in records]
+    return _table(["strategy", "CPU seconds", "extra MB"], rows) if rows else ""
+
+
+def _rivals(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        plain = record.get("numpy64")
+        agreement = (
+            f"mean potential at 100 picks {record['potential'][0]:.4f} ± {record['potential'][1]:.4f}, by passes "
+            f"{record['potential_passes'][0]:.4f} ± {record['potential_passes'][1]:.4f}; first pick "
+            f"{'equal' if record['first_pick_agrees'] else 'differs'}"
+            if record["name"] == "badge"
+            else f"{record['agrees_float64']:.1%} of picks equal to float64 passes "
+            f"(float32 passes: {record['agrees_float32']:.1%})"
+        )
+        rows.append(
+            [
+                record["name"],
+                f"{record['lazy']:.2f}",
+                f"{record['passes']:.2f} ({record['passes'] / record['lazy']:.0f}x)",
+                f"{plain:.2f} ({plain / record['lazy']:.0f}x)" if plain else "",
+                f"{record['extra_mb']:.0f} of {record['features_mb']:.0f}",
+                agreement,
+            ]
+        )
+    header = ["strategy", "here", "pass a pick, torch", "NumPy float64", "extra MB of features' MB", "agreement"]
+    return _table(header, rows) if rows else ""
+
+
+def _growth(records: list[Record]) -> str:
+    rows = []
+    for name in dict.fromkeys(record["name"] for record in records):
+        for axis in dict.fromkeys(record["axis"] for record in records if record["name"] == name):
+            found = sorted(
+                (record for record in records if record["name"] == name and record["axis"] == axis),
+                key=lambda record: record["size"],
+            )
+            rows.append(
+                [
+                    name,
+                    axis,
+                    ", ".join(f"{record['size']:,}" for record in found),
+                    ", ".join(f"{record['cpu']:.3f}" for record in found),
+                    ", ".join(f"{record['extra_mb']:.0f}" for record in found),
+                ]
+            )
+    return _table(["strategy", "what grows", "sizes", "CPU seconds", "extra MB"], rows) if rows else ""
+
+
+def _peers(records: list[Record]) -> str:
+    rows = [
+        [
+            record["name"],
+            f"{record['cpu']:.3f}",
+            f"{record['peer_cpu']:.2f} ({record['peer_cpu'] / record['cpu']:.0f}x)",
+            f"{record['extra_mb']:.0f}",
+            f"{record['peer_extra_mb']:.0f}",
+            f"{record['same_picks']:.0%}",
+        ]
+        for record in records
+    ]
+    header = ["strategy", "here, CPU s", "scikit-activeml, CPU s", "here, extra MB", "its extra MB", "equal picks"]
+    return _table(header, rows) if rows else ""
+
+
+def _quality(records: list[Record]) -> str:
+    tables = []
+    for budget, rows in dict.fromkeys((record["budget"], record["rows"]) for record in records):
+        chosen = [record for record in records if (record["budget"], record["rows"]) == (budget, rows)]
+        curves = {
+            name: np.array([record["accuracy"] for record in chosen if record["name"] == name])
+            for name in dict.fromkeys(record["name"] for record in chosen)
+        }
+        baseline = curves["random"].mean() if "random" in curves else np.nan
+        lines = [
+            [
+                name,
+                str(len(curve)),
+                f"{curve[:, 0].mean():.3f}",
+                f"{curve[:, -1].mean():.3f} ± {curve[:, -1].std():.3f}",
+                f"{curve.mean():.4f}",
+                f"{curve.mean() - baseline:+.4f}",
+            ]
+            for name, curve in sorted(curves.items(), key=lambda item: -item[1].mean())
+        ]
+        header = ["strategy", "seeds", "first round", "last round", "mean over rounds", "against random"]
+        tables.append(f"Budget {budget}, {rows:,} pool rows:\n\n" + _table(header, lines))
+    return "\n\n".join(tables)
+
+
+def _plot(records: list[Record], file: Path) -> None:
+    axes_names = list(dict.fromkeys(record["axis"] for record in records))
+    if not axes_names:
+        return
+    figure, axes = plt.subplots(1, len(axes_names), figsize=(3.2 * len(axes_names), 3), layout="constrained")
+    for axis, title in zip(np.atleast_1d(axes), axes_names, strict=True):
+        for name in dict.fromkeys(record["name"] for record in records):
+            found = sorted(
+                (record["size"], record["cpu"])
+                for record in records
+                if (record["name"], record["axis"]) == (name, title)
+            )
+            if found:
+                axis.loglog(*zip(*found, strict=True), marker="o", label=name)
+        axis.set_xlabel(title)
+        axis.set_ylabel("CPU seconds")
+        axis.legend()
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
