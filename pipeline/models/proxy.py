@@ -147,7 +147,7 @@ def fit_proxy(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rows = torch.tensor(features, dtype=torch.float32)
     mean = rows.mean(0).numpy() if mean is None else np.asarray(mean, np.float32)
-    std = rows.std(0, correction=0).numpy() if std is None else np.asarray(std, np.float32)
+    std = (rows - rows.mean(0)).square_().mean(0).sqrt_().numpy() if std is None else np.asarray(std, np.float32)
     std = np.maximum(std, np.float32(_STD_FLOOR))
     rows = ((rows - torch.tensor(mean)) / torch.tensor(std)).to(where)
     widths = [rows.shape[1] if width == "auto" else width for width in config.hidden]

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.attention import short_attention
+
 
 class _LayerNorm(torch.autograd.Function):
     """Layer norm whose weight and bias gradients are summed in one order.
@@ -40,18 +42,23 @@ class _LayerNorm(torch.autograd.Function):
 
 @contextmanager
 def repeatable_gradients(model: nn.Module) -> Iterator[None]:
-    """Within, training on a CPU gives the same weights on any number of threads; on a GPU nothing changes."""
+    """Within, training on a CPU gives the same weights on one thread and on two; on a GPU nothing changes.
+
+    The sums of layer norms' gradients run in one order here; `short_attention` does the same for attention.
+    """
     norms = [
         module
         for module in model.modules()
         if type(module) is nn.LayerNorm and module.weight is not None and module.bias is not None
     ]
-    if next(model.parameters()).device.type != "cpu":
+    device = next(model.parameters()).device
+    if device.type != "cpu":
         norms = []
     for norm in norms:
         norm.forward = partial(_apply, norm)  # type: ignore[method-assign]
     try:
-        yield
+        with short_attention(device):
+            yield
     finally:
         for norm in norms:
             del norm.forward
