@@ -13,7 +13,7 @@ from pipeline.selection.rows import Array, SubsetRows
 from pipeline.selection.scores import MARGIN
 from pipeline.selection.spaces import EuclideanSpace, Points, between
 
-_LINKED_AT_MOST = 4096
+_LINKED_AT_MOST = 2048
 
 
 class ClusterMarginOptions(Options):
@@ -27,7 +27,7 @@ def cluster_margin(pool: Pool, budget: int, options: ClusterMarginOptions, rng: 
     """Picks of Cluster-Margin (algorithm 2): random rows of each cluster in turn, small clusters first.
 
     The authors cluster the whole pool once by average linkage with a distance threshold; here only the candidates are
-    clustered, into a given number of clusters, and candidates beyond 4,096 are first joined by k-means, which keeps
+    clustered, into a given number of clusters, and candidates beyond 2,048 are first joined by k-means, which keeps
     the memory of the linkage bounded.
     """
     count = min(int(options.candidates * budget), pool.size - len(pool.labelled))
@@ -59,9 +59,17 @@ def _average_linkage(space: EuclideanSpace, clusters: int, rng: np.random.Genera
         points, group = Points((joined.centres,), norms), joined.member_of
     else:
         points, group = space.points(np.arange(len(space))), np.arange(len(space))
-    apart = between(points, points).clamp(min=0).sqrt().cpu().numpy()
-    tree = linkage(apart[np.triu_indices(len(apart), 1)], method="average")
+    tree = linkage(_pair_distances(points), method="average")
     return np.asarray(fcluster(tree, clusters, criterion="maxclust")[group] - 1, dtype=np.int64)
+
+
+def _pair_distances(points: Points) -> Array:
+    """Distances of all pairs i < j in row order, n (n - 1) / 2 numbers, as scipy wants them."""
+    count, pieces = len(points), []
+    for start in range(0, count, 256):
+        apart = between(points[start : start + 256], points).clamp(min=0).sqrt().cpu().numpy()
+        pieces += [row[start + place + 1 :] for place, row in enumerate(apart)]
+    return np.concatenate(pieces)
 
 
 CLUSTER_MARGIN = StrategyInfo(
@@ -72,5 +80,5 @@ CLUSTER_MARGIN = StrategyInfo(
     inputs=("features", "probabilities"),
     representation="proxy",
     options=ClusterMarginOptions,
-    complexity="time O(NC + m² D) for m candidates (at most 4,096 are linked), memory O(N + m²)",
+    complexity="time O(NC + m² D) for m candidates (at most 2,048 are linked), memory O(N + m²)",
 )

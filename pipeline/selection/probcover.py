@@ -63,7 +63,7 @@ def purity_radius(space: EuclideanSpace, clusters: int, purity: float, rng: np.r
         for first, block in space.blocks():
             squared = _squared(space, block, points)
             theirs = torch.from_numpy(member_of[first : first + len(block)]).to(space.device)
-            squared[theirs[:, None] == own] = torch.inf
+            squared.masked_fill_(theirs[:, None] == own, torch.inf)
             nearest = torch.minimum(nearest, squared.amin(dim=0))
     distances = np.sort(nearest.clamp(min=0).sqrt().cpu().numpy())
     radius = float(distances[int((1 - purity) * (len(distances) - 1))])

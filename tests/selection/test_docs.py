@@ -1,0 +1,41 @@
+"""The documentation's examples run, and its tables name every strategy, wrapper and option as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.selection import strategies, wrappers
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def table_rows(text: str) -> dict[str, str]:
+    return {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` .*$", text, flags=re.MULTILINE)}
+
+
+def test_examples_of_the_selection_page_print_what_they_say(capsys):
+    text = (DOCS / "selection.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec("\n".join(blocks), {})
+    expected = [line.rsplit("# ", 1)[1] for block in blocks for line in block.splitlines() if line.startswith("print")]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_every_strategy_has_a_row_with_its_inputs_and_options():
+    rows = table_rows((DOCS / "strategies.md").read_text())
+    for name, info in strategies().items():
+        cells = [cell.strip() for cell in rows[name].split("|")[3:-1]]
+        inputs = [f"features ({info.representation})" if key == "features" else key for key in info.inputs]
+        assert cells[0] == ", ".join(inputs), name
+        assert (cells[1] == "yes") == info.cold_start, name
+        if not cells[2].startswith("as "):
+            assert re.findall(r"`(\w+)`", cells[2]) == list(info.options.model_fields), name
+
+
+@pytest.mark.parametrize("name", list(wrappers()))
+def test_every_wrapper_has_a_row_with_its_options(name):
+    row = table_rows((DOCS / "selection.md").read_text())[name]
+    assert re.findall(r"`(\w+)`", row.split("|")[-2]) == list(wrappers()[name].options.model_fields)
