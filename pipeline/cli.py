@@ -24,7 +24,8 @@ from pipeline.errors import AsvpError, ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_out = Console(highlight=False)
+# A pipe has no width of its own; tables need more than the 80 columns that rich would assume.
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def main() -> None:

@@ -87,6 +87,8 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+EMPTY = pa.array([], pa.string())
+
 # Arguments after `asvp run CONFIG`, made from (folder with a good set-up, empty folder), and what the message names:
 # the key, the value, and something of the mend.
 BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], list[str]]] = {
@@ -140,10 +142,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], list[str]]] = {
         ["data.label", "'x'", "two classes"],
     ),
     "empty pool": (
-        lambda f, t: [
-            "-s",
-            f"data.pool={write_table(t / 'p.parquet', text=pa.array([], pa.string()), label=pa.array([], pa.string()))}",
-        ],
+        lambda f, t: ["-s", f"data.pool={write_table(t / 'p.parquet', text=EMPTY, label=EMPTY)}"],
         ["data.pool", "p.parquet"],
     ),
     "truncated file": (lambda f, t: ["-s", f"data.pool={damaged(t / 'p.parquet')}"], ["data.pool", "p.parquet"]),
@@ -201,7 +200,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], list[str]]] = {
             "-s",
             f"data.test={feature_file(t / 'q.npz', width=5)}",
         ],
-        ["data.features", "5"],
+        ["data.test", "5 numbers", "same encoder"],
     ),
 }
 

@@ -1,0 +1,106 @@
+"""A sweep: shared features, a failing trial that stops no other, and going on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tiny_runs import tiny_config
+
+from pipeline.config import Config
+from pipeline.driver import run
+from pipeline.errors import RunDirectoryError
+from pipeline.progress import SilentReporter
+from pipeline.report.comparison import compare
+from tune_spaces.space import Space, Trial, trials
+from tune_spaces.sweep import run_sweep
+
+ARMS = {
+    "random": {"selection": {"strategy": "random"}},
+    "svp": {},
+    # A learning rate at which the weights overflow, so that the refreshed features are not finite.
+    "broken": {"mode": "asvp", "refresh": {"policy": "at", "at": [20]}, "training": {"lr": 1e30, "head_lr": 1e30}},
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return tiny_config(tmp_path_factory.mktemp("tiny"))
+
+
+def of(base: Config, *arms: str) -> list[Trial]:
+    return list(trials(Space({arm: ARMS[arm] for arm in arms}, (0, 1)), base.model_dump()))
+
+
+def sweep(chosen: list[Trial], out: Path, *, resume: bool = False) -> Any:
+    return run_sweep(chosen, out, resume=resume, address=None, reporter=SilentReporter())
+
+
+def picks(out: Path) -> list[int]:
+    return pq.read_table(out / "labelled.parquet")["row"].to_pylist()
+
+
+@pytest.fixture(scope="module")
+def finished(ray_local: Any, base: Config, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return sweep(of(base, "random", "svp", "broken"), tmp_path_factory.mktemp("sweep") / "out")
+
+
+def test_a_failing_trial_stops_no_other_and_is_told_with_its_reason(finished: Any) -> None:
+    assert set(finished.failed) == {"broken-seed0", "broken-seed1"}
+    assert all("not finite" in reason for reason in finished.failed.values())
+    done = {path.parent.name for path in finished.directory.glob("runs/*/summary.json")}
+    assert done == {"random-seed0", "random-seed1", "svp-seed0", "svp-seed1"}
+
+
+def test_a_trial_picks_what_the_same_configuration_picks_alone(finished: Any, base: Config, tmp_path: Path) -> None:
+    run(base.model_copy(update={"seed": 1}), out=tmp_path / "alone", in_process=True)
+    assert picks(finished.directory / "runs" / "svp-seed1") == picks(tmp_path / "alone")
+
+
+def test_results_hold_one_row_for_each_trial_and_round(finished: Any) -> None:
+    table = pq.read_table(finished.directory / "results.parquet").to_pandas()
+    counts = table[table["finished"]].groupby(["arm", "seed"])["round"].count()
+    assert counts.to_dict() == {("random", 0): 3, ("random", 1): 3, ("svp", 0): 3, ("svp", 1): 3}
+    assert set(table["config/budget"]) == {"[20, 10, 10]"}
+
+
+def test_features_of_version_zero_are_charged_to_every_trial_and_made_once(finished: Any) -> None:
+    fingerprints, saved = set(), []
+    for name in ("random-seed0", "svp-seed0", "svp-seed1"):
+        rounds = (finished.directory / "runs" / name / "rounds.jsonl").read_text().splitlines()
+        first = json.loads(rounds[0])
+        fingerprints.add(first["feature_fingerprint"])
+        saved.append(first["saved_seconds"])
+        assert first["seconds"]["extract"] > 0
+    assert len(fingerprints) == 1
+    assert len(set(saved)) == 1
+    assert saved[0] > 0
+
+
+def test_the_comparison_tells_the_answer_and_draws_the_curves(finished: Any, tmp_path: Path) -> None:
+    comparison = compare([finished.directory], tmp_path)
+    assert {row["arm"] for row in comparison.arms.numbers} >= {"random", "svp"}
+    assert comparison.verdict.text
+    assert (tmp_path / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_a_sweep_goes_on_where_it_was_and_keeps_what_was_done(finished: Any, base: Config, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(finished.directory, out)
+    shutil.rmtree(out / "runs" / "svp-seed1")
+    before = (out / "runs" / "svp-seed0" / "rounds.jsonl").read_bytes()
+    result = sweep(of(base, "random", "svp"), out, resume=True)
+    assert result.failed == {}
+    assert (out / "runs" / "svp-seed0" / "rounds.jsonl").read_bytes() == before
+    assert picks(out / "runs" / "svp-seed1") == picks(finished.directory / "runs" / "svp-seed1")
+
+
+def test_a_directory_in_use_is_refused_before_work(finished: Any, base: Config, tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="not empty"):
+        sweep(of(base, "svp"), finished.directory)
+    with pytest.raises(RunDirectoryError, match="no sweep to resume"):
+        sweep(of(base, "svp"), tmp_path, resume=True)
