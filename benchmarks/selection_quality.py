@@ -53,7 +53,10 @@ def learning_curve(data: Embedded, name: str, rounds: list[int], seed: int, rows
         )
         labelled = np.concatenate([labelled, picks])
         members = MEMBERS if "members" in check_strategy(name).inputs else 1
-        config = ProxyConfig(hidden=[]) if name in ("alfa_mix", "drop_query") else ProxyConfig()
+        # Batches of one size: a last batch of a few rows would spoil the batch statistics at some label counts only.
+        batch_size = -(-len(labelled) // -(-len(labelled) // ProxyConfig().batch_size))
+        hidden = [] if name in ("alfa_mix", "drop_query") else ProxyConfig().hidden
+        config = ProxyConfig(hidden=hidden, batch_size=batch_size)
         proxies = [
             fit_proxy(pool[labelled], labels[labelled], classes=data.classes, config=config, seed=100 * seed + member)
             for member in range(members)

@@ -161,8 +161,11 @@ def _plot(records: list[Record], file: Path) -> None:
             )
             if found:
                 axis.loglog(*zip(*found, strict=True), marker="o", label=name)
+        sizes = sorted({record["size"] for record in records if record["axis"] == title})
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axis.minorticks_off()
         axis.set_xlabel(title)
         axis.set_ylabel("CPU seconds")
-        axis.legend()
+        axis.legend(frameon=False)
     figure.savefig(file, dpi=110)
     plt.close(figure)
