@@ -42,7 +42,7 @@ def select(
     seed : int
         Of everything random in the selection.
     features : ndarray or FeatureRows, shape (N, D)
-        float16, float32 or float64, in the representation the strategy's record names.
+        float16, float32 or float64 (computed with as float32), in the representation the strategy's record names.
     probabilities : ndarray or FeatureRows, shape (N, C)
         Class probabilities; rows sum to one.
     labelled : array of int, shape (L,)

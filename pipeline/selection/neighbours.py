@@ -14,7 +14,8 @@ from pipeline.selection.rows import Array, FeatureRows, even_blocks
 _SMALL = 20_000
 """Up to so many rows the search is exact: an index would not pay."""
 
-_indices: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_indices: dict[int, Any] = {}
+"""Index by identity of the features, for as long as they live; features need neither hash nor equality."""
 
 
 def neighbours_of(features: FeatureRows, labelled: Array, k: int, least: int) -> Array:
@@ -40,14 +41,11 @@ def neighbours_of(features: FeatureRows, labelled: Array, k: int, least: int) ->
 
 
 def _index(features: FeatureRows) -> Any:
-    key = getattr(features, "source", features)
-    try:
-        known = _indices.get(key)
-    except TypeError:
-        return _build(features)
+    source = getattr(features, "source", features)
+    known = _indices.get(id(source))
     if known is None:
-        known = _build(features)
-        _indices[key] = known
+        known = _indices[id(source)] = _build(features)
+        weakref.finalize(source, _indices.pop, id(source), None)
     return known
 
 

@@ -77,6 +77,17 @@ def test_farthest_first_over_many_blocks_and_windows():
     assert picks.tolist() == plain_farthest_first(features, 150, [5, 8000])
 
 
+def test_farthest_first_picks_the_same_rows_of_a_permuted_pool():
+    features = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(3000)
+    labelled = np.array([5, 2000])
+    plain = select("coreset_self", budget=200, seed=0, features=features, labelled=labelled)
+    permuted = select(
+        "coreset_self", budget=200, seed=0, features=features[order], labelled=np.argsort(order)[labelled]
+    )
+    np.testing.assert_array_equal(order[permuted], plain)
+
+
 def test_training_settings_for_fast_products_change_no_pick():
     features = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32)
     before = torch.get_float32_matmul_precision()

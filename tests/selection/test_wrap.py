@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import numpy as np
@@ -52,10 +53,18 @@ def test_an_index_is_built_once_for_one_set_of_features(inputs, monkeypatch):
     built = []
     build = neighbours_module._build
     monkeypatch.setattr(neighbours_module, "_build", lambda features: built.append(1) or build(features))
-    rows = ArrayRows(inputs["features"])
+
+    class Unhashable(ArrayRows):
+        __hash__ = None
+
+    rows = Unhashable(inputs["features"])
+    held = len(neighbours_module._indices)
     for seed in range(3):
         select("random", budget=3, seed=seed, raw_features=rows, labelled=[4], wrap=["neighbours"])
     assert len(built) == 1
+    del rows
+    gc.collect()
+    assert len(neighbours_module._indices) == held
 
 
 def test_an_inverted_file_finds_most_true_neighbours(monkeypatch):
