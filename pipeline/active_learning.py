@@ -20,15 +20,18 @@ from pipeline.features.feature_set import FeatureSet
 from pipeline.final_model import save_final_model
 from pipeline.labelled import LabelledSet, rows_of_round
 from pipeline.ledger import Ledger, Stage
-from pipeline.models.proxy import fit_proxy
+from pipeline.models.proxy import Proxy, fit_proxy
 from pipeline.models.scorer import Scorer
 from pipeline.preparation import Prepared
 from pipeline.progress import Reporter
 from pipeline.run_directory import RunDirectory
-from pipeline.scoring import EmbeddedRows, ProbabilityRows
 from pipeline.seeds import derive_seed
 from pipeline.selection import select
+from pipeline.selection_inputs import selection_inputs
 from pipeline.workers import FineTuneJob, TrainedModel, Workers
+
+_MEMBERS = 5
+"""Proxies in the ensemble of strategies that ask for one."""
 
 
 @dataclass
@@ -108,25 +111,17 @@ class ActiveLearning:
         """Score the pool, pick the round's rows, and buy their labels."""
         plan = self._prepared.selection if number else self._prepared.cold_start
         config = self.config.selection
-        name = plan.info.name
-        inputs: dict[str, Any] = {"size": len(self._pool)}
+        with self._ledger.stage("proxy"):
+            members = [
+                self._fitted(number, f"member {one}") for one in range(_MEMBERS if "members" in plan.inputs else 0)
+            ]
         with self._ledger.stage("select"):
-            if len(self._labelled) and self._scorer is not None:
-                inputs["probabilities"] = ProbabilityRows(self._pool, self._scorer)
-                inputs["scorer"] = self._scorer
-                inputs["labels"] = self._labelled.labels
-            if plan.representation == "proxy" and self._scorer is not None:
-                inputs["features"] = EmbeddedRows(self._pool, self._scorer)
-            else:
-                inputs["features"] = self._pool
-            inputs["raw_features"] = self._pool
             picks = select(
-                name,
+                plan.info.name,
                 budget=self.config.budget[number],
                 seed=derive_seed(self.config.seed, "select", number),
-                labelled=self._labelled.rows,
                 wrap=config.wrap if number else (),
-                **inputs,
+                **selection_inputs(plan, self._pool, self._labelled, self._scorer, members),
                 **(config.options if number else {}),
             )
         self._labelled.add(picks, self._dataset.oracle.buy(picks), number)
@@ -136,21 +131,13 @@ class ActiveLearning:
         """Fit the model that scores the pool next, and tell its accuracy on the test rows."""
         if self._prepared.mode.scoring == "head":
             return
-        last = self._is_last(number)
         # A proxy that chooses nothing is fitted for the report alone.
-        with self._ledger.stage("evaluate" if last or not self._prepared.selection.inputs else "proxy"):
-            scorer = fit_proxy(
-                self._pool.gather(self._labelled.rows),
-                self._labelled.labels,
-                classes=len(self._dataset.classes),
-                config=self.config.proxy,
-                seed=derive_seed(self.config.seed, "proxy", number),
-                mean=self._pool.mean,
-                std=self._pool.std,
-            )
-        self._scorer = scorer
+        chooses = self._prepared.selection.inputs and not self._is_last(number)
+        with self._ledger.stage("proxy" if chooses else "evaluate"):
+            self._scorer = self._fitted(number, "proxy")
         with self._ledger.stage("evaluate"):
-            self._round.proxy = evaluate(scorer, self._features.test, self._dataset.test_labels, self._dataset.classes)
+            test, labels = self._features.test, self._dataset.test_labels
+            self._round.proxy = evaluate(self._scorer, test, labels, self._dataset.classes)
 
     def refresh_if_it_pays(self, number: int) -> None:
         """Ask the policy; on yes fine-tune on all labels, make all features anew, and fit the proxy again."""
@@ -224,6 +211,10 @@ class ActiveLearning:
         self._write()
         return record
 
+    def cache_keys(self) -> frozenset[str]:
+        """Keys of the cache entries that this run still uses."""
+        return frozenset({self._pool.fingerprint, self._features.test.fingerprint}) if self.records else frozenset()
+
     @property
     def _pool(self) -> FeatureSet:
         return self._features.pool
@@ -285,6 +276,18 @@ class ActiveLearning:
                 self._round.logme = logme(features, self._labelled.labels)
             if "logme_ped" in needs:
                 self._round.logme_ped = logme_ped(features, self._labelled.labels, self._pool.mean, self._pool.std)
+
+    def _fitted(self, number: int, purpose: str) -> Proxy:
+        """A proxy on all labels, with a seed of its own for each purpose and round."""
+        return fit_proxy(
+            self._pool.gather(self._labelled.rows),
+            self._labelled.labels,
+            classes=len(self._dataset.classes),
+            config=self.config.proxy,
+            seed=derive_seed(self.config.seed, purpose, number),
+            mean=self._pool.mean,
+            std=self._pool.std,
+        )
 
     def _train(self, method: Literal["ft", "lp_ft", "lp"], stage: Stage) -> TrainedModel:
         """A model on all labels; one this run made of the same rows is the same model."""

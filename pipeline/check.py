@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from actors.placement import Placement, place
 from pipeline.budget import format_budget
 from pipeline.config import Config, labels_by_round
+from pipeline.data.examine import examine
 from pipeline.features.feature_set import shard_starts
-from pipeline.models.backbone import find_backbone
+from pipeline.models.encoder import Encoder
 from pipeline.preparation import Prepared, prepare
+
+_SAMPLE_ROWS = 128
+# A training step costs about a forward pass and twice that for the gradients.
+_STEP_IN_FORWARD_PASSES = 3.0
+_SHARED_MEMORY_OF_RAY = 0.3
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,9 @@ class RunPlan:
     classes : dict of str to int
         Pool rows of each class.
     warnings : list of str
-        What will hurt.
+        What will hurt, with its mend.
     numbers : dict of str to object
-        The same as plain values: counts, and bytes.
+        The same as plain values: counts, bytes and seconds.
     """
 
     lines: dict[str, str]
@@ -54,8 +64,18 @@ class RunPlan:
         return {**self.numbers, "classes": self.classes, "warnings": self.warnings}
 
 
+@dataclass(frozen=True)
+class _Speed:
+    """Measured on a small sample of the pool, in this process."""
+
+    dim: int
+    rows_per_second: float | None
+
+
 def check_config(config: Config) -> RunPlan:
-    """Validate a configuration with its data, encoder, strategies and cache, and say what a run will use.
+    """Validate a configuration with its data, encoder, strategies and cache, and say what a run will use here.
+
+    The time is estimated from a forward pass of a small sample on this machine.
 
     Raises
     ------
@@ -64,80 +84,133 @@ def check_config(config: Config) -> RunPlan:
     """
     prepared = prepare(config)
     dataset = prepared.dataset
-    dim = _width(prepared)
+    placement = place(config.extraction, {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())})
+    speed = _measure(prepared)
     rows, tests = len(dataset.pool), len(dataset.test)
-    bytes_each = dim * np.dtype(config.extraction.feature_dtype).itemsize
-    feature_bytes = (rows + tests) * bytes_each
-    counts = dataset.oracle.counts()
-    classes = {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
-    store, disk = _shared_memory(), _free_disk(config)
+    feature_bytes = (rows + tests) * speed.dim * np.dtype(config.extraction.feature_dtype).itemsize
     shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
     labels = labels_by_round(config.budget)
-    largest, smallest = max(classes, key=classes.__getitem__), min(classes, key=classes.__getitem__)
-    lines = {
-        "mode": f"{config.mode}: {_refreshes(prepared)}",
-        "rows": f"{rows:,} pool, {tests:,} test",
-        "classes": f"{len(classes)}, from {largest} ({classes[largest]:,}) to {smallest} ({classes[smallest]:,})",
-        "encoder": f"{config.encoder.model}, {dim} features" if dataset.kind != "features" else f"none, {dim} features",
-        "budget": f"{format_budget(config.budget)}: {labels[-1]:,} labels in {len(labels)} rounds, "
-        f"${labels[-1] * config.cost.per_label:,.2f}",
-        "strategy": f"{config.selection.strategy}, the first round {config.selection.cold_start}",
-        "final model": f"{config.training.method}, {config.training.epochs} epochs",
-        "shards": f"{shards} of the pool",
-        "features": f"{_size(feature_bytes)} a version in the object store ({_size(store)} of shared memory free)",
-        "cache": f"{config.extraction.cache or 'none'}" + (f" ({_size(disk)} free)" if disk is not None else ""),
-    }
-    numbers = {
-        "pool_rows": rows,
-        "test_rows": tests,
-        "dim": dim,
-        "shards": shards,
-        "feature_bytes": feature_bytes,
-        "labels": labels,
-        "shared_memory_bytes": store,
-        "disk_bytes": disk,
-    }
-    return RunPlan(lines, classes, _warnings(classes, feature_bytes, store, disk), numbers)
+    classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
+    store, disk = _object_store(), _free_disk(config)
+    seconds = _estimate(prepared, placement, speed)
+    findings = examine(dataset)
+    warnings = [f"{finding.message}. {finding.mend}" for finding in findings]
+    return RunPlan(
+        lines={
+            "mode": f"{config.mode}: {_refreshes(prepared)}",
+            "rows": f"{rows:,} pool, {tests:,} test",
+            "classes": _range_of(classes),
+            "encoder": f"{config.encoder.model if dataset.kind != 'features' else 'none'}, {speed.dim} features",
+            "budget": f"{format_budget(config.budget)}: {labels[-1]:,} labels in {len(labels)} rounds, "
+            f"${labels[-1] * config.cost.per_label:,.2f}",
+            "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
+            "final model": f"{config.training.method}, {config.training.epochs} epochs",
+            "extraction": f"{shards} shards of the pool; {placement.actors} actors, each {placement.cpus:g} CPU"
+            + (f" and {placement.gpus:g} GPU" if placement.gpus else ""),
+            "features": f"{_size(feature_bytes)} a version; the object store here would have {_size(store)}",
+            "cache": f"{config.extraction.cache or 'none'}" + (f", {_size(disk)} free" if disk is not None else ""),
+            **_told_times(seconds),
+        },
+        classes=classes,
+        warnings=warnings + _memory_warnings(feature_bytes, store, disk),
+        numbers={
+            "pool_rows": rows,
+            "test_rows": tests,
+            "dim": speed.dim,
+            "shards": shards,
+            "actors": placement.actors,
+            "cpus_per_actor": placement.cpus,
+            "gpus_per_actor": placement.gpus,
+            "feature_bytes": feature_bytes,
+            "labels": labels,
+            "object_store_bytes": store,
+            "disk_bytes": disk,
+            "estimated_seconds": seconds,
+        },
+    )
 
 
-def _warnings(classes: dict[str, int], feature_bytes: int, store: int, disk: int | None) -> list[str]:
+def _measure(prepared: Prepared) -> _Speed:
+    """Feature width, and rows a second of one actor's thread."""
+    dataset = prepared.dataset
+    sample = np.unique(np.linspace(0, len(dataset.pool) - 1, min(_SAMPLE_ROWS, len(dataset.pool))).astype(np.int64))
+    taken = dataset.pool.take(sample)
+    if isinstance(taken, np.ndarray):
+        return _Speed(int(taken.shape[1]), None)
+    encoder = Encoder.load(prepared.config.encoder, "image" if dataset.kind == "image" else "text")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        encoder.encode(taken)
+        began = time.perf_counter()
+        encoder.encode(taken)
+        spent = time.perf_counter() - began
+    finally:
+        torch.set_num_threads(threads)
+    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9))
+
+
+def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[str, float] | None:
+    """Seconds of an extraction of all rows and of the final model; None where no encoder works."""
+    if speed.rows_per_second is None:
+        return None
+    rows = len(prepared.dataset.pool) + len(prepared.dataset.test)
+    config = prepared.config
+    passes = labels_by_round(config.budget)[-1] * config.training.epochs * _STEP_IN_FORWARD_PASSES
+    return {
+        "extraction": rows / (speed.rows_per_second * placement.actors * placement.threads),
+        "final_model": passes / (speed.rows_per_second * placement.all_threads),
+    }
+
+
+def _told_times(seconds: dict[str, float] | None) -> dict[str, str]:
+    if seconds is None:
+        return {}
+    return {
+        "time": f"about {_duration(seconds['extraction'])} for a version of the features, "
+        f"{_duration(seconds['final_model'])} for the final model (from a small sample)"
+    }
+
+
+def _memory_warnings(feature_bytes: int, store: int, disk: int | None) -> list[str]:
     warnings = []
-    small = [name for name, count in classes.items() if count < 2]
-    if small:
-        shown = ", ".join(small[:5]) + (", ..." if len(small) > 5 else "")
-        warnings.append(f"{len(small)} classes have fewer than two pool rows: {shown}")
     if feature_bytes > store:
-        warnings.append("one version of the features does not fit the shared memory here; Ray will spill it to disk")
+        warnings.append(
+            "One version of the features does not fit the object store here; Ray will spill it to disk. Use "
+            "extraction.feature_dtype float16, or a machine with more memory"
+        )
     if disk is not None and feature_bytes > disk:
-        warnings.append("the cache's disk has no room for the features")
+        warnings.append("The cache's disk has no room for the features. Name another folder in extraction.cache")
     return warnings
 
 
-def _width(prepared: Prepared) -> int:
-    dataset = prepared.dataset
-    if dataset.kind == "features":
-        return int(np.asarray(dataset.pool.take(np.zeros(1, np.int64))).shape[1])
-    return find_backbone(prepared.config.encoder, dataset.kind, weights=False).width
+def _range_of(classes: dict[str, int]) -> str:
+    largest, smallest = max(classes, key=classes.__getitem__), min(classes, key=classes.__getitem__)
+    return f"{len(classes)}, from {largest} ({classes[largest]:,} rows) to {smallest} ({classes[smallest]:,})"
 
 
 def _refreshes(prepared: Prepared) -> str:
     refresh = prepared.mode.refresh
+    every = "every round" if refresh.every == 1 else f"every {refresh.every} rounds"
     told = {
         "never": "features are never refreshed",
-        "every": f"features are refreshed every {refresh.every} rounds"
-        if refresh.every != 1
-        else "the encoder is fine-tuned and all features are made anew every round",
-        "at": f"features are refreshed at {refresh.at} labels",
-        "logme": "features are refreshed when LogME says it pays",
-        "logme_ped": "features are refreshed when LogME-PED says it pays",
+        "every": f"the encoder is fine-tuned and all features are made anew {every}",
+        "at": f"features are refreshed at {_listed(refresh.at or [])} labels",
+        "logme": "features are refreshed when LogME says that it pays",
+        "logme_ped": "features are refreshed when LogME-PED says that it pays",
     }
     return told[refresh.policy]
 
 
-def _shared_memory() -> int:
-    """Free bytes of shared memory, where the object store lies."""
-    place = "/dev/shm" if Path("/dev/shm").exists() else "/"
-    return shutil.disk_usage(place).free
+def _listed(counts: Sequence[int]) -> str:
+    return ", ".join(f"{count:,}" for count in counts)
+
+
+def _object_store() -> int:
+    """Bytes Ray would give the object store of a cluster started here."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else memory
+    return int(min(memory * _SHARED_MEMORY_OF_RAY, shared))
 
 
 def _free_disk(config: Config) -> int | None:
@@ -155,3 +228,9 @@ def _size(count: int) -> str:
             break
         amount, unit = amount / 1000, larger
     return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 
 from pipeline import __version__
-from pipeline.config import Config, build_config, load_config
+from pipeline.config import Config, ExtractionConfig, build_config, load_config
 from pipeline.errors import AsvpError, ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -93,6 +93,8 @@ def run(
     from pipeline.driver import run as run_driver
     from pipeline.progress import reporter_for
     from pipeline.report.closing import run_table
+    from pipeline.report.figures import draw_figures
+    from pipeline.report.records import read_run
 
     overrides = (*overrides, "extraction.cache=null") if no_cache else overrides
     settings, out = _run_settings(config, overrides, out, resume=resume)
@@ -105,6 +107,8 @@ def run(
         address=address,
         reporter=reporter_for(),
     )
+    if result.summary:
+        draw_figures([read_run(out)], out)
     if as_json:
         print(json.dumps({"directory": str(result.directory), "rounds": result.rounds, "summary": result.summary}))
         return
@@ -191,6 +195,85 @@ def _parse_seeds(text: str | None) -> list[int] | None:
 
 
 @cli.command()
+@click.argument("config")
+@_config_options
+@click.option("--in-process", is_flag=True, help="Do everything in this process, without Ray (for debugging).")
+@_address_option
+@_json_option
+def extract(config: str, overrides: tuple[str, ...], in_process: bool, address: str | None, as_json: bool) -> None:
+    """Fill the cache with the features of CONFIG; interrupted and started again, it goes on at the missing shards."""
+    from pipeline.extract import extract as extract_features
+    from pipeline.progress import reporter_for
+
+    settings = load_config(config, overrides)
+    made = extract_features(settings, in_process=in_process, address=address, reporter=reporter_for())
+    if as_json:
+        print(json.dumps([one.as_json() for one in made]))
+        return
+    for one in made:
+        rate = "from the cache" if one.reused else f"{one.rows / max(one.seconds, 1e-9):,.0f} rows/s"
+        _out.print(
+            f"{one.title}: {one.rows:,} rows x {one.dim} features, {one.nbytes / 1e6:,.1f} MB, {rate}; key {one.key}"
+        )
+
+
+@cli.group()
+def cache() -> None:
+    """Look after the feature cache."""
+
+
+def _cache_options(command: Command) -> Command:
+    return click.option("--cache", "root", default=ExtractionConfig().cache, show_default=True, help="Folder or URI.")(
+        command
+    )
+
+
+@cache.command("ls")
+@_cache_options
+@_json_option
+def cache_ls(root: str, as_json: bool) -> None:
+    """List the entries, the most recently used first."""
+    from pipeline.features.cache import Cache
+    from pipeline.report.closing import cache_table
+
+    table = cache_table(Cache(root).entries())
+    if as_json:
+        print(json.dumps(table.numbers))
+    else:
+        _out.print(table.rich())
+
+
+@cache.command("verify")
+@_cache_options
+@_json_option
+def cache_verify(root: str, as_json: bool) -> None:
+    """Compare every file with its checksum; damaged ones are removed, and then it ends with status 1."""
+    from pipeline.features.cache import Cache
+
+    checked = list(Cache(root).verify())
+    damaged = {name: str(error) for name, error in checked if error is not None}
+    if as_json:
+        print(json.dumps({"checked": len(checked), "damaged": damaged}))
+    else:
+        for name, reason in damaged.items():
+            _out.print(f"{name}: {reason}", soft_wrap=True)
+        _out.print(f"{len(checked)} files checked, {len(damaged)} damaged")
+    if damaged:
+        sys.exit(1)
+
+
+@cache.command("prune")
+@click.argument("limit")
+@_cache_options
+def cache_prune(limit: str, root: str) -> None:
+    """Evict what was used least recently until the cache is within LIMIT, such as 20GB."""
+    from pipeline.features.cache import Cache
+
+    evicted = Cache(root, limit).prune()
+    _out.print(f"{len(evicted)} entries evicted, {sum(info.nbytes for info in evicted) / 1e6:,.1f} MB freed")
+
+
+@cli.command()
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where tables and figures go; default: nowhere.")
 @_json_option
@@ -209,14 +292,13 @@ def report(directories: tuple[Path, ...], out: Path | None, as_json: bool) -> No
 @_json_option
 def strategies(as_json: bool) -> None:
     """List the strategies: what each needs, what it costs, where it comes from."""
-    from pipeline.report.closing import strategy_table
+    from pipeline.report.closing import strategy_list, strategy_records
     from pipeline.selection import strategies as registered
 
-    table = strategy_table(registered())
     if as_json:
-        print(json.dumps(table.numbers))
+        print(json.dumps(strategy_records(registered())))
     else:
-        _out.print(table.rich())
+        _out.print(strategy_list(registered()))
 
 
 @cli.command()

@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import RunDirectoryError
 from pipeline.feature_versions import VersionZero
 from pipeline.preparation import Prepared, prepare
-from pipeline.progress import Reporter, SilentReporter
+from pipeline.progress import LoggedReporter, Reporter, SilentReporter
 from pipeline.run_directory import RunDirectory
 from pipeline.workers import Workers
 
@@ -82,7 +82,7 @@ def run(
     AsvpError
         If the input is wrong (before any work), or work could not be finished.
     """
-    reporter = reporter or SilentReporter()
+    news = LoggedReporter(reporter or SilentReporter())
     directory = None if out is None else RunDirectory(Path(out))
     if directory is not None:
         directory.check(resume=resume)
@@ -91,26 +91,30 @@ def run(
     prepared = prepared or prepare(config)
     with ExitStack() as stack:
         if workers is None:
-            workers = stack.enter_context(_workers(prepared, reporter, in_process=in_process, address=address))
+            workers = stack.enter_context(open_workers(prepared, news, in_process=in_process, address=address))
         prepared = prepared.resolved(workers.dtype())
         if directory is not None:
             directory.begin(prepared.config)
             stack.enter_context(directory.locked())
-        learning = ActiveLearning(prepared, workers, reporter, directory, features)
+            stack.enter_context(news.to_file(directory.log))
+        learning = ActiveLearning(prepared, workers, news, directory, features)
         for number in learning.rounds(until_round):
             learning.choose_rows(number)
             learning.fit_proxy(number)
             learning.refresh_if_it_pays(number)
             learning.train_final_model_if_due(number)
             record = learning.close_round(number)
-            reporter.round(record)
+            news.round(record)
             if on_round is not None:
                 on_round(record)
+        if prepared.cache is not None:
+            prepared.cache.prune(keep=learning.cache_keys())
         return RunResult(learning.records, learning.summary, None if directory is None else directory.path)
 
 
 @contextmanager
-def _workers(prepared: Prepared, reporter: Reporter, *, in_process: bool, address: str | None) -> Iterator[Workers]:
+def open_workers(prepared: Prepared, reporter: Reporter, *, in_process: bool, address: str | None) -> Iterator[Workers]:
+    """Workers for a configuration, in this process or on Ray, let go at the end."""
     config, kind, cache = prepared.config, prepared.dataset.kind, prepared.cache
     if in_process:
         from pipeline.workers.in_process import InProcessWorkers

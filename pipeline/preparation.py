@@ -80,6 +80,13 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
             mend="Buy fewer labels, or raise data.limit",
         )
     mode = plan_mode(config)
+    if mode.scoring == "head" and "members" in selection.inputs:
+        raise ConfigError(
+            "needs an ensemble of proxies, and this mode scores with the one head that was fine-tuned",
+            key="selection.strategy",
+            value=config.selection.strategy,
+            mend="Use mode svp or asvp",
+        )
     _check_encoder_use(config, dataset, mode)
     return Prepared(config, dataset, mode, selection, cold_start, cache)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -103,6 +105,54 @@ class RichReporter:
     def round(self, record: Mapping[str, Any]) -> None:
         """Print a round as one line."""
         self.say(round_line(record))
+
+
+class LoggedReporter:
+    """Passes news on, and writes it with time and level to a log file, once there is one.
+
+    Parameters
+    ----------
+    inner : Reporter
+    """
+
+    def __init__(self, inner: Reporter) -> None:
+        self._inner = inner
+        self._logger = logging.Logger("asvp.run", logging.DEBUG)
+        self._logger.addHandler(logging.NullHandler())
+
+    @contextmanager
+    def to_file(self, path: Path) -> Iterator[None]:
+        """Append to a file for a while; an error that ends the block is logged with its traceback."""
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._logger.addHandler(handler)
+        try:
+            yield
+        except BaseException as error:
+            self._logger.error("ended by %s: %s", type(error).__name__, error, exc_info=True)
+            raise
+        finally:
+            self._logger.removeHandler(handler)
+            handler.close()
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        """Yield a task; its beginning and end are logged."""
+        self._logger.debug("%s: %d %s begun", title, total, unit)
+        began = time.monotonic()
+        with self._inner.task(title, total, unit) as task:
+            yield task
+        self._logger.info(_closing_line(title, total, time.monotonic() - began, unit))
+
+    def say(self, text: str) -> None:
+        """Log a line, and pass it on."""
+        self._logger.info(text)
+        self._inner.say(text)
+
+    def round(self, record: Mapping[str, Any]) -> None:
+        """Log a round, and pass it on."""
+        self._logger.info(round_line(record))
+        self._inner.round(record)
 
 
 def reporter_for(stream: TextIO | None = None) -> Reporter:

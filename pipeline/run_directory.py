@@ -32,6 +32,7 @@ class RunDirectory:
         self.path = path
         self.model = path / "model"
         self.checkpoint = path / "checkpoint"
+        self.log = path / "run.log"
         self._config = path / "config.yaml"
         self._rounds = path / "rounds.jsonl"
         self._labelled = path / "labelled.parquet"

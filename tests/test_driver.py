@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_runs import tiny_config
 
-from pipeline.config import Config
+from pipeline.config import Config, build_config
 from pipeline.driver import RunResult, run
 from pipeline.errors import BudgetError, ConfigError, RunDirectoryError
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import Classifier, load_head
 from pipeline.preparation import prepare
 from pipeline.progress import SilentReporter
+from pipeline.selection import strategies
 from pipeline.workers import Extraction, FineTuneJob
 from pipeline.workers.in_process import InProcessWorkers
 
@@ -136,7 +137,8 @@ def test_the_run_directory_holds_what_the_contract_names(folder: Path, tmp_path:
     result = run(tiny_config(folder), out=tmp_path / "run", in_process=True)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.yaml", "environment.json", "rounds.jsonl", "labelled.parquet", "summary.json", "model", "checkpoint"
+        "config.yaml", "environment.json", "rounds.jsonl", "labelled.parquet", "summary.json", "model", "checkpoint",
+        "run.log",
     }  # fmt: skip
     lines = (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.rounds
@@ -187,3 +189,48 @@ def test_a_budget_beyond_the_pool_and_a_cold_start_that_needs_labels_are_refused
 def test_a_class_without_labelled_rows_and_a_first_round_of_one_label_work(folder: Path) -> None:
     result, _ = recorded(tiny_config(folder, budget="1+1+2"))
     assert [record["labelled"] for record in result.rounds] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("strategy", list(strategies()))
+def test_every_strategy_runs_through_the_driver(folder: Path, strategy: str) -> None:
+    result = run(
+        tiny_config(folder, selection={"strategy": strategy}, training={"method": "lp"}, budget="20+10"),
+        in_process=True,
+    )
+    assert [record["labelled"] for record in result.rounds] == [20, 30]
+    assert result.rounds[1]["strategy"] == strategy
+
+
+def test_a_wrapped_strategy_runs_through_the_driver(folder: Path) -> None:
+    wrap = [{"subsample": {"rows": 100}}, {"class_balance": {}}]
+    selection = {"strategy": "badge", "wrap": wrap, "cold_start": "typiclust"}
+    result = run(tiny_config(folder, selection=selection, training={"method": "lp"}, budget="20+10"), in_process=True)
+    assert result.rounds[0]["strategy"] == "typiclust"
+
+
+def test_an_ensemble_strategy_needs_proxies_to_make_one_of(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="ensemble of proxies"):
+        prepare(tiny_config(folder, mode="standard", selection={"strategy": "bald"}))
+
+
+def test_ready_made_features_need_no_encoder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, rows in (("pool", 120), ("test", 40)):
+        labels = np.arange(rows) % 3
+        features = rng.normal(size=(rows, 8)).astype(np.float32) + np.eye(8, dtype=np.float32)[labels] * 6
+        np.savez(tmp_path / f"{name}.npz", features=features, labels=labels)
+    config = build_config(
+        {
+            "mode": "svp",
+            "data": {"pool": str(tmp_path / "pool.npz"), "test": str(tmp_path / "test.npz")},
+            "extraction": {"cache": None},
+            "budget": "12+12",
+        }
+    )
+    result = run(config, out=tmp_path / "run", in_process=True)
+    assert result.summary["final_method"] == "lp"
+    assert result.summary["final_accuracy"] > 0.9
+    head, classes = load_head(tmp_path / "run" / "model")
+    test = np.load(tmp_path / "test.npz")
+    predicted = np.array([int(classes[number]) for number in head.probabilities(test["features"]).argmax(axis=1)])
+    assert (predicted == test["labels"]).mean() == pytest.approx(result.summary["final_accuracy"])

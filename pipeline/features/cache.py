@@ -15,6 +15,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -112,18 +113,20 @@ class CacheEntry:
         filesystem, folder = self._open()
         name = f"{part}-{_checksum(data)}.{suffix}"
         try:
+            _mark_format(self.root)
             _put(filesystem, f"{folder}/{name}", data)
         except OSError as error:
             raise _write_error(error, f"{self.root}") from None
         return name
 
     def describe(self, description: dict[str, Any]) -> None:
-        """Write what the entry is; also marks it as used now."""
+        """Write what the entry is; also marks it as used now.
+
+        A cache that is full or may only be read serves all the same, so a description that cannot be written is let go.
+        """
         filesystem, folder = self._open()
-        try:
+        with suppress(OSError):
             _put(filesystem, f"{folder}/entry.json", json.dumps({**description, "used": time.time()}).encode())
-        except OSError as error:
-            raise _write_error(error, f"{self.root}") from None
 
     def description(self) -> dict[str, Any]:
         """What was written by `describe`, or nothing."""
@@ -228,25 +231,24 @@ class Cache:
 
     def _check_format(self) -> None:
         filesystem, root = _filesystem(self.root)
-        path = f"{root}/format.json"
         try:
-            if filesystem.exists(path):
-                stored = json.loads(filesystem.cat_file(path))["format"]
-                if stored > FORMAT:
-                    raise CacheError(
-                        f"the cache was made by a newer version (format {stored}, this one reads {FORMAT})",
-                        key="extraction.cache",
-                        value=self.root,
-                        mend="Update asvp, or use another folder",
-                    )
-            else:
-                _put(filesystem, path, json.dumps({"format": FORMAT}).encode())
+            stored = json.loads(filesystem.cat_file(f"{root}/format.json"))["format"]
+        except FileNotFoundError:
+            _check_writable(filesystem, root)
+            return
         except OSError as error:
             raise _write_error(error, self.root) from None
         except (ValueError, KeyError, TypeError):
             raise CacheError(
                 "format.json is not readable", key="extraction.cache", value=self.root, mend="Use another folder"
             ) from None
+        if stored > FORMAT:
+            raise CacheError(
+                f"the cache was made by a newer version (format {stored}, this one reads {FORMAT})",
+                key="extraction.cache",
+                value=self.root,
+                mend="Update asvp, or use another folder",
+            )
 
 
 _IN_USE_SECONDS = 60.0
@@ -292,6 +294,28 @@ def _filesystem(root: str) -> tuple[fsspec.AbstractFileSystem, str]:
             mend="Use a local folder, or install the file system's package",
         ) from None
     return filesystem, path.rstrip("/")
+
+
+@lru_cache(maxsize=64)
+def _mark_format(root: str) -> None:
+    """Say once which format the cache has."""
+    filesystem, path = _filesystem(root)
+    if not filesystem.exists(f"{path}/format.json"):
+        _put(filesystem, f"{path}/format.json", json.dumps({"format": FORMAT}).encode())
+
+
+def _check_writable(filesystem: fsspec.AbstractFileSystem, root: str) -> None:
+    if not isinstance(filesystem, LocalFileSystem):
+        return
+    path = Path(root)
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise CacheError(
+            "is not a folder that can be written",
+            key="extraction.cache",
+            value=root,
+            mend="Name another folder, or null for no cache",
+        )
 
 
 def _listing(filesystem: fsspec.AbstractFileSystem, folder: str, *, detail: bool = False) -> list[Any]:

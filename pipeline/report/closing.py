@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from pipeline.report.tables import Table, dollars, duration
 
 if TYPE_CHECKING:
+    from pipeline.features.cache import EntryInfo
     from pipeline.selection.contract import StrategyInfo
 
 _RUN_NOTE = (
@@ -40,37 +45,56 @@ def run_table(rounds: Iterable[Mapping[str, Any]]) -> Table:
     )
 
 
-def strategy_table(strategies: Mapping[str, StrategyInfo]) -> Table:
-    """One row a strategy, from their records."""
-    infos = strategies.values()
+def strategy_records(strategies: Mapping[str, StrategyInfo]) -> list[dict[str, Any]]:
+    """The records of the strategies as plain values."""
+    return [
+        {
+            "name": info.name,
+            "summary": info.summary,
+            "inputs": list(info.inputs),
+            "representation": info.representation,
+            "cold_start": info.cold_start,
+            "options": info.options.model_json_schema()["properties"] if info.options.model_fields else {},
+            "complexity": info.complexity,
+            "paper": info.paper,
+        }
+        for info in strategies.values()
+    ]
+
+
+def strategy_list(strategies: Mapping[str, StrategyInfo]) -> RichTable:
+    """The strategies for a terminal: what each picks, and below it what it needs, costs and comes from."""
+    table = RichTable(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for info in strategies.values():
+        first = "; can make the first picks" if info.cold_start else ""
+        table.add_row(info.name, Text(info.summary))
+        table.add_row("", Text(f"needs {_needs(info)}{first}; {info.complexity}", style="dim"))
+        for name, option in info.options.model_fields.items():
+            table.add_row("", Text(f"option {name} = {option.default}: {option.description}", style="dim"))
+        table.add_row("", Text(info.paper, style="dim italic"))
+    return table
+
+
+def cache_table(entries: Iterable[EntryInfo]) -> Table:
+    """One row an entry of the cache."""
+    infos = list(entries)
     return Table(
-        title="Strategies (selection.strategy)",
-        columns=("name", "picks", "needs", "first round", "complexity", "paper"),
+        title="Cache",
+        columns=("key", "what", "files", "size", "last used"),
         rows=tuple(
             (
-                info.name,
-                info.summary,
-                _needs(info),
-                "yes" if info.cold_start else "",
-                info.complexity,
-                info.paper,
+                info.key,
+                str(info.description.get("what", info.kind)),
+                str(info.parts),
+                f"{info.nbytes / 1e6:,.1f} MB",
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(info.used)) if info.used else "",
             )
             for info in infos
         ),
-        numbers=tuple(
-            {
-                "name": info.name,
-                "summary": info.summary,
-                "inputs": list(info.inputs),
-                "representation": info.representation,
-                "cold_start": info.cold_start,
-                "options": info.options.model_json_schema()["properties"] if info.options.model_fields else {},
-                "complexity": info.complexity,
-                "paper": info.paper,
-            }
-            for info in infos
-        ),
-        note="First round: can pick before anything is labelled (selection.cold_start).",
+        numbers=tuple(vars(info) for info in infos),
+        note=f"{len(infos)} entries, {sum(info.nbytes for info in infos) / 1e6:,.1f} MB",
     )
 
 

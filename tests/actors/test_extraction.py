@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,10 @@ def ray_team(config: Config, actors: int, cache: Cache | None = None) -> RayWork
     return RayWorkers(config.encoder, "text", Placement(actors, 1.0, 0.0), cache, SilentReporter())
 
 
+def in_process(config: Config, cache: Cache | None = None) -> InProcessWorkers:
+    return InProcessWorkers(config.encoder, "text", cache, SilentReporter())
+
+
 def extraction(config: Config, dataset: Dataset) -> Extraction:
     return Extraction(dataset.pool, "encoder", 0, config.extraction, title="pool")
 
@@ -64,37 +67,46 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+@pytest.fixture(scope="module")
+def expected(config: Config, dataset: Dataset) -> FeatureSet:
+    """Features made without Ray."""
+    return in_process(config).extract(extraction(config, dataset))
+
+
+@pytest.fixture(scope="module")
+def made_by_two(ray_local: Any, config: Config, dataset: Dataset) -> FeatureSet:
+    """Features made by two actors that are dead."""
+    team = ray_team(config, 2)
+    features = team.extract(extraction(config, dataset))
+    processes = worker_processes()
+    assert processes
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=10)
+    # An object whose owner has died stays readable for a moment.
+    time.sleep(2)
+    return features
+
+
+def test_every_shard_survives_the_death_of_the_actors_and_is_in_row_order(
+    made_by_two: FeatureSet, config: Config, dataset: Dataset
+) -> None:
+    rows = np.arange(len(dataset.pool))
+    encoded = Encoder.load(config.encoder, "text").encode(dataset.pool.take(rows))
+    np.testing.assert_allclose(whole(made_by_two), encoded, atol=1e-5)
 
 
 def test_features_are_the_same_with_one_actor_two_actors_and_none(
-    ray_local: Any, config: Config, dataset: Dataset
+    made_by_two: FeatureSet, expected: FeatureSet, config: Config, dataset: Dataset
 ) -> None:
     one = ray_team(config, 1).extract(extraction(config, dataset))
-    two = ray_team(config, 2).extract(extraction(config, dataset))
-    here = InProcessWorkers(config.encoder, "text", None, SilentReporter()).extract(extraction(config, dataset))
-    assert_array_equal(whole(one), whole(two))
-    assert_array_equal(whole(one), whole(here))
-    assert one.fingerprint == two.fingerprint == here.fingerprint
-    assert_array_equal(one.moments.mean, two.moments.mean)
+    assert_array_equal(whole(one), whole(expected))
+    assert_array_equal(whole(made_by_two), whole(expected))
+    assert one.fingerprint == made_by_two.fingerprint == expected.fingerprint
+    assert_array_equal(one.moments.mean, made_by_two.moments.mean)
 
 
-def test_features_are_those_of_the_encoder_in_row_order(ray_local: Any, config: Config, dataset: Dataset) -> None:
-    features = ray_team(config, 2).extract(extraction(config, dataset))
-    rows = np.arange(len(dataset.pool))
-    expected = Encoder.load(config.encoder, "text").encode(dataset.pool.take(rows))
-    np.testing.assert_allclose(whole(features), expected, atol=1e-5)
-
-
-def test_features_read_in_another_process_are_views_on_the_store(
-    ray_local: Any, config: Config, dataset: Dataset
-) -> None:
-    features = ray_team(config, 2).extract(extraction(config, dataset))
-
+def test_features_read_in_another_process_are_views_on_the_store(ray_local: Any, made_by_two: FeatureSet) -> None:
     @ray_local.remote(num_cpus=0.5)
     def look(shared: FeatureSet) -> list[tuple[bool, bool, bool]]:
         maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
@@ -108,30 +120,14 @@ def test_features_read_in_another_process_are_views_on_the_store(
             found.append((block.flags.owndata, block.flags.writeable, inside))
         return found
 
-    found = ray_local.get(look.remote(features))
-    assert len(found) == len(features.shards) > 1
+    found = ray_local.get(look.remote(made_by_two))
+    assert len(found) == len(made_by_two.shards) > 1
     assert set(found) == {(False, False, True)}
 
 
-def test_every_shard_survives_the_death_of_the_actors(ray_local: Any, config: Config, dataset: Dataset) -> None:
-    team = ray_team(config, 2)
-    features = team.extract(extraction(config, dataset))
-    before = whole(features).copy()
-    processes = worker_processes()
-    assert processes
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(processes, timeout=10)
-    # An object whose owner has died stays readable for a moment.
-    time.sleep(2)
-    assert_array_equal(whole(features), before)
-
-
 def test_an_actor_killed_in_mid_shard_is_replaced_and_its_shard_redone(
-    ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
+    ray_local: Any, config: Config, dataset: Dataset, expected: FeatureSet
 ) -> None:
-    expected = whole(ray_team(config, 2).extract(extraction(config, dataset)))
-    wait_until(lambda: not worker_processes())
     killed: list[int] = []
 
     class KillFirst(SilentReporter):
@@ -159,18 +155,17 @@ def test_an_actor_killed_in_mid_shard_is_replaced_and_its_shard_redone(
     team = RayWorkers(config.encoder, "text", Placement(2, 1.0, 0.0), None, KillFirst())
     features = team.extract(extraction(config, dataset))
     assert killed
-    assert_array_equal(whole(features), expected)
+    assert_array_equal(whole(features), whole(expected))
 
 
 def test_features_come_from_the_cache_without_any_worker(
     ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
 ) -> None:
     cache = Cache(str(tmp_path / "cache"))
-    made = ray_team(config, 2, cache).extract(extraction(config, dataset))
-    wait_until(lambda: not worker_processes())
+    made = in_process(config, cache).extract(extraction(config, dataset))
     team = ray_team(config, 2, cache)
     read = team.extract(extraction(config, dataset))
-    assert worker_processes() == []
+    assert team._team == []
     assert_array_equal(whole(read), whole(made))
     assert read.seconds == made.seconds == read.saved_seconds
     assert made.saved_seconds == 0
@@ -180,15 +175,15 @@ def test_a_damaged_shard_in_the_cache_is_told_of_and_made_again(
     ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
 ) -> None:
     cache = Cache(str(tmp_path / "cache"))
-    made = ray_team(config, 2, cache).extract(extraction(config, dataset))
-    folder = Path(cache.root) / "features" / made.fingerprint
-    victim = sorted(folder.glob("*.arrow"))[1]
-    victim.write_bytes(victim.read_bytes()[:-10])
+    expected = whole(in_process(config, cache).extract(extraction(config, dataset))).copy()
+    victim = sorted(Path(cache.root).glob("features/*/*.arrow"))[1]
+    shortened = victim.read_bytes()[:-10]
+    victim.unlink()
+    victim.write_bytes(shortened)
     told: list[str] = []
     team = ray_team(config, 2, cache)
     team._reporter.say = told.append  # type: ignore[method-assign]
-    read = team.extract(extraction(config, dataset))
-    assert_array_equal(whole(read), whole(made))
+    assert_array_equal(whole(team.extract(extraction(config, dataset))), expected)
     assert any("truncated or altered" in line for line in told)
     assert victim.exists()
 

@@ -1,0 +1,40 @@
+"""What the driver gives a strategy: exactly the inputs that its record asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.features.feature_set import FeatureSet
+from pipeline.labelled import LabelledSet
+from pipeline.models.scorer import Scorer
+from pipeline.scoring import EmbeddedRows, ProbabilityRows
+from pipeline.selection.contract import Plan
+
+
+def selection_inputs(
+    plan: Plan, pool: FeatureSet, labelled: LabelledSet, scorer: Scorer | None, members: Sequence[Scorer]
+) -> dict[str, Any]:
+    """Keyword arguments of `pipeline.selection.select`, apart from strategy, budget, seed and options.
+
+    Nothing is computed here: probabilities and hidden features are made block by block, when a strategy reads them.
+
+    Parameters
+    ----------
+    plan : Plan
+    pool : FeatureSet of N rows
+    labelled : LabelledSet
+    scorer : Scorer or None
+        None before the first labels.
+    members : sequence of Scorer
+        The ensemble, for strategies that ask for one.
+    """
+    given: dict[str, Any] = {"size": len(pool), "labelled": labelled.rows, "raw_features": pool, "features": pool}
+    if scorer is None:
+        return given
+    given |= {"probabilities": ProbabilityRows(pool, scorer), "labels": labelled.labels, "scorer": scorer}
+    if plan.representation == "proxy":
+        given |= {"features": EmbeddedRows(pool, scorer), "head": scorer.last_layer()}
+    if "members" in plan.inputs:
+        given["members"] = [ProbabilityRows(pool, member) for member in members]
+    return given
