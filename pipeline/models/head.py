@@ -47,6 +47,10 @@ class Head:
         """The features themselves, (n, D) float32: a head's logits are linear in them."""
         return np.asarray(features, dtype=np.float32)
 
+    def last_layer(self) -> Head:
+        """The head itself."""
+        return self
+
     def state(self) -> dict[str, np.ndarray]:
         """The weights by name, for a safetensors or npz file."""
         return {"weight": self.weight, "bias": self.bias}

@@ -58,6 +58,11 @@ class Proxy:
         """The last hidden layer's activations (n, H) float32; standardised features if there is no hidden layer."""
         return self._score(features, logits=False)
 
+    def last_layer(self) -> Head:
+        """The linear layer from what `embed` gives to logits: weight (C, H), bias (C,)."""
+        last = self.layers[-1]
+        return Head(last.weight.float().cpu().numpy(), last.shift.float().cpu().numpy())
+
     def head(self) -> Head:
         """A linear proxy as a head on raw features, the standardisation folded into its weights.
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.errors import SelectionError
+
+if TYPE_CHECKING:
+    from pipeline.models.head import Head
 
 _BLOCK = 8192
 """Rows multiplied at once: a block of activations stays near the cache, and memory stays bounded."""
@@ -27,6 +30,9 @@ class Scorer(Protocol):
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The last layer's input (n, H) float32: what the logits are linear in."""
+
+    def last_layer(self) -> Head:
+        """The linear layer from what `embed` gives to logits."""
 
 
 def row_blocks(features: np.ndarray, dim: int, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
