@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,52 +11,43 @@ from numpy.typing import NDArray
 from pipeline.features.feature_set import FeatureSet
 from pipeline.models.scorer import Scorer
 
+Values = NDArray[np.floating]
+
 
 @dataclass(frozen=True)
-class ProbabilityRows:
-    """Class probabilities of the pool: (N, C) float32, made as they are read."""
+class ModelRows:
+    """What a model makes of the features of N rows, made as it is read.
+
+    Attributes
+    ----------
+    features : FeatureSet
+    model : callable
+        Features of shape (n, D) to float32 values of shape (n, `dim`).
+    dim : int
+    """
 
     features: FeatureSet
-    scorer: Scorer
+    model: Callable[[Values], Values]
+    dim: int
 
     def __len__(self) -> int:
         return len(self.features)
 
-    @property
-    def dim(self) -> int:
-        """C."""
-        return self.scorer.classes
-
-    def blocks(self) -> Iterator[tuple[int, NDArray[np.floating]]]:
-        """Yield (first row, probabilities of shape (n, C))."""
+    def blocks(self) -> Iterator[tuple[int, Values]]:
+        """Yield (first row, values of shape (n, dim))."""
         for start, block in self.features.blocks():
-            yield start, self.scorer.probabilities(block)
+            yield start, self.model(block)
 
-    def gather(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
-        """Probabilities of some rows, shape (len(rows), C)."""
-        return self.scorer.probabilities(self.features.gather(rows))
+    def gather(self, rows: NDArray[np.integer]) -> Values:
+        """Values of some rows, shape (len(rows), dim)."""
+        return self.model(self.features.gather(rows))
 
 
-@dataclass(frozen=True)
-class EmbeddedRows:
-    """The proxy's hidden features of the pool: (N, H) float32, made as they are read."""
+def probability_rows(features: FeatureSet, scorer: Scorer) -> ModelRows:
+    """Class probabilities of all rows, (N, C)."""
+    return ModelRows(features, scorer.probabilities, scorer.classes)
 
-    features: FeatureSet
-    scorer: Scorer
 
-    def __len__(self) -> int:
-        return len(self.features)
-
-    @property
-    def dim(self) -> int:
-        """H."""
-        return int(self.scorer.embed(self.features.gather([0])).shape[1])
-
-    def blocks(self) -> Iterator[tuple[int, NDArray[np.floating]]]:
-        """Yield (first row, hidden features of shape (n, H))."""
-        for start, block in self.features.blocks():
-            yield start, self.scorer.embed(block)
-
-    def gather(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
-        """Hidden features of some rows, shape (len(rows), H)."""
-        return self.scorer.embed(self.features.gather(rows))
+def embedded_rows(features: FeatureSet, scorer: Scorer) -> ModelRows:
+    """The scorer's last hidden features of all rows, (N, H)."""
+    return ModelRows(features, scorer.embed, scorer.last_layer().weight.shape[1])

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.features.feature_set import FeatureSet
 from pipeline.labelled import LabelledSet
 from pipeline.models.scorer import Scorer
-from pipeline.scoring import EmbeddedRows, ProbabilityRows
+from pipeline.scoring import embedded_rows, probability_rows
 from pipeline.selection.contract import Plan
 
 
@@ -32,9 +32,9 @@ def selection_inputs(
     given: dict[str, Any] = {"size": len(pool), "labelled": labelled.rows, "raw_features": pool, "features": pool}
     if scorer is None:
         return given
-    given |= {"probabilities": ProbabilityRows(pool, scorer), "labels": labelled.labels, "scorer": scorer}
+    given |= {"probabilities": probability_rows(pool, scorer), "labels": labelled.labels, "scorer": scorer}
     if plan.representation == "proxy":
-        given |= {"features": EmbeddedRows(pool, scorer), "head": scorer.last_layer()}
+        given |= {"features": embedded_rows(pool, scorer), "head": scorer.last_layer()}
     if "members" in plan.inputs:
-        given["members"] = [ProbabilityRows(pool, member) for member in members]
+        given["members"] = [probability_rows(pool, member) for member in members]
     return given

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_runs import tiny_config
+from tiny_runs import picks, tiny_config
 
 from pipeline.config import Config, build_config
 from pipeline.driver import RunResult, run
@@ -46,10 +46,6 @@ class Recording(InProcessWorkers):
 def recorded(config: Config) -> tuple[RunResult, list[tuple[Any, ...]]]:
     workers = Recording(config)
     return run(config, workers=workers), workers.calls
-
-
-def picks(out: Path) -> list[int]:
-    return pq.read_table(out / "labelled.parquet")["row"].to_pylist()
 
 
 def test_svp_trains_nothing_but_the_final_model_and_extracts_once(folder: Path) -> None:

@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-from tiny_runs import tiny_config
+from tiny_runs import picks, tiny_config
 
 from pipeline.config import Config
 from pipeline.driver import RunResult, run
@@ -42,10 +41,6 @@ def whole(config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run
     """The run that is not killed, and its picks."""
     out = tmp_path_factory.mktemp("whole") / "run"
     return run(config, out=out, in_process=True), picks(out)
-
-
-def picks(out: Path) -> list[int]:
-    return pq.read_table(out / "labelled.parquet")["row"].to_pylist()
 
 
 def start(config: Config, folder: Path, moment: str) -> subprocess.Popen[bytes]:

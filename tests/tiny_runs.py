@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,17 @@ def wide_config(folder: Path, **changes: Any) -> Config:
         write_texts(folder / "pool.parquet", 1000, seed=1)
         write_texts(folder / "test.parquet", 60, seed=2)
     return tiny_config(folder, **merge({"extraction": {"shard_rows": 4096}}, changes))
+
+
+def picks(out: Path) -> list[int]:
+    """Rows a run bought, in the order of purchase."""
+    rows: list[int] = pq.read_table(out / "labelled.parquet")["row"].to_pylist()
+    return rows
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Return once the condition holds; fail if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

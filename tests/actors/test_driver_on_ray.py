@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-from tiny_runs import tiny_config, wide_config
+from tiny_runs import picks, tiny_config, wait_until, wide_config
 
 from actors.placement import Placement
 from actors.workers import RayWorkers
@@ -28,10 +26,6 @@ def ray_team(config: Config, actors: int) -> RayWorkers:
     return RayWorkers(config.encoder, "text", Placement(actors, 1.0, 0.0), None, SilentReporter())
 
 
-def picks(out: Path) -> list[int]:
-    return pq.read_table(out / "labelled.parquet")["row"].to_pylist()
-
-
 def test_picks_are_the_same_with_one_actor_two_actors_and_in_process(
     ray_local: Any, config: Config, tmp_path: Path
 ) -> None:
@@ -42,13 +36,6 @@ def test_picks_are_the_same_with_one_actor_two_actors_and_in_process(
     ]
     assert picks(tmp_path / "1") == picks(tmp_path / "2") == picks(tmp_path / "0")
     assert len({result.summary["final_accuracy"] for result in results}) == 1
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def stored_bytes() -> int:

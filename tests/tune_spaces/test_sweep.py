@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tiny_runs import tiny_config
+from tiny_runs import picks, tiny_config
 
 from pipeline.config import Config
 from pipeline.driver import run
@@ -38,10 +38,6 @@ def of(base: Config, *arms: str) -> list[Trial]:
 
 def sweep(chosen: list[Trial], out: Path, *, resume: bool = False) -> Any:
     return run_sweep(chosen, out, resume=resume, address=None, reporter=SilentReporter())
-
-
-def picks(out: Path) -> list[int]:
-    return pq.read_table(out / "labelled.parquet")["row"].to_pylist()
 
 
 @pytest.fixture(scope="module")
