@@ -11,7 +11,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from pipeline.errors import AsvpError, WorkError
 from pipeline.features.cache import DamagedPartError
-from pipeline.workers.session import ShardReport, ShardTask, stored_shard
+from pipeline.workers.session import ShardTask, stored_shard
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,6 @@ class ObjectStoreShard:
             return stored_shard(self.task)[0]
         except DamagedPartError as error:
             raise WorkError(f"a feature shard was lost with its node, and in the cache: {error}") from None
-
-
-@ray.remote(num_cpus=0, num_returns=2, max_retries=3)
-def load_shard(task: ShardTask) -> tuple[pa.Table | None, ShardReport | str]:
-    """A shard out of the cache: the table and what is told of it, or the reason why it cannot be had."""
-    try:
-        return stored_shard(task)
-    except AsvpError as error:
-        return None, str(error)
 
 
 def unwrap(error: RayTaskError) -> BaseException:

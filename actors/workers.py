@@ -15,17 +15,17 @@ from actors.cluster import cluster, resources
 from actors.encoder_worker import EncoderWorker
 from actors.extraction import Member, extract_shards
 from actors.placement import Placement, place
-from actors.shards import ObjectStoreShard, load_shard, unwrap
+from actors.shards import ObjectStoreShard, unwrap
 from pipeline.config import Config, EncoderConfig
 from pipeline.errors import WorkError
-from pipeline.features.cache import Cache
+from pipeline.features.cache import Cache, DamagedPartError
 from pipeline.features.feature_set import FeatureSet, Shard
 from pipeline.models.encoder import resolve_dtype
 from pipeline.progress import Reporter
 from pipeline.workers.extraction import Extraction
 from pipeline.workers.jobs import Arrays, FineTuneJob, TrainedModel, Weights
 from pipeline.workers.model_store import find_model, keep_model
-from pipeline.workers.session import Kind, ShardReport, ShardTask
+from pipeline.workers.session import Kind, ShardReport, ShardTask, stored_shard
 
 
 @dataclass(frozen=True)
@@ -164,15 +164,16 @@ class RayWorkers:
     ) -> list[ShardTask]:
         """Read what the cache holds; return the tasks that are left."""
         stored = {} if tasks[0].entry is None else tasks[0].entry.parts()
-        present = [task for task in tasks if task.part in stored]
-        calls: list[tuple[ShardTask, Any]] = [(task, load_shard.remote(task)) for task in present]
-        for task, (table, report) in calls:
-            told: ShardReport | str = ray.get(report)
-            if isinstance(told, str):
-                self._reporter.say(f"cache: {told}")
+        for task in tasks:
+            if task.part not in stored:
+                continue
+            try:
+                table, reports[task.index] = stored_shard(task)
+            except DamagedPartError as error:
+                self._reporter.say(f"cache: {error}")
             else:
-                shards[task.index] = ObjectStoreShard(table, task)
-                reports[task.index] = told
+                # Put by this process, which so owns it; a task for each would start a process for each.
+                shards[task.index] = ObjectStoreShard(ray.put(table), task)
         return [task for task in tasks if task.index not in shards]
 
     def _extract(

@@ -90,7 +90,13 @@ class ActiveLearning:
         self._round = _Round()
         self._next = 0
         self._features = FeatureVersions(
-            self._dataset, workers, self.config.extraction, prepared.encoder_fingerprint(), self._ledger
+            self._dataset,
+            workers,
+            self.config.extraction,
+            prepared.encoder_fingerprint(),
+            self._ledger,
+            chooses=bool(prepared.selection.inputs or prepared.cold_start.inputs or prepared.mode.policy.needs)
+            or prepared.mode.scoring == "head",
         )
         stored = None if directory is None else load_checkpoint(directory.checkpoint)
         if directory is not None and stored is not None:

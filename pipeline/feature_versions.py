@@ -32,6 +32,9 @@ class FeatureVersions:
     encoder : str
         Fingerprint of the pre-trained encoder.
     ledger : Ledger
+    chooses : bool
+        Whether anything looks at the features to choose rows or to decide on a refresh. Where nothing does (random
+        picks), the proxy on them is for the report alone, and so is their cost.
 
     Attributes
     ----------
@@ -42,20 +45,29 @@ class FeatureVersions:
     test: FeatureSet
 
     def __init__(
-        self, dataset: Dataset, workers: Workers, config: ExtractionConfig, encoder: str, ledger: Ledger
+        self,
+        dataset: Dataset,
+        workers: Workers,
+        config: ExtractionConfig,
+        encoder: str,
+        ledger: Ledger,
+        *,
+        chooses: bool = True,
     ) -> None:
         self.encoder = encoder
         self._dataset = dataset
         self._workers = workers
         self._config = config
         self._ledger = ledger
+        # Test rows are encoded for the report in any case.
+        self._stages: dict[str, Stage] = {"pool": "extract" if chooses else "evaluate", "test": "evaluate"}
         self._weights: Weights | None = None
 
     def share(self, features: VersionZero) -> None:
         """Take over version 0; it is charged as if this run had made it."""
         self.pool, self.test = features.pool, features.test
-        self._charge("extract", features.pool.seconds)
-        self._charge("evaluate", features.test.seconds)
+        self._charge("pool", features.pool.seconds)
+        self._charge("test", features.test.seconds)
 
     def make(self, version: int, model: TrainedModel | None) -> None:
         """Make a version in place of the present one, whose shards are dropped first.
@@ -79,17 +91,15 @@ class FeatureVersions:
         return self._extract("test", self.pool.version, weights)
 
     def _extract(self, which: Literal["pool", "test"], version: int, weights: Weights | None) -> FeatureSet:
-        # Test rows are encoded for the report alone.
-        stage: Stage = "extract" if which == "pool" else "evaluate"
         encoder = self.encoder if weights is None else content_key(self.encoder, weights.fingerprint)
         source = self._dataset.pool if which == "pool" else self._dataset.test
-        with self._ledger.stage(stage, cpus=self._workers.cpus, gpus=self._workers.gpus):
+        with self._ledger.stage(self._stages[which], cpus=self._workers.cpus, gpus=self._workers.gpus):
             features = self._workers.extract(Extraction(source, encoder, version, self._config, title=which), weights)
-        self._charge(stage, features.saved_seconds)
+        self._charge(which, features.saved_seconds)
         return features
 
-    def _charge(self, stage: Stage, seconds: float) -> None:
-        self._ledger.charge(stage, seconds, cpus=self._workers.cpus, gpus=self._workers.gpus)
+    def _charge(self, which: Literal["pool", "test"], seconds: float) -> None:
+        self._ledger.charge(self._stages[which], seconds, cpus=self._workers.cpus, gpus=self._workers.gpus)
 
 
 def _fingerprint(weights: Weights | None) -> str | None:

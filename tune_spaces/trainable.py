@@ -45,7 +45,7 @@ def run_trial(
     reporter = SilentReporter()
     workers = RayWorkers(config.encoder, prepared.dataset.kind, placements[name], prepared.cache, reporter)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "arm.json", {"arm": arms[name]})
+    write_json(folder / "arm.json", {"arm": arms[name], "place": list(arms).index(name)})
     resume = RunDirectory(folder).holds_run
     result = run(
         config,

@@ -177,7 +177,7 @@ def _read_folder(folder: Path) -> list[RunRecord]:
         raise RunDirectoryError("is no folder", key="DIR", value=str(folder), mend="Give a run or sweep directory")
     if (folder / "config.yaml").is_file() and (folder / "rounds.jsonl").is_file():
         return [read_run(folder)]
-    runs = sorted(path.parent for path in folder.glob("runs/*/config.yaml"))
+    runs = sorted((path.parent for path in folder.glob("runs/*/config.yaml")), key=_place)
     if runs:
         return [read_run(run) for run in runs]
     if (folder / "results.parquet").is_file():
@@ -198,6 +198,13 @@ def _read_folder(folder: Path) -> list[RunRecord]:
         value=str(folder),
         mend="Give the folder that asvp run or asvp sweep wrote",
     )
+
+
+def _place(run: Path) -> tuple[int, str]:
+    """Where a run stands in the order of its sweep."""
+    path = run / "arm.json"
+    place = _load(path, json.loads).get("place", 0) if path.is_file() else 0
+    return int(place), run.name
 
 
 def _load(path: Path, parse: Any) -> Any:
