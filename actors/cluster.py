@@ -33,6 +33,8 @@ def cluster(address: str | None = None) -> Iterator[None]:
     ClusterError
         If there is no answer from the address.
     """
+    if address and ":" in address and "://" not in address:
+        _require_answer(address)
     if ray.is_initialized():
         yield
         return
@@ -50,8 +52,6 @@ def resources() -> dict[str, float]:
 
 
 def _connect(address: str | None) -> None:
-    if address and ":" in address and "://" not in address:
-        _require_answer(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == "local":

@@ -66,6 +66,7 @@ def test_two_writers_of_one_part_leave_one_whole_part(cache: Cache) -> None:
 
 
 def test_a_cache_of_a_newer_format_is_refused(cache: Cache) -> None:
+    Path(cache.root).mkdir()
     (Path(cache.root) / "format.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(CacheError, match="newer version"):
         Cache(cache.root)

@@ -71,7 +71,8 @@ def test_features_of_version_zero_are_charged_to_every_trial_and_made_once(finis
         first = json.loads(rounds[0])
         fingerprints.add(first["feature_fingerprint"])
         saved.append(first["saved_seconds"])
-        assert first["seconds"]["extract"] > 0
+        # Random picks look at no features, so theirs are for the report alone.
+        assert (first["seconds"]["extract"] > 0) == (not name.startswith("random"))
     assert len(fingerprints) == 1
     assert len(set(saved)) == 1
     assert saved[0] > 0
