@@ -3,9 +3,9 @@
     python benchmarks/selection.py time --out ~/selection --threads 1
     python benchmarks/selection.py report --out ~/selection --docs docs
 
-`time` takes the parts to run: strategies, rivals, growth, peers (which needs scikit-activeml); `quality` runs learning
-curves on ready features. Every part appends JSON lines to OUT; features are made once, into OUT. Seconds are CPU
-seconds of the process, which other work on the machine disturbs less than the clock.
+`time` takes the parts to run: strategies, rivals, growth, scale, peers (which needs scikit-activeml); `quality` runs
+learning curves on ready features. Every part appends JSON lines to OUT; features are made once, into OUT. Seconds are
+CPU seconds of the process, which other work on the machine disturbs less than the clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from selection_data import Case, case, embedded, linear_model
+from selection_data import Case, case, embedded, linear_model, synthetic_case
 from selection_naive import (
     badge_by_passes,
     badge_in_numpy,
@@ -237,11 +237,22 @@ def time_peers(bench: Bench, rows: int = 3000, budget: int = 100, radius: float 
         )
 
 
+def time_scale(bench: Bench, rows: int = 1_000_000) -> None:
+    """A million rows of 256 numbers."""
+    problem = synthetic_case(rows)
+    for name in ("margin", "badge", "coreset_self"):
+        for budget in (1000, 10_000):
+            found = measure(lambda name=name, budget=budget: bench.run(name, problem, budget), 1)
+            found.pop("result")
+            bench.write("scale", name=name, axis=rows, size=budget, **found)
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "strategies": time_strategies,
     "rivals": time_rivals,
     "growth": time_growth,
     "peers": time_peers,
+    "scale": time_scale,
 }
 
 

@@ -81,6 +81,23 @@ def case(data: Embedded) -> Case:
     return Case(data.pool, members[0], members, labelled, labels)
 
 
+def synthetic_case(rows: int, dim: int = 256, classes: int = 100, labelled: int = 1000) -> Case:
+    """A made-up problem of any size: 1,000 clusters in float16, probabilities of a random linear model."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(1000, dim)).astype(np.float32)
+    weight = 0.15 * rng.normal(size=(dim, classes)).astype(np.float32)
+    features = np.empty((rows, dim), dtype=np.float16)
+    probabilities = np.empty((rows, classes), dtype=np.float32)
+    for start in range(0, rows, 50_000):
+        count = min(50_000, rows - start)
+        block = centres[rng.integers(0, 1000, size=count)] + rng.normal(size=(count, dim)).astype(np.float32)
+        odds = np.exp(block @ weight)
+        features[start : start + count] = block
+        probabilities[start : start + count] = odds / odds.sum(axis=1, keepdims=True)
+    known = np.arange(labelled)
+    return Case(features, probabilities, [], known, probabilities[known].argmax(axis=1))
+
+
 @dataclass(frozen=True)
 class LinearModel:
     """A linear layer with softmax: head and scorer of the strategies that want one."""

@@ -29,6 +29,7 @@ def write_report(out: Path, docs: Path) -> None:
         "rivals": _rivals(parts.get("rivals", [])),
         "growth": _growth(parts.get("growth", [])),
         "peers": _peers(parts.get("peers", [])),
+        "scale": _scale(parts.get("scale", [])),
     }
     _fill(docs / "selection.md", tables)
     _plot(parts.get("growth", []), docs / "selection_growth.png")
@@ -120,6 +121,14 @@ def _peers(records: list[Record]) -> str:
     ]
     header = ["strategy", "here, CPU s", "scikit-activeml, CPU s", "here, extra MB", "its extra MB", "equal picks"]
     return _table(header, rows) if rows else ""
+
+
+def _scale(records: list[Record]) -> str:
+    rows = [
+        [record["name"], f"{record['size']:,}", f"{record['cpu']:.1f}", f"{record['extra_mb']:.0f}"]
+        for record in records
+    ]
+    return _table(["strategy", "picks", "CPU seconds", "extra MB"], rows) if rows else ""
 
 
 def _quality(records: list[Record]) -> str:

@@ -114,7 +114,6 @@ class SelectionConfig(_Section):
     wrap: list[dict[str, Any]] = Field(
         default_factory=list, description="Wrappers around the strategy, outermost first."
     )
-    sharded: bool | Auto = Field("auto", description="Select where the shards lie instead of in the driver.")
 
 
 class ProxyConfig(_Section):

@@ -57,6 +57,7 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
     ConfigError, DataError, EncoderError, SelectionError, BudgetError, CacheError
         Whatever is wrong first, with key, value and mend.
     """
+    config = with_absolute_paths(config)
     selection = check_strategy(
         config.selection.strategy, config.selection.options, config.selection.wrap, key="selection."
     )
@@ -89,6 +90,32 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
         )
     _check_encoder_use(config, dataset, mode)
     return Prepared(config, dataset, mode, selection, cold_start, cache)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The same with local paths made absolute: actors and trials have working directories of their own."""
+    data = config.data.model_copy(
+        update={
+            key: _absolute(value)
+            for key in ("pool", "test", "oracle")
+            if (value := getattr(config.data, key)) is not None
+        }
+    )
+    encoder = config.encoder
+    if Path(encoder.model).expanduser().is_dir():
+        encoder = encoder.model_copy(update={"model": _absolute(encoder.model)})
+    extraction = config.extraction
+    if extraction.cache is not None:
+        extraction = extraction.model_copy(update={"cache": _absolute(extraction.cache)})
+    return config.model_copy(update={"data": data, "encoder": encoder, "extraction": extraction})
+
+
+def _absolute(place: str) -> str:
+    """A local path from the root; URIs and built-in names as they are."""
+    if "://" in place or place.startswith("builtin:"):
+        return place
+    kind, colon, path = place.rpartition("imagefolder:")
+    return f"{kind}{colon}{Path(path).expanduser().absolute()}"
 
 
 def open_cache(config: Config) -> Cache | None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_runs import picks, tiny_config
 
-from pipeline.config import Config, build_config
+from pipeline.config import Config, build_config, load_config
 from pipeline.driver import RunResult, run
 from pipeline.errors import BudgetError, ConfigError, RunDirectoryError
 from pipeline.models.classifier import Classifier, load_head
@@ -230,3 +230,16 @@ def test_ready_made_features_need_no_encoder(tmp_path: Path) -> None:
     test = np.load(tmp_path / "test.npz")
     predicted = np.array([int(classes[number]) for number in head.probabilities(test["features"]).argmax(axis=1)])
     assert (predicted == test["labels"]).mean() == pytest.approx(result.summary["final_accuracy"])
+
+
+def test_paths_of_a_prepared_configuration_hold_in_every_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_config(folder)
+    monkeypatch.chdir(folder)
+    config = tiny_config(folder, data={"pool": "pool.parquet", "test": "test.parquet"}, encoder={"model": "encoder"})
+    prepared = prepare(config).config
+    assert prepared.data.pool == str(folder / "pool.parquet")
+    assert prepared.data.test == str(folder / "test.parquet")
+    assert prepared.encoder.model == str(folder / "encoder")
+    assert prepare(load_config("demo")).config.data.pool == "builtin:debian_sections"
