@@ -92,6 +92,14 @@ class FeatureSet:
         for start, shard in zip(self.starts, self.shards, strict=False):
             yield start, features_of(shard.table())
 
+    def span(self, start: int, stop: int) -> NDArray[np.floating]:
+        """Features of rows `start` up to `stop`, (stop - start, D): a view within a shard, a copy across a seam."""
+        pieces = []
+        for home in range(self._home(start), self._home(stop - 1) + 1):
+            first = self.starts[home]
+            pieces.append(features_of(self.shards[home].table())[max(start - first, 0) : stop - first])
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
     def gather(self, rows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.floating]:
         """Copy the features of some rows.
 
@@ -112,6 +120,10 @@ class FeatureSet:
             view = features_of(self.shards[home].table())
             gathered[inside] = view[wanted[inside] - self._starts[home]]
         return gathered
+
+    def _home(self, row: int) -> int:
+        """The shard that holds a row."""
+        return int(np.searchsorted(self._starts, row, side="right")) - 1
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipeline.selection.choose import check_budget, make_pool, run_plan, select
-from pipeline.selection.contract import INPUT_HELP, Options, Plan, Pool, StrategyInfo, WrapperInfo
+from pipeline.selection.contract import INPUT_HELP, Options, Plan, StrategyInfo, WrapperInfo
+from pipeline.selection.pool import Pool
 from pipeline.selection.registry import check_strategy, strategies, wrappers
 from pipeline.selection.rows import ArrayRows, FeatureRows, MappedRows, SubsetRows, as_rows
 

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.selection.clusters import required
-from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.contract import Options, StrategyInfo
+from pipeline.selection.points import full_precision
+from pipeline.selection.pool import Pool, required
 from pipeline.selection.rows import Array
-from pipeline.selection.spaces import EuclideanSpace, full_precision
+from pipeline.selection.spaces import EuclideanSpace
 
 _PAPER = "Xie, Lu, Yan, Yang, Tomizuka and Zhan 2023, Active finetuning: exploiting annotation budget"
 

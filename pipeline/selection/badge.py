@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.contract import Options, StrategyInfo
 from pipeline.selection.lazy import d2_sample
 from pipeline.selection.parts import share_out
+from pipeline.selection.pool import Pool
 from pipeline.selection.rows import Array
-from pipeline.selection.spaces import GradientSpace
 
 _PAPER = (
     "Ash, Zhang, Krishnamurthy, Langford and Agarwal 2020, Deep batch active learning by diverse, uncertain gradients"
@@ -30,11 +29,9 @@ def badge(pool: Pool, budget: int, _: Options, rng: np.random.Generator) -> Arra
     The gradients q ⊗ h are never built: |a - b|² = |q_a|²|h_a|² + |q_b|²|h_b|² - 2 (q_a·q_b)(h_a·h_b). As in the
     authors' code the first centre is the row of the largest gradient, and labelled rows are no centres.
     """
-    if pool.features is None or pool.probabilities is None:
-        raise ValueError("badge needs features and probabilities")
-    space = GradientSpace(pool.features, pool.probabilities, pool.device)
-    norms = torch.where(torch.from_numpy(pool.is_labelled()).to(space.device), -1.0, space.norms)
-    return d2_sample(space, budget, rng, first=int(np.argmax(norms.cpu().numpy())), excluded=pool.labelled)
+    space = pool.gradients()
+    longest = space.longest(pool.labelled)[0]
+    return d2_sample(space, budget, rng, first=longest, excluded=pool.labelled)
 
 
 def badge_partition(pool: Pool, budget: int, options: PartitionOptions, rng: np.random.Generator) -> Array:
@@ -52,6 +49,7 @@ BADGE = StrategyInfo(
     run=badge,
     inputs=("features", "probabilities"),
     representation="proxy",
+    sharded=True,
     complexity="time O(N B (C + D)) in matrix products, memory O(N + B (C + D))",
 )
 BADGE_PARTITION = StrategyInfo(

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.selection.clusters import required
-from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.contract import Options, StrategyInfo
+from pipeline.selection.points import full_precision, to_device
+from pipeline.selection.pool import Pool, required
 from pipeline.selection.rows import Array, even_blocks
-from pipeline.selection.spaces import full_precision, to_device
 
 _CHECK_EVERY = 64
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import BudgetError, SelectionError
-from pipeline.selection.contract import INPUT_HELP, HeadLike, Input, Plan, Pool, ScorerLike
+from pipeline.selection.contract import INPUT_HELP, Input, Plan
+from pipeline.selection.pool import HeadLike, Pool, ScorerLike
 from pipeline.selection.registry import check_strategy
-from pipeline.selection.rows import Array, FeatureRows, as_rows
+from pipeline.selection.rows import BLOCK_ROWS, Array, FeatureRows, as_rows
 
 
 def select(
@@ -233,12 +234,12 @@ def _labelled(labelled: Any, labels: Any, size: int) -> tuple[Array, Array | Non
 
 
 class _Checked:
-    """FeatureRows that raise on the first bad row instead of letting it be ranked."""
+    """FeatureRows that raise on the first bad row instead of letting it be ranked; every block is checked once."""
 
     def __init__(self, base: FeatureRows, check: Callable[[Array, Array], None]) -> None:
         self.source = base
         self._check = check
-        self._good = False
+        self._good = np.zeros(-(-len(base) // BLOCK_ROWS), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -247,16 +248,18 @@ class _Checked:
     def dim(self) -> int:
         return self.source.dim
 
-    def blocks(self) -> Iterator[tuple[int, Array]]:
-        for first, block in self.source.blocks():
-            if not self._good:
-                self._check(np.arange(first, first + len(block)), block)
-            yield first, block
-        self._good = True
+    def span(self, start: int, stop: int) -> Array:
+        block = self.source.span(start, stop)
+        touched = slice(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS))
+        if not self._good[touched].all():
+            self._check(np.arange(start, stop), block)
+            if start % BLOCK_ROWS == 0 and (stop % BLOCK_ROWS == 0 or stop == len(self)):
+                self._good[touched] = True
+        return block
 
     def gather(self, rows: Array) -> Array:
         block = self.source.gather(rows)
-        if not self._good:
+        if not self._good.all():
             self._check(rows, block)
         return block
 

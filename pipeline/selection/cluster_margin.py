@@ -7,11 +7,13 @@ import torch
 from pydantic import Field
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from pipeline.selection.clusters import kmeans, required
-from pipeline.selection.contract import Options, Pool, StrategyInfo
-from pipeline.selection.rows import Array, SubsetRows
+from pipeline.selection.clusters import kmeans
+from pipeline.selection.contract import Options, StrategyInfo
+from pipeline.selection.points import Points, between
+from pipeline.selection.pool import Pool
+from pipeline.selection.rows import Array
 from pipeline.selection.scores import MARGIN
-from pipeline.selection.spaces import EuclideanSpace, Points, between
+from pipeline.selection.spaces import EuclideanSpace
 
 _LINKED_AT_MOST = 2048
 
@@ -32,7 +34,7 @@ def cluster_margin(pool: Pool, budget: int, options: ClusterMarginOptions, rng: 
     """
     count = min(int(options.candidates * budget), pool.size - len(pool.labelled))
     rows = np.sort(MARGIN.run(pool, count, Options(), rng))
-    space = EuclideanSpace(SubsetRows(required(pool.features), rows), pool.device)
+    space = EuclideanSpace(pool.some(rows), pool.device)
     member_of = _average_linkage(space, min(options.clusters or budget, len(rows)), rng)
     sizes = np.bincount(member_of)
     waiting = [
@@ -80,5 +82,6 @@ CLUSTER_MARGIN = StrategyInfo(
     inputs=("features", "probabilities"),
     representation="proxy",
     options=ClusterMarginOptions,
+    sharded=True,
     complexity="time O(NC + m² D) for m candidates (at most 2,048 are linked), memory O(N + m²)",
 )

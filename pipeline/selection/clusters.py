@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.selection.contract import Pool
 from pipeline.selection.lazy import d2_sample
-from pipeline.selection.rows import Array, FeatureRows, SubsetRows
-from pipeline.selection.spaces import EuclideanSpace, Points, full_precision
+from pipeline.selection.points import Points, full_precision
+from pipeline.selection.pool import Pool
+from pipeline.selection.rows import Array
+from pipeline.selection.spaces import EuclideanSpace
 
 _CENTRES_AT_ONCE = 1024
 
@@ -65,7 +66,7 @@ def representatives(pool: Pool, rows: Array, budget: int, rng: np.random.Generat
     """
     if len(rows) <= budget:
         return rows
-    space = EuclideanSpace(SubsetRows(required(pool.features), rows), pool.device)
+    space = EuclideanSpace(pool.some(rows), pool.device)
     found = kmeans(space, budget, rng)
     order = np.lexsort((found.distances, found.member_of))
     groups, first = np.unique(found.member_of[order], return_index=True)
@@ -74,13 +75,6 @@ def representatives(pool: Pool, rows: Array, budget: int, rng: np.random.Generat
     rest = np.setdiff1d(order, chosen)
     rest = rest[np.lexsort((rest, -found.distances[rest]))]
     return np.asarray(rows[np.concatenate([chosen, rest])[:budget]])
-
-
-def required(features: FeatureRows | None) -> FeatureRows:
-    """The features, which `select` has made sure are there."""
-    if features is None:
-        raise ValueError("the strategy needs features")
-    return features
 
 
 def _assign(space: EuclideanSpace, centres: torch.Tensor) -> Clusters:
@@ -92,7 +86,7 @@ def _assign(space: EuclideanSpace, centres: torch.Tensor) -> Clusters:
         nearest = torch.zeros(len(block), dtype=torch.int64, device=space.device)
         for start in range(0, len(centres), _CENTRES_AT_ONCE):
             piece = slice(start, start + _CENTRES_AT_ONCE)
-            values, places = space.nearness(block, Points((centres[piece],), norms[piece])).max(dim=1)
+            values, places = space.geometry.nearness(block, Points((centres[piece],), norms[piece])).max(dim=1)
             better = values > best
             best[better], nearest[better] = values[better], places[better] + start
         rows = slice(first, first + len(block))

@@ -1,15 +1,16 @@
-"""What a strategy is given, what it gives back, and what it says about itself."""
+"""What a strategy says about itself: its record, its options, and the plan made of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.selection.rows import Array, FeatureRows, SubsetRows, even_blocks
+from pipeline.selection.pool import Pool, Score
+from pipeline.selection.rows import Array
 
 Input = Literal["features", "probabilities", "labels", "members", "head", "scorer", "raw_features"]
 Representation = Literal["raw", "proxy"]
@@ -31,110 +32,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class HeadLike(Protocol):
-    """A linear layer."""
-
-    @property
-    def weight(self) -> Array: ...
-
-    @property
-    def bias(self) -> Array: ...
-
-
-class ScorerLike(Protocol):
-    """A model that turns features into class probabilities."""
-
-    def probabilities(self, features: Array) -> Array: ...
-
-
-@dataclass(frozen=True)
-class Block:
-    """The inputs of some consecutive rows: what a score is computed from."""
-
-    first: int
-    probabilities: Array | None = None
-    members: tuple[Array, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Everything a strategy may look at. Labels are those of labelled rows only.
-
-    Attributes
-    ----------
-    size : int
-        Rows in the pool, N.
-    labelled : ndarray of int64, shape (L,)
-        Row numbers already labelled, ascending.
-    labels : ndarray of int64, shape (L,), optional
-        Their classes.
-    device : str
-        Where matrix products run.
-    """
-
-    size: int
-    labelled: Array
-    features: FeatureRows | None = None
-    probabilities: FeatureRows | None = None
-    raw_features: FeatureRows | None = None
-    members: tuple[FeatureRows, ...] = ()
-    labels: Array | None = None
-    head: HeadLike | None = None
-    scorer: ScorerLike | None = None
-    device: str = "cpu"
-
-    @property
-    def encoder_features(self) -> FeatureRows | None:
-        """The encoder's features: `raw_features`, or `features` where only those were given."""
-        return self.features if self.raw_features is None else self.raw_features
-
-    def unlabelled(self) -> Array:
-        """Row numbers not labelled yet, ascending."""
-        free = np.ones(self.size, dtype=bool)
-        free[self.labelled] = False
-        return np.flatnonzero(free)
-
-    def is_labelled(self) -> Array:
-        """Boolean mask of the labelled rows, shape (N,)."""
-        mask = np.zeros(self.size, dtype=bool)
-        mask[self.labelled] = True
-        return mask
-
-    def subset(self, rows: Array) -> Pool:
-        """A pool of the rows named (ascending) and all labelled rows, numbered anew in ascending order.
-
-        `kept(rows)` gives the row numbers here of the new numbers.
-        """
-        kept = self.kept(rows)
-
-        def view(values: FeatureRows | None) -> FeatureRows | None:
-            return None if values is None else SubsetRows(values, kept)
-
-        return replace(
-            self,
-            size=len(kept),
-            labelled=np.searchsorted(kept, self.labelled),
-            features=view(self.features),
-            probabilities=view(self.probabilities),
-            raw_features=view(self.raw_features),
-            members=tuple(SubsetRows(member, kept) for member in self.members),
-        )
-
-    def kept(self, rows: Array) -> Array:
-        """Rows of `subset(rows)` under their numbers here, ascending."""
-        return np.union1d(rows, self.labelled).astype(np.int64)
-
-    def blocks(self) -> Iterator[Block]:
-        """Probabilities and members, block by block."""
-        sources = [*self.members] if self.probabilities is None else [self.probabilities, *self.members]
-        for pieces in zip(*(even_blocks(source) for source in sources), strict=True):
-            values = [piece for _, piece in pieces]
-            own = None if self.probabilities is None else values.pop(0)
-            yield Block(first=pieces[0][0], probabilities=own, members=tuple(values))
-
-
 Run = Callable[[Pool, int, Any, np.random.Generator], Array]
-Score = Callable[[Block], Array]
 
 
 @dataclass(frozen=True)
@@ -163,6 +61,8 @@ class StrategyInfo:
         run as one map over blocks and a merge, wherever the blocks lie.
     needs_labelled : bool
         Whether at least one row has to be labelled.
+    sharded : bool
+        Whether all rows are looked at where their shards lie (`pipeline.selection.sharded`).
     """
 
     name: str
@@ -175,6 +75,7 @@ class StrategyInfo:
     complexity: str = "O(N)"
     score: Score | None = None
     needs_labelled: bool = False
+    sharded: bool = False
 
     @property
     def cold_start(self) -> bool:
@@ -187,7 +88,11 @@ WrapperRun = Callable[[Run, Pool, int, Any, Any, np.random.Generator], Array]
 
 @dataclass(frozen=True)
 class WrapperInfo:
-    """A wrapper's record. `run` takes (strategy's run, pool, budget, own options, strategy's options, generator)."""
+    """A wrapper's record.
+
+    `run` takes (strategy's run, pool, budget, own options, strategy's options, generator); `sharded` says whether only
+    the candidates it chooses have to travel, so that any strategy in it can work on a pool in parts.
+    """
 
     name: str
     summary: str
@@ -197,6 +102,7 @@ class WrapperInfo:
     options: type[Options] = Options
     complexity: str = ""
     needs_labelled: bool = False
+    sharded: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,6 +136,11 @@ class Plan:
     def needs_labelled(self) -> bool:
         """Whether at least one row has to be labelled."""
         return self.info.needs_labelled or any(wrapper.needs_labelled for wrapper, _ in self.wrappers)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a pool in parts need not be brought together: of the rows, only candidates travel."""
+        return self.wrappers[0][0].sharded if self.wrappers else self.info.sharded
 
     @property
     def cold_start(self) -> bool:

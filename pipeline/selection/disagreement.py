@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.selection.clusters import representatives, required
-from pipeline.selection.contract import Block, Options, Pool, StrategyInfo
-from pipeline.selection.rows import Array, even_blocks
+from pipeline.selection.clusters import representatives
+from pipeline.selection.contract import Options, StrategyInfo
+from pipeline.selection.points import full_precision, to_device
+from pipeline.selection.pool import Block, Pool, required
+from pipeline.selection.rows import Array
 from pipeline.selection.scores import by_score, entropies
-from pipeline.selection.spaces import full_precision, to_device
 
 
 def _mutual_information(block: Block) -> Array:
@@ -26,6 +27,7 @@ BALD = StrategyInfo(
     run=by_score(_mutual_information),
     score=_mutual_information,
     inputs=("members",),
+    sharded=True,
     complexity="time O(M N C) for M members, memory O(N + B)",
 )
 
@@ -45,15 +47,21 @@ def drop_query(pool: Pool, budget: int, options: DropQueryOptions, rng: np.rando
     """
     if pool.scorer is None:
         raise ValueError("drop_query needs a scorer")
-    changes = np.zeros(pool.size, dtype=np.int64)
-    for first, block in even_blocks(required(pool.features)):
-        values = block.astype(np.float32)
-        predicted = pool.scorer.probabilities(values).argmax(axis=1)
+    scorer, key = pool.scorer, int(rng.integers(2**63))
+
+    def count_changes(block: Block) -> Array:
+        # Every block draws for itself, so that blocks can be looked at anywhere and in any order.
+        own = np.random.default_rng([key, block.first])
+        values = block.features.astype(np.float32)
+        predicted = scorer.probabilities(values).argmax(axis=1)
+        changes = np.zeros(len(values), dtype=np.int64)
         for _ in range(options.passes):
-            kept = rng.random(values.shape, dtype=np.float32) >= options.rate
+            kept = own.random(values.shape, dtype=np.float32) >= options.rate
             dropped = values * kept / np.float32(1 - options.rate)
-            changed = pool.scorer.probabilities(dropped).argmax(axis=1) != predicted
-            changes[first : first + len(values)] += changed
+            changes += scorer.probabilities(dropped).argmax(axis=1) != predicted
+        return changes
+
+    changes = pool.map(count_changes)
     return _spread(pool, changes > options.passes / 2, changes, budget, rng)
 
 
@@ -65,6 +73,7 @@ DROP_QUERY = StrategyInfo(
     inputs=("features", "scorer"),
     representation="raw",
     options=DropQueryOptions,
+    sharded=True,
     complexity="time of M + 1 predictions of the pool and O(n B D) a k-means step over n rows, memory O(N + B D)",
 )
 
@@ -92,12 +101,13 @@ def alfa_mix(pool: Pool, budget: int, options: AlfaMixOptions, rng: np.random.Ge
     labelled = to_device(features.gather(pool.labelled), device)
     anchors = [labelled[torch.from_numpy(pool.labels == label)].mean(dim=0) for label in np.unique(pool.labels)]
     limit = options.epsilon / features.dim**0.5
-    changed = np.zeros(pool.size, dtype=bool)
-    with full_precision():
-        for first, block in even_blocks(features):
-            found = _changes(to_device(block, device), anchors, weight, bias, limit)
-            changed[first : first + len(block)] = found.cpu().numpy()
-    return _spread(pool, changed, np.zeros(pool.size), budget, rng)
+
+    def change(block: Block) -> Array:
+        with full_precision():
+            found = _changes(to_device(block.features, device), anchors, weight, bias, limit)
+            return np.asarray(found.cpu().numpy())
+
+    return _spread(pool, pool.map(change), np.zeros(pool.size), budget, rng)
 
 
 def _changes(
@@ -129,6 +139,7 @@ ALFA_MIX = StrategyInfo(
     representation="proxy",
     options=AlfaMixOptions,
     needs_labelled=True,
+    sharded=True,
     complexity="time O(N C² D) and O(n B D) a k-means step over n rows, memory O(N + B D)",
 )
 

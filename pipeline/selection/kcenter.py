@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.contract import Options, StrategyInfo
 from pipeline.selection.lazy import farthest_first
+from pipeline.selection.pool import Pool
 from pipeline.selection.rows import Array
-from pipeline.selection.spaces import EuclideanSpace
 
 _PAPER = "Sener and Savarese 2018, Active learning for convolutional neural networks: a core-set approach"
 
@@ -17,11 +17,8 @@ def coreset(pool: Pool, budget: int, _: Options, rng: np.random.Generator) -> Ar
 
     Where nothing is labelled, the first pick is a row drawn uniformly.
     """
-    if pool.features is None:
-        raise ValueError("coreset needs features")
-    space = EuclideanSpace(pool.features, pool.device)
     first = int(rng.integers(pool.size)) if len(pool.labelled) == 0 else None
-    return farthest_first(space, budget, labelled=pool.labelled, first=first)
+    return farthest_first(pool.euclidean(), budget, labelled=pool.labelled, first=first)
 
 
 CORESET = StrategyInfo(
@@ -31,6 +28,7 @@ CORESET = StrategyInfo(
     run=coreset,
     inputs=("features",),
     representation="proxy",
+    sharded=True,
     complexity="time O(N L D) for the labelled rows, then well below O(N B D); memory O(N + (L + B) D)",
 )
 CORESET_SELF = StrategyInfo(
@@ -40,5 +38,6 @@ CORESET_SELF = StrategyInfo(
     run=coreset,
     inputs=("features",),
     representation="raw",
+    sharded=True,
     complexity="time O(N L D) for the labelled rows, then well below O(N B D); memory O(N + (L + B) D)",
 )

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.selection.rows import BLOCK_ROWS, Array
-from pipeline.selection.spaces import Points, Space, between, full_precision, lower
+from pipeline.selection.bounds import Bounds, Space
+from pipeline.selection.points import Points, between, full_precision, lower
+from pipeline.selection.rows import Array
 
-_CENTRES_AT_ONCE = 256
+_JOINED = 256
 _WINDOW = 512
 _PAIRS = 1 << 20
 _IN_VAIN = 0.25
@@ -23,76 +24,6 @@ _STALE_SHARE = 0.25
 """Picks, as a share of the rows, after which a pass over all rows costs less than checking candidates."""
 _TRIES = 4
 """Candidates a pick after which bounds count as stale: a pass over all rows costs more than many candidates."""
-
-
-class Bounds:
-    """Upper bounds of each row's squared distance to the nearest centre.
-
-    Everything asked of it is a map over blocks and a small merge, so that it can be kept in pieces where shards lie.
-
-    Parameters
-    ----------
-    space : Space
-    excluded : ndarray of int64
-        Rows that are never picked.
-    """
-
-    def __init__(self, space: Space, excluded: Array) -> None:
-        self.space = space
-        self.values = torch.full((len(space),), torch.inf, dtype=torch.float32, device=space.device)
-        self.exclude(excluded)
-        self._sums = np.empty((0, 0))
-
-    def exclude(self, rows: Array) -> None:
-        """Never pick these rows (again): centres have no distance to themselves."""
-        self.values[torch.from_numpy(rows).to(self.space.device)] = -1.0
-
-    def lower(self, centres: Points) -> None:
-        """Bring all bounds down to the distances to these centres."""
-        for first, block in self.space.blocks():
-            held = self.values[first : first + len(block)]
-            for start in range(0, len(centres), _CENTRES_AT_ONCE):
-                lower(self.space, held, block, centres[start : start + _CENTRES_AT_ONCE])
-
-    def total(self) -> float:
-        """Sum of the bounds; has to be called before `draw` when they changed."""
-        weights = np.zeros(-(-len(self.values) // BLOCK_ROWS) * BLOCK_ROWS)
-        weights[: len(self.values)] = self.values.clamp(min=0).double().cpu().numpy()
-        self._sums = np.cumsum(weights.reshape(-1, BLOCK_ROWS), axis=1)
-        return float(np.cumsum(self._sums[:, -1])[-1])
-
-    def draw(self, shares: Array) -> Array:
-        """Rows drawn in proportion to their bounds, one for each uniform number in [0, 1)."""
-        ends = np.cumsum(self._sums[:, -1])
-        places = shares * ends[-1]
-        blocks = np.minimum(np.searchsorted(ends, places, side="right"), len(ends) - 1)
-        rest = places - (ends[blocks] - self._sums[blocks, -1])
-        inside = np.array(
-            [np.searchsorted(self._sums[block], left, side="right") for block, left in zip(blocks, rest, strict=True)],
-            dtype=np.int64,
-        )
-        return np.asarray(np.minimum(blocks * BLOCK_ROWS + inside, len(self.values) - 1))
-
-    def of(self, rows: Array) -> Array:
-        """Bounds of the rows named, float64."""
-        return self.values[torch.from_numpy(rows).to(self.space.device)].double().cpu().numpy()
-
-    def left(self) -> Array:
-        """Rows that may be picked, ascending."""
-        return np.flatnonzero((self.values >= 0).cpu().numpy())
-
-    def put(self, rows: Array, values: torch.Tensor) -> None:
-        """Replace the bounds of the rows named."""
-        self.values[torch.from_numpy(rows).to(self.space.device)] = values
-
-    def top(self, count: int) -> tuple[Array, float]:
-        """The `count` rows of the largest bounds, ascending by number, and the largest bound of all others (or -1)."""
-        if count >= len(self.values):
-            rows, outside = np.arange(len(self.values)), -1.0
-        else:
-            values, places = torch.topk(self.values, count + 1)
-            rows, outside = np.sort(places[:-1].cpu().numpy()), float(values[-1])
-        return rows[self.of(rows) >= 0], outside
 
 
 class _Centres:
@@ -148,8 +79,8 @@ class _FarthestFirst:
     def __init__(self, space: Space, budget: int, labelled: Array) -> None:
         self._space = space
         self._budget = budget
-        self._tolerance = 2 * space.error_bound()
-        self._bounds = Bounds(space, labelled)
+        self._tolerance = 2 * space.geometry.error_bound()
+        self._bounds = space.bounds(labelled)
         self._centres = _Centres(space, len(labelled) + budget)
         self._seen = np.zeros(len(space), dtype=np.int32)
         self._picks: list[int] = []
@@ -162,6 +93,7 @@ class _FarthestFirst:
     def run(self, first: int | None) -> Array:
         if first is not None:
             self._add(first, self._space.points(np.array([first])))
+            self._bounds.exclude(np.array([first]))
             self._bounds.lower(self._centres.since(self._count - 1))
             self._seen[:] = self._count
         window, in_vain = _WINDOW, 0
@@ -187,12 +119,13 @@ class _FarthestFirst:
         rows, outside = self._bounds.top(size)
         stale = int(np.count_nonzero(self._seen[rows] < self._count))
         points = self._space.points(rows)
-        values = self._bounds.values[torch.from_numpy(rows).to(self._space.device)]
+        values = self._bounds.of(rows)
         self._bring_up_to_date(rows, points, values)
         while len(self._picks) < self._budget:
             best = float(values.max())
             if best <= 0 and outside <= 0:
                 # Only copies of centres are left, all equally far.
+                self._bounds.put(rows, values)
                 self._picks += self._bounds.left()[: self._budget - len(self._picks)].tolist()
                 return stale
             if best - self._tolerance <= outside:
@@ -201,7 +134,7 @@ class _FarthestFirst:
             place = int(contested[0]) if len(contested) == 1 else self._settle(points, contested)
             self._add(int(rows[place]), points[place : place + 1])
             values[place] = -1.0
-            lower(self._space, values, points, self._centres.since(self._count - 1))
+            lower(self._space.geometry, values, points, self._centres.since(self._count - 1))
         self._bounds.put(rows, values)
         self._seen[rows] = self._count
         return stale
@@ -213,7 +146,7 @@ class _FarthestFirst:
             if len(unseen):
                 chosen = torch.from_numpy(places).to(self._space.device)
                 held = values[chosen]
-                lower(self._space, held, points[chosen], unseen)
+                lower(self._space.geometry, held, points[chosen], unseen)
                 values[chosen] = held
 
     def _settle(self, points: Points, contested: torch.Tensor) -> int:
@@ -221,7 +154,7 @@ class _FarthestFirst:
         centres = self._centres.since(0)
         exact = []
         for chunk in torch.split(contested, max(1, _PAIRS // len(centres))):
-            nearness = self._space.nearness(points[chunk], centres)
+            nearness = self._space.geometry.nearness(points[chunk], centres)
             rivals = (nearness >= nearness.amax(dim=1, keepdim=True) - self._tolerance).any(dim=0)
             exact.append(between(points[chunk], centres[torch.nonzero(rivals)[:, 0]]).amin(dim=1))
         values = torch.cat(exact)
@@ -232,7 +165,6 @@ class _FarthestFirst:
         self._picks.append(row)
         self._centres.add(point)
         self._count += 1
-        self._bounds.exclude(np.array([row]))
 
 
 def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int, excluded: Array) -> Array:
@@ -263,7 +195,7 @@ def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int
     with probability t / b, which leaves it distributed in proportion to t whatever the bounds.
     """
     with full_precision():
-        bounds = Bounds(space, excluded)
+        bounds = space.bounds(excluded)
         picks, pending = [first], [first]
         while len(picks) < budget:
             bounds.exclude(np.array(pending))
@@ -272,19 +204,19 @@ def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int
                 picks += rng.permutation(bounds.left())[: budget - len(picks)].tolist()
                 break
             most = max(_CANDIDATES, int(_STALE_SHARE * len(space)))
-            pending = _draw_until_stale(bounds, min(most, budget - len(picks)), rng)
+            pending = _draw_until_stale(space, bounds, min(most, budget - len(picks)), rng)
             picks += pending
     return np.array(picks, dtype=np.int64)
 
 
-def _draw_until_stale(bounds: Bounds, wanted: int, rng: np.random.Generator) -> list[int]:
+def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.Generator) -> list[int]:
     """Up to `wanted` picks from the present bounds; fewer when too many candidates are rejected."""
-    space, picks, tried = bounds.space, list[int](), 0
+    picks, tried = list[int](), 0
     held: list[Points] = []
     while len(picks) < wanted and (tried < 2 * _CANDIDATES + _TRIES * len(picks) or not picks):
         count = min(_CANDIDATES, wanted - len(picks) + 16)
         rows = bounds.draw(rng.random(count))
-        limits = bounds.of(rows)
+        limits = bounds.of(rows).double().cpu().numpy()
         levels = rng.random(count) * limits
         points = space.points(rows)
         true = np.full(count, np.inf)
@@ -303,7 +235,7 @@ def _draw_until_stale(bounds: Bounds, wanted: int, rng: np.random.Generator) -> 
         if taken:
             new = points[torch.tensor(taken, device=space.device)]
             # Pieces stay large enough for matrix products and small enough to be computed in float64.
-            if held and len(held[-1]) < _CENTRES_AT_ONCE:
+            if held and len(held[-1]) < _JOINED:
                 new = Points.join([held.pop(), new])
             held.append(new)
         tried += count

@@ -41,7 +41,9 @@ def neighbours_of(features: FeatureRows, labelled: Array, k: int, least: int) ->
 
 
 def _index(features: FeatureRows) -> Any:
-    source = getattr(features, "source", features)
+    source: Any = features
+    while hasattr(source, "source"):
+        source = source.source
     known = _indices.get(id(source))
     if known is None:
         known = _indices[id(source)] = _build(features)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.selection.contract import Pool, Run
+from pipeline.selection.contract import Run
+from pipeline.selection.pool import Pool
 from pipeline.selection.rows import Array
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.selection.clusters import kmeans, required
-from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.clusters import kmeans
+from pipeline.selection.contract import Options, StrategyInfo
+from pipeline.selection.points import Points, full_precision
+from pipeline.selection.pool import Pool, required
 from pipeline.selection.rows import Array
-from pipeline.selection.spaces import EuclideanSpace, Points, full_precision
+from pipeline.selection.spaces import EuclideanSpace
 
 _WINDOW = 32
 _SAMPLE = 1000
@@ -157,7 +159,7 @@ class _Cover:
 
 
 def _squared(space: EuclideanSpace, points: Points, centres: Points) -> torch.Tensor:
-    return points.norms[:, None] - 2 * space.nearness(points, centres)
+    return points.norms[:, None] - 2 * space.geometry.nearness(points, centres)
 
 
 PROBCOVER = StrategyInfo(

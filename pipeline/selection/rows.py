@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @runtime_checkable
 class FeatureRows(Protocol):
-    """N rows of D numbers, readable block by block and by row number."""
+    """N rows of D numbers, readable in spans and by row number."""
 
     def __len__(self) -> int: ...
 
@@ -26,8 +26,8 @@ class FeatureRows(Protocol):
         """Numbers in a row, D."""
         ...
 
-    def blocks(self) -> Iterator[tuple[int, Array]]:
-        """(first row, (n, D) read-only view) for consecutive pieces that cover all rows in order."""
+    def span(self, start: int, stop: int) -> Array:
+        """Rows `start` up to `stop`, (stop - start, D); a view where it can be one, so not to be written to."""
         ...
 
     def gather(self, rows: Array) -> Array:
@@ -54,16 +54,15 @@ class ArrayRows:
     def dim(self) -> int:
         return int(self._array.shape[1])
 
-    def blocks(self) -> Iterator[tuple[int, Array]]:
-        for first in range(0, len(self._array), BLOCK_ROWS):
-            yield first, self._array[first : first + BLOCK_ROWS]
+    def span(self, start: int, stop: int) -> Array:
+        return self._array[start:stop]
 
     def gather(self, rows: Array) -> Array:
         return np.asarray(self._array[rows])
 
 
 class SubsetRows:
-    """Some rows of other FeatureRows under new numbers, gathered block by block when they are read.
+    """Some rows of other FeatureRows under new numbers, gathered when they are read.
 
     Parameters
     ----------
@@ -83,16 +82,47 @@ class SubsetRows:
     def dim(self) -> int:
         return self._base.dim
 
-    def blocks(self) -> Iterator[tuple[int, Array]]:
-        for first in range(0, len(self._rows), BLOCK_ROWS):
-            yield first, self._base.gather(self._rows[first : first + BLOCK_ROWS])
+    def span(self, start: int, stop: int) -> Array:
+        return self._base.gather(self._rows[start:stop])
 
     def gather(self, rows: Array) -> Array:
         return self._base.gather(self._rows[rows])
 
 
+class BlockRows:
+    """Some blocks of other FeatureRows under new numbers.
+
+    Parameters
+    ----------
+    base : FeatureRows
+    blocks : ndarray of int64
+        Block i here is block `blocks[i]` of the base, of `BLOCK_ROWS` rows. Only the last block may be shorter.
+    """
+
+    def __init__(self, base: FeatureRows, blocks: Array) -> None:
+        self._base = base
+        self._starts = blocks * BLOCK_ROWS
+
+    def __len__(self) -> int:
+        return int(np.minimum(BLOCK_ROWS, len(self._base) - self._starts).sum())
+
+    @property
+    def dim(self) -> int:
+        return self._base.dim
+
+    def span(self, start: int, stop: int) -> Array:
+        block = start // BLOCK_ROWS
+        if stop > (block + 1) * BLOCK_ROWS:
+            return self.gather(np.arange(start, stop))
+        moved = int(self._starts[block]) - block * BLOCK_ROWS
+        return self._base.span(start + moved, stop + moved)
+
+    def gather(self, rows: Array) -> Array:
+        return self._base.gather(self._starts[rows // BLOCK_ROWS] + rows % BLOCK_ROWS)
+
+
 class MappedRows:
-    """A row-wise function of other FeatureRows, computed when a block is read and never kept.
+    """A row-wise function of other FeatureRows, computed when rows are read and never kept.
 
     Probabilities of a pool, or the hidden features of its proxy, without an array of all rows.
 
@@ -117,39 +147,26 @@ class MappedRows:
     def dim(self) -> int:
         return self._dim
 
-    def blocks(self) -> Iterator[tuple[int, Array]]:
-        for first, block in even_blocks(self._base):
-            yield first, self._function(block)
+    def span(self, start: int, stop: int) -> Array:
+        return self._function(self._base.span(start, stop))
 
     def gather(self, rows: Array) -> Array:
         return self._function(self._base.gather(rows))
 
 
-def even_blocks(rows: FeatureRows, size: int = BLOCK_ROWS) -> Iterator[tuple[int, Array]]:
-    """The rows in pieces that begin at multiples of `size`, whatever pieces they are stored in.
+def even_blocks(rows: FeatureRows) -> Iterator[tuple[int, Array]]:
+    """The rows in pieces that begin at multiples of `BLOCK_ROWS`, whatever pieces they are stored in.
 
     A matrix product may round differently for another number of rows; pieces of one size make the results, and with
-    them the picks, independent of how the rows are sharded. Only pieces across a seam are copied.
+    them the picks, independent of how the rows are sharded.
 
     Yields
     ------
     first : int
-    block : ndarray, shape (size or, for the last, fewer, D)
+    block : ndarray, shape (BLOCK_ROWS or, for the last, fewer, D)
     """
-    held: list[Array] = []
-    count, start = 0, 0
-    for _, block in rows.blocks():
-        offset = 0
-        while offset < len(block):
-            piece = block[offset : offset + size - count]
-            held.append(piece)
-            count += len(piece)
-            offset += len(piece)
-            if count == size:
-                yield start, held[0] if len(held) == 1 else np.concatenate(held)
-                held, count, start = [], 0, start + size
-    if held:
-        yield start, held[0] if len(held) == 1 else np.concatenate(held)
+    for first in range(0, len(rows), BLOCK_ROWS):
+        yield first, rows.span(first, min(first + BLOCK_ROWS, len(rows)))
 
 
 def as_rows(values: Any, key: str) -> FeatureRows:
@@ -168,6 +185,6 @@ def as_rows(values: Any, key: str) -> FeatureRows:
             "is no matrix of numbers with a row for every row of the pool",
             key=key,
             value=f"{array.dtype} of shape {array.shape}",
-            mend="Pass an (N, D) float array or an object with blocks() and gather()",
+            mend="Pass an (N, D) float array or an object with span() and gather()",
         )
     return ArrayRows(array if array.dtype.kind == "f" else array.astype(np.float64))

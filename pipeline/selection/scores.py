@@ -1,67 +1,26 @@
-"""Strategies that rank rows one by one: a score a row, a map over blocks, a merge of the best."""
+"""Strategies that rank rows one by one: the highest score first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from pipeline.selection.contract import Block, Options, Pool, Run, Score, StrategyInfo
+from pipeline.selection.contract import Options, Run, StrategyInfo
+from pipeline.selection.pool import Block, Pool, Score
 from pipeline.selection.rows import Array
-
-Best = tuple[Array, Array]
-"""Row numbers and their scores, best first."""
-
-
-def best_of_block(first: int, scores: Array, excluded: Array, budget: int) -> Best:
-    """The `budget` best rows of a block, best first, ties by row number.
-
-    Parameters
-    ----------
-    first : int
-        Row number of the block's first row.
-    scores : ndarray, shape (n,)
-    excluded : ndarray of bool, shape (n,)
-        Rows that may not be picked.
-    """
-    free = np.flatnonzero(~excluded)
-    return _best(free + first, np.asarray(scores, dtype=np.float64)[free], budget)
-
-
-def merge_best(parts: Iterable[Best], budget: int) -> Best:
-    """The `budget` best rows of several such lists; the same whatever the parts."""
-    listed = list(parts)
-    return _best(np.concatenate([rows for rows, _ in listed]), np.concatenate([scores for _, scores in listed]), budget)
 
 
 def by_score(score: Score) -> Run:
     """The run of a strategy that picks the rows of the highest score."""
 
     def run(pool: Pool, budget: int, _: Any, __: np.random.Generator) -> Array:
-        labelled = pool.is_labelled()
-        best: Best = (np.empty(0, dtype=np.int64), np.empty(0))
-        for block in pool.blocks():
-            scores = score(block)
-            excluded = labelled[block.first : block.first + len(scores)]
-            best = merge_best([best, best_of_block(block.first, scores, excluded, budget)], budget)
-        return best[0]
+        return pool.best(score, budget)
 
     return run
 
 
-def _best(rows: Array, scores: Array, budget: int) -> Best:
-    if len(rows) > 4 * budget:
-        # Everything tied with the last place stays in, so that ties are settled by the sort below.
-        least = np.partition(scores, len(scores) - budget)[len(scores) - budget]
-        rows, scores = rows[scores >= least], scores[scores >= least]
-    order = np.lexsort((rows, -scores))[:budget]
-    return rows[order], scores[order]
-
-
 def _probabilities(block: Block) -> Array:
-    if block.probabilities is None:
-        raise ValueError("the strategy needs probabilities")
     return block.probabilities.astype(np.float64)
 
 
@@ -99,6 +58,7 @@ RANDOM = StrategyInfo(
     summary="Rows drawn uniformly without replacement; the baseline, and the usual first round.",
     paper="-",
     run=_random,
+    sharded=True,
     complexity="time O(N), memory O(N)",
 )
 LEAST_CONFIDENCE = StrategyInfo(
@@ -108,6 +68,7 @@ LEAST_CONFIDENCE = StrategyInfo(
     run=by_score(_least_confidence),
     score=_least_confidence,
     inputs=("probabilities",),
+    sharded=True,
     complexity="time O(NC), memory O(N + B)",
 )
 MARGIN = StrategyInfo(
@@ -117,6 +78,7 @@ MARGIN = StrategyInfo(
     run=by_score(_margin),
     score=_margin,
     inputs=("probabilities",),
+    sharded=True,
     complexity="time O(NC), memory O(N + B)",
 )
 ENTROPY = StrategyInfo(
@@ -126,5 +88,6 @@ ENTROPY = StrategyInfo(
     run=by_score(_entropy),
     score=_entropy,
     inputs=("probabilities",),
+    sharded=True,
     complexity="time O(NC), memory O(N + B)",
 )

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.selection.clusters import kmeans, required
-from pipeline.selection.contract import Options, Pool, StrategyInfo
+from pipeline.selection.clusters import kmeans
+from pipeline.selection.contract import Options, StrategyInfo
+from pipeline.selection.points import between, full_precision
+from pipeline.selection.pool import Pool, required
 from pipeline.selection.rows import Array
-from pipeline.selection.spaces import EuclideanSpace, between, full_precision
+from pipeline.selection.spaces import EuclideanSpace
 
 
 class TypiClustOptions(Options):

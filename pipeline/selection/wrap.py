@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipeline.selection.contract import Options, Pool, Run, WrapperInfo
+from pipeline.selection.contract import Options, Run, WrapperInfo
 from pipeline.selection.neighbours import neighbours_of
 from pipeline.selection.parts import pick_among, share_out
+from pipeline.selection.pool import Block, Pool, required
 from pipeline.selection.rows import Array
 
 
@@ -47,20 +48,13 @@ def _subsample(
 def _neighbours(
     inner: Run, pool: Pool, budget: int, own: NeighboursOptions, options: Any, rng: np.random.Generator
 ) -> Array:
-    if pool.encoder_features is None:
-        raise ValueError("neighbours needs the encoder's features")
-    return pick_among(
-        inner, pool, neighbours_of(pool.encoder_features, pool.labelled, own.k, budget), budget, options, rng
-    )
+    candidates = neighbours_of(required(pool.encoder_features), pool.labelled, own.k, budget)
+    return pick_among(inner, pool, candidates, budget, options, rng)
 
 
 def _class_balance(inner: Run, pool: Pool, budget: int, own: Options, options: Any, rng: np.random.Generator) -> Array:
-    if pool.probabilities is None:
-        raise ValueError("class_balance needs probabilities")
-    predicted = np.concatenate(
-        [block.probabilities.argmax(axis=1) for block in pool.blocks() if block.probabilities is not None]
-    )
-    classes = pool.probabilities.dim
+    predicted = pool.map(_predicted_classes)
+    classes = required(pool.probabilities).dim
     known = predicted[pool.labelled] if pool.labels is None else pool.labels
     rows = pool.unlabelled()
     shares = balanced_shares(
@@ -72,6 +66,10 @@ def _class_balance(inner: Run, pool: Pool, budget: int, own: Options, options: A
     ]
     turns = np.concatenate([np.arange(len(picks)) for picks in by_class])
     return np.asarray(np.concatenate(by_class)[np.argsort(turns, kind="stable")])
+
+
+def _predicted_classes(block: Block) -> Array:
+    return np.asarray(block.probabilities.argmax(axis=1))
 
 
 def balanced_shares(held: Array, available: Array, budget: int) -> Array:
@@ -97,6 +95,7 @@ SUBSAMPLE = WrapperInfo(
     paper="Sener and Savarese 2018; Ash et al. 2020, in their experiments",
     run=_subsample,
     options=SubsampleOptions,
+    sharded=True,
     complexity="that of the strategy on the sample",
 )
 NEIGHBOURS = WrapperInfo(

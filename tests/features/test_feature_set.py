@@ -47,6 +47,13 @@ def test_blocks_cover_all_rows_in_order(features: np.ndarray) -> None:
     assert_array_equal(np.concatenate([block for _, block in blocks]), features)
 
 
+@pytest.mark.parametrize(("start", "stop", "view"), [(0, 10, True), (3, 9, True), (10, 11, True), (9, 12, False)])
+def test_a_span_is_a_view_within_a_shard_and_a_copy_across_a_seam(features, start, stop, view) -> None:
+    held = make_set(features, (0, 10, 11, 23))
+    assert_array_equal(held.span(start, stop), features[start:stop])
+    assert held.span(start, stop).flags.writeable != view
+
+
 def test_a_block_is_a_read_only_view_of_the_table(features: np.ndarray) -> None:
     table = feature_table(features, 0, "float32")
     view = features_of(table)

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from pipeline.selection import select
 from pipeline.selection.activeft import _nearest_rows
 from pipeline.selection.clusters import kmeans, representatives
-from pipeline.selection.contract import Pool
+from pipeline.selection.pool import Pool
 from pipeline.selection.probcover import purity_radius
 from pipeline.selection.rows import ArrayRows
 from pipeline.selection.spaces import EuclideanSpace

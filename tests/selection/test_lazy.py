@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.selection import lazy, select
-from pipeline.selection.lazy import Bounds, d2_sample, farthest_first
+from pipeline.selection.bounds import HeldBounds
+from pipeline.selection.lazy import d2_sample, farthest_first
+from pipeline.selection.points import between, full_precision, lower
 from pipeline.selection.rows import ArrayRows
-from pipeline.selection.spaces import EuclideanSpace, GradientSpace, between, full_precision, lower
+from pipeline.selection.spaces import EuclideanSpace, GradientSpace
 
 
 def squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ def test_distances_of_the_gradient_space_are_those_of_the_outer_products():
     wanted = squared(embedding, embedding[[3, 9]])
     np.testing.assert_allclose(between(points, centres).numpy(), wanted, rtol=1e-5, atol=1e-9)
     held = torch.full((40,), torch.inf)
-    lower(space, held, points, centres)
+    lower(space.geometry, held, points, centres)
     np.testing.assert_allclose(held.numpy(), wanted.min(axis=1), rtol=1e-4, atol=1e-9)
 
 
@@ -179,7 +181,7 @@ def test_small_distances_far_from_the_origin_keep_their_digits(offset):
     features[7, 0] += 2**-6
     space = EuclideanSpace(ArrayRows(features))
     held = torch.full((30,), torch.inf)
-    lower(space, held, space.points(np.arange(30)), space.points(np.array([3])))
+    lower(space.geometry, held, space.points(np.arange(30)), space.points(np.array([3])))
     np.testing.assert_allclose(held.numpy(), squared(features, features[[3]])[:, 0], rtol=2e-3, atol=0)
 
 
@@ -195,7 +197,7 @@ def test_badge_begins_with_the_largest_gradient_among_unlabelled_rows():
 def test_draws_are_proportional_to_bounds_and_never_hit_excluded_rows():
     features = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32)
     space = EuclideanSpace(ArrayRows(features))
-    bounds = Bounds(space, np.arange(0, 5000, 2))
+    bounds = HeldBounds(space, np.arange(0, 5000, 2))
     bounds.values[1::2] = torch.arange(2500).float() % 4
     assert bounds.total() == float((np.arange(2500) % 4).sum())
     rows = bounds.draw((np.arange(37500) + 0.5) / 37500)
@@ -217,7 +219,7 @@ def test_read_only_memory_is_used_without_copy_or_warning():
 def test_top_names_the_largest_bounds_and_what_is_left():
     space = EuclideanSpace(ArrayRows(np.arange(6, dtype=np.float32)[:, None]))
     with full_precision():
-        bounds = Bounds(space, np.array([5]))
+        bounds = HeldBounds(space, np.array([5]))
         bounds.lower(space.points(np.array([0])))
         rows, outside = bounds.top(2)
         assert (rows.tolist(), outside) == ([3, 4], 4.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.selection import select, strategies
-from pipeline.selection.contract import Block
-from pipeline.selection.scores import best_of_block, entropies, margins, merge_best
+from pipeline.selection.pool import Pool
+from pipeline.selection.ranking import best_rows, merge_best
+from pipeline.selection.rows import ArrayRows
+from pipeline.selection.scores import entropies, margins
 
 P = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.8, 0.1, 0.1], [0.34, 0.33, 0.33], [1.0, 0.0, 0.0]])
 
@@ -20,7 +23,7 @@ P = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.8, 0.1, 0.1], [0.34, 0.33, 
 def test_scores_follow_their_definitions():
     for row in P:
         ordered = sorted(row, reverse=True)
-        block = Block(first=0, probabilities=row[None])
+        [block] = Pool(1, np.empty(0, dtype=np.int64), probabilities=ArrayRows(row[None])).blocks()
         info = strategies()
         assert info["least_confidence"].score(block)[0] == pytest.approx(-ordered[0])
         assert info["margin"].score(block)[0] == pytest.approx(-(ordered[0] - ordered[1]))
@@ -61,6 +64,17 @@ def test_random_picks_are_uniform():
     np.testing.assert_allclose(counts[[0, 1, 3]] / 3000, 1 / 3, atol=0.04)
 
 
+@dataclass
+class Scored:
+    """A block that knows the scores of its rows."""
+
+    first: int
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
 @given(
     scores=st.lists(st.integers(0, 5), min_size=1, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=4),
@@ -70,9 +84,10 @@ def test_merged_parts_equal_one_sort_of_everything(scores, cuts, budget):
     values = np.array(scores, dtype=float)
     excluded = values == 3
     bounds = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
-    parts = [
-        best_of_block(low, values[low:high], excluded[low:high], budget) for low, high in itertools.pairwise(bounds)
-    ]
+    blocks = [Scored(low, values[low:high]) for low, high in itertools.pairwise(bounds)]
+    whole, _ = best_rows(blocks, lambda block: block.scores, excluded, budget)
+    parts = [best_rows([block], lambda block: block.scores, excluded, budget) for block in blocks]
     rows, _ = merge_best(parts, budget)
+    assert whole.tolist() == rows.tolist()
     wanted = sorted((row for row in range(len(values)) if not excluded[row]), key=lambda row: (-values[row], row))
     assert rows.tolist() == wanted[:budget]

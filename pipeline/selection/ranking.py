@@ -1,0 +1,60 @@
+"""The best rows of a pool by a score a row: a map over blocks, and a merge that does not depend on the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from pipeline.selection.rows import Array
+
+Best = tuple[Array, Array]
+"""Row numbers and their scores, best first."""
+
+
+class Numbered(Protocol):
+    """A block of rows that knows its place."""
+
+    @property
+    def first(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
+AnyBlock = TypeVar("AnyBlock", bound=Numbered)
+
+
+def best_rows(blocks: Iterable[AnyBlock], score: Callable[[AnyBlock], Array], excluded: Array, count: int) -> Best:
+    """The `count` best rows of some blocks, best first, ties by row number.
+
+    Parameters
+    ----------
+    blocks : iterable of blocks
+    score : callable
+        A block to (n,) numbers, highest first.
+    excluded : ndarray of bool, shape (N,)
+        Rows of the whole pool that may not be picked.
+    count : int
+    """
+    best: Best = (np.empty(0, dtype=np.int64), np.empty(0))
+    for block in blocks:
+        free = np.flatnonzero(~excluded[block.first : block.first + len(block)])
+        scores = np.asarray(score(block), dtype=np.float64)[free]
+        best = merge_best([best, _best(free + block.first, scores, count)], count)
+    return best
+
+
+def merge_best(parts: Iterable[Best], budget: int) -> Best:
+    """The `budget` best rows of several such lists; the same whatever the parts."""
+    listed = list(parts)
+    return _best(np.concatenate([rows for rows, _ in listed]), np.concatenate([scores for _, scores in listed]), budget)
+
+
+def _best(rows: Array, scores: Array, budget: int) -> Best:
+    if len(rows) > 4 * budget:
+        # Everything tied with the last place stays in, so that ties are settled by the sort below.
+        least = np.partition(scores, len(scores) - budget)[len(scores) - budget]
+        rows, scores = rows[scores >= least], scores[scores >= least]
+    order = np.lexsort((rows, -scores))[:budget]
+    return rows[order], scores[order]
