@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -15,6 +15,7 @@ from actors.cluster import cluster, resources
 from actors.encoder_worker import EncoderWorker
 from actors.extraction import Member, extract_shards
 from actors.placement import Placement, place
+from actors.selection import SelectionTeam
 from actors.shards import ObjectStoreShard, unwrap
 from pipeline.config import Config, EncoderConfig
 from pipeline.errors import WorkError
@@ -22,9 +23,11 @@ from pipeline.features.cache import Cache, DamagedPartError
 from pipeline.features.feature_set import FeatureSet, Shard
 from pipeline.models.encoder import resolve_dtype
 from pipeline.progress import Reporter
+from pipeline.selection import Plan
 from pipeline.workers.extraction import Extraction
 from pipeline.workers.jobs import Arrays, FineTuneJob, TrainedModel, Weights
 from pipeline.workers.model_store import find_model, keep_model
+from pipeline.workers.picking import Picker
 from pipeline.workers.session import Kind, ShardReport, ShardTask, stored_shard
 
 
@@ -67,6 +70,7 @@ class RayWorkers:
         self._cache = cache
         self._reporter = reporter
         self._team: list[Any] = []
+        self._selection = SelectionTeam()
 
     @property
     def cpus(self) -> float:
@@ -129,6 +133,10 @@ class RayWorkers:
             mend="Lower training.batch_size or encoder.max_length if memory ran out",
         )
 
+    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
+        """Who runs a strategy on these features: this process, or actors where the shards lie."""
+        return self._selection.picker(plan, features, wanted)
+
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is where the actors run; from here on they use it."""
         if self._config.dtype != "auto" or self._kind == "features":
@@ -144,6 +152,7 @@ class RayWorkers:
     def close(self) -> None:
         """Let the actors go; their results stay."""
         self._team = []
+        self._selection.close()
 
     def _hired(self, wanted: int) -> list[Any]:
         while len(self._team) < wanted:

@@ -26,7 +26,7 @@ from pipeline.preparation import Prepared
 from pipeline.progress import Reporter
 from pipeline.run_directory import RunDirectory
 from pipeline.seeds import derive_seed
-from pipeline.selection import select
+from pipeline.selection import make_pool
 from pipeline.selection_inputs import selection_inputs
 from pipeline.workers import FineTuneJob, TrainedModel, Workers
 
@@ -121,14 +121,13 @@ class ActiveLearning:
             members = [
                 self._fitted(number, f"member {one}") for one in range(_MEMBERS if "members" in plan.inputs else 0)
             ]
-        with self._ledger.stage("select"):
-            picks = select(
-                plan.info.name,
+        picker = self._workers.picker(plan, self._pool, config.sharded)
+        with self._ledger.stage("select", cpus=picker.cpus):
+            picks = picker.pick(
+                plan,
+                make_pool(**selection_inputs(plan, self._pool, self._labelled, self._scorer, members)),
                 budget=self.config.budget[number],
                 seed=derive_seed(self.config.seed, "select", number),
-                wrap=config.wrap if number else (),
-                **selection_inputs(plan, self._pool, self._labelled, self._scorer, members),
-                **(config.options if number else {}),
             )
         self._labelled.add(picks, self._dataset.oracle.buy(picks), number)
         self._round.bought = len(picks)

@@ -114,6 +114,10 @@ class SelectionConfig(_Section):
     wrap: list[dict[str, Any]] = Field(
         default_factory=list, description="Wrappers around the strategy, outermost first."
     )
+    sharded: bool | Auto = Field(
+        "auto",
+        description="Select where the shards lie, by an actor a node; auto: when other nodes hold over 1 GiB of them.",
+    )
 
 
 class ProxyConfig(_Section):

@@ -69,6 +69,7 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
             value=config.selection.cold_start,
             mend="Use random, or a strategy that `asvp strategies` marks as a cold start",
         )
+    _check_sharded(config, selection)
     cache = open_cache(config)
     if dataset is None:
         dataset = open_dataset(config.data, digests=digest_folder(cache))
@@ -130,6 +131,17 @@ def digest_folder(cache: Cache | None) -> Path | None:
     if cache is None or "://" in cache.root:
         return None
     return Path(cache.root) / "digests"
+
+
+def _check_sharded(config: Config, selection: Plan) -> None:
+    if config.selection.sharded is True and not selection.sharded:
+        names = [selection.info.name, *(wrapper.name for wrapper, _ in selection.wrappers)]
+        raise ConfigError(
+            f"{' in '.join(names)} needs all rows in one process",
+            key="selection.sharded",
+            value=True,
+            mend="Use auto or false, another strategy (`asvp strategies` tells which can), or put it in subsample",
+        )
 
 
 def _check_encoder_use(config: Config, dataset: Dataset, mode: ModePlan) -> None:

@@ -15,7 +15,7 @@ from pipeline.selection.contract import Plan
 def selection_inputs(
     plan: Plan, pool: FeatureSet, labelled: LabelledSet, scorer: Scorer | None, members: Sequence[Scorer]
 ) -> dict[str, Any]:
-    """Keyword arguments of `pipeline.selection.select`, apart from strategy, budget, seed and options.
+    """Keyword arguments of `pipeline.selection.make_pool`.
 
     Nothing is computed here: probabilities and hidden features are made block by block, when a strategy reads them.
 

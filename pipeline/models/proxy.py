@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,6 +96,10 @@ class Proxy:
         )
         return cls(np.asarray(state["mean"]), np.asarray(state["std"]), layers)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process its device may not be there.
+        return _arrived, (self.state(), self.device.type)
+
     def _score(self, features: np.ndarray, *, logits: bool) -> np.ndarray:
         mean, std = (torch.tensor(vector, device=self.device) for vector in (self.mean, self.std))
         last = self.layers[-1]
@@ -106,6 +111,10 @@ class Proxy:
                 out = last.weight @ hidden + last.shift.unsqueeze(1) if logits else hidden
                 scores[place] = out.T.cpu().numpy()
         return scores
+
+
+def _arrived(state: Mapping[str, np.ndarray], device: str) -> Proxy:
+    return Proxy.from_state(state, device="cpu" if device == "cuda" and not torch.cuda.is_available() else device)
 
 
 def fit_proxy(

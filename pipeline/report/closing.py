@@ -54,6 +54,7 @@ def strategy_records(strategies: Mapping[str, StrategyInfo]) -> list[dict[str, A
             "inputs": list(info.inputs),
             "representation": info.representation,
             "cold_start": info.cold_start,
+            "sharded": info.sharded,
             "options": info.options.model_json_schema()["properties"] if info.options.model_fields else {},
             "complexity": info.complexity,
             "paper": info.paper,
@@ -70,7 +71,8 @@ def strategy_list(strategies: Mapping[str, StrategyInfo]) -> RichTable:
     for info in strategies.values():
         first = "; can make the first picks" if info.cold_start else ""
         table.add_row(info.name, Text(info.summary))
-        table.add_row("", Text(f"needs {_needs(info)}{first}; {info.complexity}", style="dim"))
+        sharded = "; looks at rows where their shards lie" if info.sharded else ""
+        table.add_row("", Text(f"needs {_needs(info)}{first}{sharded}; {info.complexity}", style="dim"))
         for name, option in info.options.model_fields.items():
             table.add_row("", Text(f"option {name} = {option.default}: {option.description}", style="dim"))
         table.add_row("", Text(info.paper, style="dim italic"))

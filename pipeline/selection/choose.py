@@ -239,7 +239,7 @@ class _Checked:
     def __init__(self, base: FeatureRows, check: Callable[[Array, Array], None]) -> None:
         self.source = base
         self._check = check
-        self._good = np.zeros(-(-len(base) // BLOCK_ROWS), dtype=bool)
+        self._good: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -250,16 +250,16 @@ class _Checked:
 
     def span(self, start: int, stop: int) -> Array:
         block = self.source.span(start, stop)
-        touched = slice(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS))
-        if not self._good[touched].all():
+        touched = range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS))
+        if not self._good.issuperset(touched):
             self._check(np.arange(start, stop), block)
             if start % BLOCK_ROWS == 0 and (stop % BLOCK_ROWS == 0 or stop == len(self)):
-                self._good[touched] = True
+                self._good.update(touched)
         return block
 
     def gather(self, rows: Array) -> Array:
         block = self.source.gather(rows)
-        if not self._good.all():
+        if len(self._good) * BLOCK_ROWS < len(self):
             self._check(rows, block)
         return block
 

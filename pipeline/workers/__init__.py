@@ -1,14 +1,25 @@
-"""Who does the encoder's work: extraction and fine-tuning, as plain classes that actors and one process share."""
+"""Who does the work: extraction, fine-tuning and picking, as plain classes that actors and one process share."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline.features.feature_set import FeatureSet
+from pipeline.selection import Plan
 from pipeline.workers.extraction import Extraction
 from pipeline.workers.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
+from pipeline.workers.picking import LocalPicker, Picker
 
-__all__ = ["Extraction", "FineTuneJob", "HeldWeights", "TrainedModel", "Weights", "Workers"]
+__all__ = [
+    "Extraction",
+    "FineTuneJob",
+    "HeldWeights",
+    "LocalPicker",
+    "Picker",
+    "TrainedModel",
+    "Weights",
+    "Workers",
+]
 
 
 class Workers(Protocol):
@@ -32,6 +43,10 @@ class Workers(Protocol):
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """A model trained from the pre-trained weights."""
+        ...
+
+    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
+        """Who runs a strategy on these features; `wanted` is the key `selection.sharded`."""
         ...
 
     def dtype(self) -> str:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from typing import Literal
 
 import pyarrow as pa
 
@@ -16,9 +17,11 @@ from pipeline.features.cache import Cache, DamagedPartError
 from pipeline.features.feature_set import FeatureSet, HeldShard, Shard
 from pipeline.models.encoder import resolve_dtype
 from pipeline.progress import Reporter
+from pipeline.selection import Plan
 from pipeline.workers.extraction import Extraction
 from pipeline.workers.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
 from pipeline.workers.model_store import find_model, keep_model
+from pipeline.workers.picking import LocalPicker
 from pipeline.workers.session import EncoderSession, Kind, ShardReport, ShardTask, stored_shard
 
 
@@ -90,6 +93,10 @@ class InProcessWorkers:
         trained = TrainedModel(job.key, job.method, head, handle, seconds)
         keep_model(trained, self._cache, self._reporter)
         return trained
+
+    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> LocalPicker:
+        """Here: all rows are in this process."""
+        return LocalPicker()
 
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is here; from here on it is used."""

@@ -1,0 +1,169 @@
+"""Sharded selection: one actor a node answers for the blocks whose shards lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.selection_worker import SelectionWorker
+from actors.shards import ObjectStoreShard, unwrap
+from pipeline.errors import WorkError
+from pipeline.features.feature_set import FeatureSet
+from pipeline.selection import Plan, Pool, run_plan
+from pipeline.selection.rows import BLOCK_ROWS
+from pipeline.selection.sharded import sharded
+from pipeline.workers.picking import LocalPicker, Picker
+
+WORTH_BYTES = 1 << 30
+"""Features on other nodes from which on it pays to select there: fewer are read once and then lie here as well."""
+_TRIES = 2
+
+
+class SelectionTeam:
+    """The actors of sharded selection, started when first needed, one a node."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, Any] = {}
+
+    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
+        """Who should run a strategy on these features.
+
+        Parameters
+        ----------
+        plan : Plan
+        features : FeatureSet
+        wanted : bool or "auto"
+            The key `selection.sharded`; auto: where the strategy can, and more than `WORTH_BYTES` of the features lie
+            on other nodes than this process.
+        """
+        if not wanted or not plan.sharded or not plan.inputs:
+            return LocalPicker()
+        if wanted == "auto" and bytes_elsewhere(features) < WORTH_BYTES:
+            return LocalPicker()
+        return ShardedPicker(self, features)
+
+    def worker(self, node: str) -> Any:
+        """The actor on a node."""
+        if node not in self._workers:
+            # It holds no core of its own: it works while the extraction actors, which hold them, wait.
+            self._workers[node] = SelectionWorker.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+            ).remote(max(1, int(cores_of(node))))
+        return self._workers[node]
+
+    def close(self) -> None:
+        """Let the actors go."""
+        self._workers = {}
+
+
+@dataclass(frozen=True)
+class ShardedPicker:
+    """Runs a strategy on a pool whose parts lie with the actors of a team.
+
+    Attributes
+    ----------
+    team : SelectionTeam
+    features : FeatureSet
+        What the pool is made of; it tells where the rows lie.
+    """
+
+    team: SelectionTeam
+    features: FeatureSet
+
+    @property
+    def cpus(self) -> float:
+        """Cores of all nodes that take part."""
+        return sum(cores_of(node) for node in set(shard_homes(self.features)))
+
+    def pick(self, plan: Plan, pool: Pool, *, budget: int, seed: int) -> NDArray[np.int64]:
+        """As `pipeline.selection.run_plan`; begun anew, with the same picks, when an actor dies.
+
+        Raises
+        ------
+        WorkError
+            If actors die at every try.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._pick(plan, pool, budget, seed)
+            except (RayActorError, ActorUnschedulableError):
+                self.team.close()
+            except RayTaskError as error:
+                raise unwrap(error) from None
+        raise WorkError(
+            f"the processes that select died {_TRIES} times",
+            key="selection.sharded",
+            value=True,
+            mend="Set selection.sharded to false if the features fit one node, or give the nodes more memory",
+        )
+
+    def _pick(self, plan: Plan, pool: Pool, budget: int, seed: int) -> NDArray[np.int64]:
+        nodes, owners = np.unique(block_homes(self.features), return_inverse=True)
+        workers = [self.team.worker(str(node)) for node in nodes]
+        handle = ray.put(pool)
+        ray.get([worker.open.remote(handle, np.flatnonzero(owners == part)) for part, worker in enumerate(workers)])
+        try:
+            return run_plan(plan, sharded(pool, owners, ActorCrew(workers)), budget=budget, seed=seed)
+        finally:
+            # Views on the shards would keep a feature version alive that a refresh drops.
+            for worker in workers:
+                worker.close.remote()
+
+
+class ActorCrew:
+    """A `pipeline.selection.sharded.Crew` of actors."""
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        self._workers = workers
+
+    def all(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of every part; the arguments travel to each node once."""
+        held = [ray.put(argument) for argument in arguments]
+        answers: list[Any] = ray.get([worker.call.remote(method, *held) for worker in self._workers])
+        return answers
+
+    def each(self, method: str, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Call a method of the parts named."""
+        calls = [self._workers[part].call.remote(method, *given) for part, given in arguments.items()]
+        return dict(zip(arguments, ray.get(calls), strict=True))
+
+
+def shard_homes(features: FeatureSet) -> list[str]:
+    """The node of each shard, this one where there is a copy; shards that lie in no store count as here."""
+    here = ray.get_runtime_context().get_node_id()
+    references = [shard.reference for shard in features.shards if isinstance(shard, ObjectStoreShard)]
+    found = ray.experimental.get_object_locations(references)
+    homes = []
+    for shard in features.shards:
+        known = found.get(shard.reference, {}) if isinstance(shard, ObjectStoreShard) else {}
+        nodes = known.get("node_ids") or [here]
+        homes.append(here if here in nodes else sorted(nodes)[0])
+    return homes
+
+
+def bytes_elsewhere(features: FeatureSet) -> int:
+    """Bytes of the features that lie on other nodes."""
+    here = ray.get_runtime_context().get_node_id()
+    rows = np.diff(features.starts)
+    away = int(rows[[home != here for home in shard_homes(features)]].sum())
+    return features.nbytes * away // len(features)
+
+
+def block_homes(features: FeatureSet) -> list[str]:
+    """The node of each block of `BLOCK_ROWS` rows: that of the shard with its first row."""
+    homes, firsts = shard_homes(features), np.arange(0, len(features), BLOCK_ROWS)
+    shards = np.searchsorted(np.asarray(features.starts[:-1]), firsts, side="right") - 1
+    return [homes[shard] for shard in shards]
+
+
+def cores_of(node: str) -> float:
+    """CPU cores of a node, as Ray counts them."""
+    told = {one["NodeID"]: one["Resources"] for one in ray.nodes()}  # type: ignore[no-untyped-call]
+    return float(told.get(node, {}).get("CPU", 1.0)) or 1.0

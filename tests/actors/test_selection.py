@@ -1,0 +1,144 @@
+"""Selection by actors where the shards lie: the picks of one process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from tiny_runs import picks, tiny_config
+
+from actors.placement import Placement
+from actors.selection import SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
+from actors.shards import ObjectStoreShard
+from actors.workers import RayWorkers
+from pipeline.config import ProxyConfig
+from pipeline.driver import run
+from pipeline.features.feature_set import FeatureSet, HeldShard
+from pipeline.features.moments import Moments
+from pipeline.features.table import feature_table
+from pipeline.labelled import LabelledSet
+from pipeline.models.proxy import Proxy, fit_proxy
+from pipeline.progress import SilentReporter
+from pipeline.selection import Plan, Pool, check_strategy, make_pool, run_plan, strategies
+from pipeline.selection_inputs import selection_inputs
+from pipeline.workers import LocalPicker
+from pipeline.workers.session import ShardTask
+
+ROWS, DIM, CLASSES = 8000, 24, 4
+STARTS = (0, 2048, 4096, 6144, ROWS)
+SHARDED = [name for name, info in strategies().items() if info.sharded and info.inputs]
+
+
+def made_features() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    centres = 2 * rng.normal(size=(CLASSES, DIM))
+    return (centres[np.arange(ROWS) % CLASSES] + rng.normal(size=(ROWS, DIM))).astype(np.float32)
+
+
+def tables(features: np.ndarray) -> list[Any]:
+    return [feature_table(features[start:stop], start, "float32") for start, stop in itertools.pairwise(STARTS)]
+
+
+def feature_set(features: np.ndarray, shards: tuple[Any, ...]) -> FeatureSet:
+    return FeatureSet(0, shards, STARTS, DIM, "float32", "made", Moments.of(features))
+
+
+def stored(references: list[Any]) -> tuple[ObjectStoreShard, ...]:
+    cuts = enumerate(itertools.pairwise(STARTS))
+    tasks = [ShardTask(index, start, stop, "float32") for index, (start, stop) in cuts]
+    return tuple(ObjectStoreShard(reference, task) for reference, task in zip(references, tasks, strict=True))
+
+
+def proxies(plan: Plan, features: np.ndarray, labelled: LabelledSet) -> list[Proxy]:
+    # ALFA-Mix mixes what a linear head reads.
+    config = ProxyConfig(epochs=5, hidden=[] if plan.info.name == "alfa_mix" else ["auto"])
+    return [
+        fit_proxy(features[labelled.rows], labelled.labels, classes=CLASSES, config=config, seed=seed)
+        for seed in range(3 if "members" in plan.inputs else 1)
+    ]
+
+
+def labelled_rows() -> LabelledSet:
+    labelled = LabelledSet()
+    rows = np.array([2047, 2048, 5, 6, 7, 4000, 7999, 4099])
+    labelled.add(rows, rows % CLASSES, 0)
+    return labelled
+
+
+def pool_of(plan: Plan, features: FeatureSet, labelled: LabelledSet, scorers: list[Proxy]) -> Pool:
+    return make_pool(**selection_inputs(plan, features, labelled, scorers[0], scorers))
+
+
+def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any) -> None:
+    nodes = [ray_cluster.add_node(num_cpus=1, resources={name: 1}, object_store_memory=100 << 20) for name in "ab"]
+    ray_cluster.wait_for_nodes()
+
+    @ray.remote(num_cpus=0)
+    def moved(table: Any) -> Any:
+        return table
+
+    array, order = made_features(), ["a", "b", "a", "b"]
+    placed = zip(order, tables(array), strict=True)
+    references = [moved.options(resources={node: 0.1}).remote(table) for node, table in placed]
+    ray.wait(references, num_returns=4, fetch_local=False)
+    away = feature_set(array, stored(references))
+    here = feature_set(array, tuple(HeldShard(table) for table in tables(array)))
+    homes = shard_homes(away)
+    assert homes == [nodes["ab".index(node)].node_id for node in order]
+    assert block_homes(away) == homes
+    assert bytes_elsewhere(away) == away.nbytes
+    team, labelled = SelectionTeam(), labelled_rows()
+    for name in SHARDED:
+        plan = check_strategy(name)
+        scorers = proxies(plan, array, labelled)
+        picker = team.picker(plan, away, True)
+        assert isinstance(picker, ShardedPicker)
+        assert picker.cpus == 2
+        found = picker.pick(plan, pool_of(plan, away, labelled, scorers), budget=50, seed=4)
+        wanted = run_plan(plan, pool_of(plan, here, labelled, scorers), budget=50, seed=4)
+        np.testing.assert_array_equal(found, wanted, err_msg=name)
+    # Nothing but candidates came here: the shards still lie where they were made.
+    assert shard_homes(away) == homes
+    assert isinstance(team.picker(check_strategy("margin"), away, "auto"), LocalPicker)
+
+
+@pytest.fixture
+def local_set(ray_local: Any) -> FeatureSet:
+    array = made_features()
+    return feature_set(array, stored([ray_local.put(table) for table in tables(array)]))
+
+
+def test_strategies_that_need_all_rows_are_run_here(local_set: FeatureSet) -> None:
+    team = SelectionTeam()
+    for name, info in strategies().items():
+        picker = team.picker(check_strategy(name), local_set, True)
+        assert isinstance(picker, ShardedPicker) == (info.sharded and bool(info.inputs)), name
+    assert isinstance(team.picker(check_strategy("badge"), local_set, False), LocalPicker)
+    assert isinstance(team.picker(check_strategy("bait", wrap=["subsample"]), local_set, True), ShardedPicker)
+
+
+def test_a_killed_actor_is_replaced_and_the_picks_stay_the_same(ray_local: Any, local_set: FeatureSet) -> None:
+    plan, labelled, team = check_strategy("coreset_self"), labelled_rows(), SelectionTeam()
+    pool = pool_of(plan, local_set, labelled, proxies(plan, made_features(), labelled))
+    picker = team.picker(plan, local_set, True)
+    wanted = picker.pick(plan, pool, budget=30, seed=0)
+    [worker] = team._workers.values()
+    process = ray_local.get(worker.__ray_call__.remote(lambda _: os.getpid()))
+    os.kill(process, signal.SIGKILL)
+    np.testing.assert_array_equal(picker.pick(plan, pool, budget=30, seed=0), wanted)
+
+
+@pytest.mark.parametrize("strategy", ["badge", "margin"])
+def test_a_run_with_sharded_selection_is_the_run_without(ray_local: Any, tmp_path: Path, strategy: str) -> None:
+    config = tiny_config(tmp_path, mode="asvp", refresh={"policy": "at", "at": [30]}, selection={"strategy": strategy})
+    sharded = config.model_copy(update={"selection": config.selection.model_copy(update={"sharded": True})})
+    team = RayWorkers(config.encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
+    run(sharded, out=tmp_path / "sharded", workers=team)
+    run(config, out=tmp_path / "plain", in_process=True)
+    assert picks(tmp_path / "sharded") == picks(tmp_path / "plain")
