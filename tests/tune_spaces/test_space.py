@@ -35,6 +35,16 @@ def test_svp_vs_asvp_has_four_arms_and_refreshes_after_the_second_round(settings
     assert made[3].config.mode == "standard"
 
 
+def test_refresh_policies_adds_an_arm_that_asks_the_indicator(settings: dict[str, Any]) -> None:
+    base = build_config({**settings, "refresh": {"policy": "at", "at": [20]}})
+    made = list(trials(load_space("refresh_policies", base), base.model_dump()))
+    arms = {trial.arm: trial.config for trial in made[:5]}
+    assert list(arms) == ["random", "svp", "asvp_at", "asvp_logme_ped", "standard"]
+    assert [trial.seed for trial in made] == [0] * 5 + [1] * 5 + [2] * 5
+    assert arms["asvp_at"].refresh.at == [20]
+    assert (arms["asvp_logme_ped"].refresh.policy, arms["asvp_logme_ped"].refresh.at) == ("logme_ped", None)
+
+
 def test_the_label_count_of_the_refresh_can_be_given(settings: dict[str, Any]) -> None:
     base = build_config({**settings, "refresh": {"policy": "at", "at": [20]}})
     assert load_space("svp_vs_asvp", base).arms["asvp"]["refresh"]["at"] == [20]
