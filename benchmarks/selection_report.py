@@ -31,17 +31,18 @@ def write_report(out: Path, docs: Path) -> None:
         "peers": _peers(parts.get("peers", [])),
         "scale": _scale(parts.get("scale", [])),
     }
-    _fill(docs / "selection.md", tables)
+    fill(docs / "selection.md", tables)
     _plot(parts.get("growth", []), docs / "selection_growth.png")
     if (out / "quality.jsonl").exists():
-        _fill(docs / "strategies.md", {"quality": _quality(_read(out / "quality.jsonl"))})
+        fill(docs / "strategies.md", {"quality": _quality(_read(out / "quality.jsonl"))})
 
 
 def _read(file: Path) -> list[Record]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def _fill(file: Path, tables: dict[str, str]) -> None:
+def fill(file: Path, tables: dict[str, str]) -> None:
+    """Put tables between their markers in a document."""
     text = file.read_text()
     for name, table in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -51,14 +52,15 @@ def _fill(file: Path, tables: dict[str, str]) -> None:
     file.write_text(text)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def _strategies(records: list[Record]) -> str:
     rows = [[record["name"], f"{record['cpu']:.2f}", f"{record['extra_mb']:.0f}"] for record in records]
-    return _table(["strategy", "CPU seconds", "extra MB"], rows) if rows else ""
+    return table(["strategy", "CPU seconds", "extra MB"], rows) if rows else ""
 
 
 def _rivals(records: list[Record]) -> str:
@@ -84,7 +86,7 @@ def _rivals(records: list[Record]) -> str:
             ]
         )
     header = ["strategy", "here", "pass a pick, torch", "NumPy float64", "extra MB of features' MB", "agreement"]
-    return _table(header, rows) if rows else ""
+    return table(header, rows) if rows else ""
 
 
 def _growth(records: list[Record]) -> str:
@@ -104,7 +106,7 @@ def _growth(records: list[Record]) -> str:
                     ", ".join(f"{record['extra_mb']:.0f}" for record in found),
                 ]
             )
-    return _table(["strategy", "what grows", "sizes", "CPU seconds", "extra MB"], rows) if rows else ""
+    return table(["strategy", "what grows", "sizes", "CPU seconds", "extra MB"], rows) if rows else ""
 
 
 def _peers(records: list[Record]) -> str:
@@ -120,7 +122,7 @@ def _peers(records: list[Record]) -> str:
         for record in records
     ]
     header = ["strategy", "here, CPU s", "scikit-activeml, CPU s", "here, extra MB", "its extra MB", "equal picks"]
-    return _table(header, rows) if rows else ""
+    return table(header, rows) if rows else ""
 
 
 def _scale(records: list[Record]) -> str:
@@ -128,7 +130,7 @@ def _scale(records: list[Record]) -> str:
         [record["name"], f"{record['size']:,}", f"{record['cpu']:.1f}", f"{record['extra_mb']:.0f}"]
         for record in records
     ]
-    return _table(["strategy", "picks", "CPU seconds", "extra MB"], rows) if rows else ""
+    return table(["strategy", "picks", "CPU seconds", "extra MB"], rows) if rows else ""
 
 
 def _quality(records: list[Record]) -> str:
@@ -152,7 +154,7 @@ def _quality(records: list[Record]) -> str:
             for name, curve in sorted(curves.items(), key=lambda item: -item[1].mean())
         ]
         header = ["strategy", "seeds", "first round", "last round", "mean over rounds", "against random"]
-        tables.append(f"Budget {budget}, {rows:,} pool rows:\n\n" + _table(header, lines))
+        tables.append(f"Budget {budget}, {rows:,} pool rows:\n\n" + table(header, lines))
     return "\n\n".join(tables)
 
 

@@ -31,8 +31,9 @@ def test_every_strategy_has_a_row_with_its_inputs_and_options():
         inputs = [f"features ({info.representation})" if key == "features" else key for key in info.inputs]
         assert cells[0] == ", ".join(inputs), name
         assert (cells[1] == "yes") == info.cold_start, name
-        if not cells[2].startswith("as "):
-            assert re.findall(r"`(\w+)`", cells[2]) == list(info.options.model_fields), name
+        assert (cells[2] == "yes") == info.sharded, name
+        if not cells[3].startswith("as "):
+            assert re.findall(r"`(\w+)`", cells[3]) == list(info.options.model_fields), name
 
 
 @pytest.mark.parametrize("name", list(wrappers()))

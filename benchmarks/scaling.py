@@ -1,0 +1,293 @@
+"""What selection costs at any size: constants measured here, a prediction from them, and a run to check it.
+
+    python benchmarks/scaling.py --docs docs
+
+Constants: how fast features are read, scored by a proxy and compared with centres on this machine, and how long a call
+of a Ray actor takes. The prediction is operations and bytes over those rates. How often the lazy algorithms look at all
+rows depends on the data, so it is counted at a quarter of the rows and carried over. The run is the largest that this
+machine holds, 1,000,000 x 256 in float16. Takes about ten minutes; writes its tables into DOCS/scaling.md.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import click
+import numpy as np
+import ray
+import torch
+from selection_data import synthetic_case
+from selection_report import fill, table
+
+from actors.selection_worker import SelectionWorker
+from pipeline.config import ProxyConfig
+from pipeline.models.proxy import Proxy, fit_proxy
+from pipeline.selection import ArrayRows, MappedRows, select
+from pipeline.selection.bounds import HeldBounds
+from pipeline.selection.points import Euclidean, Points, full_precision, lower, to_device
+from pipeline.selection.rows import BLOCK_ROWS, even_blocks
+
+NUMBER_BYTES = 2
+CENTRES = 256
+WINDOW = 512
+CANDIDATES = 128
+NAMES = ("margin", "badge", "coreset_self")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A selection problem: N rows of D numbers, C classes, L labelled rows, B picks; a proxy D -> D -> C."""
+
+    rows: int
+    dim: int
+    classes: int
+    labelled: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How often a lazy algorithm looked at all rows, and at a window of them."""
+
+    passes: int
+    windows: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a selection takes: operations of scoring and of distances, bytes of features read, calls of all parts."""
+
+    scoring: float
+    distances: float
+    read: float
+    calls: float
+    travelled: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of this machine: operations a second, bytes a second."""
+
+    scoring: float
+    distances: float
+    read: float
+
+    def seconds(self, work: Work) -> float:
+        """Time of the work where the rows are here."""
+        return work.scoring / self.scoring + work.distances / self.distances + work.read / self.read
+
+
+def work_of(name: str, size: Size, looks: Looks) -> Work:
+    """Operations and bytes of a strategy, as docs/scaling.md derives them."""
+    pass_bytes = float(size.rows * size.dim * NUMBER_BYTES)
+    hidden, output = 2.0 * size.rows * size.dim**2, 2.0 * size.rows * size.dim * size.classes
+    if name == "margin":
+        return Work(hidden + output, 0, pass_bytes, 1, 16.0 * size.budget)
+    if name == "badge":
+        # The norms take one pass; each pass reads features and probabilities, which are computed from features anew.
+        passes = looks.passes + 1
+        distances = 2.0 * size.rows * (size.dim + size.classes) * size.budget
+        batches = size.budget / CANDIDATES
+        row = 4.0 * (size.dim + size.classes)
+        return Work(
+            passes * (2 * hidden + output),
+            distances,
+            2 * passes * pass_bytes,
+            2 * passes + 3 * batches,
+            2 * size.budget * row,
+        )
+    # Two passes for mean and norms; then those over labelled rows and, where windows run dry, over newer picks.
+    distances = 2.0 * size.rows * size.dim * (size.labelled + size.budget * (looks.passes - 1) / max(looks.passes, 1))
+    windows = 2.0 * looks.windows * WINDOW * size.dim * size.budget / 2
+    travelled = 4.0 * looks.windows * WINDOW * size.dim
+    return Work(0, distances + windows, (2 + looks.passes) * pass_bytes, 3 * looks.windows + looks.passes, travelled)
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, int]]:
+    """Counts passes over all rows and windows while it lasts."""
+    counts = {"passes": 0, "windows": 0}
+    lower_all, top = HeldBounds.lower, HeldBounds.top
+
+    def counting_lower(bounds: HeldBounds, centres: Points) -> None:
+        counts["passes"] += 1
+        lower_all(bounds, centres)
+
+    def counting_top(bounds: HeldBounds, count: int) -> tuple[np.ndarray, float]:
+        counts["windows"] += 1
+        return top(bounds, count)
+
+    HeldBounds.lower, HeldBounds.top = counting_lower, counting_top  # type: ignore[method-assign]
+    try:
+        yield counts
+    finally:
+        HeldBounds.lower, HeldBounds.top = lower_all, top  # type: ignore[method-assign]
+
+
+def least_seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """Least wall seconds of some repeats."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def measure_rates(dim: int, classes: int) -> Rates:
+    """Rates with rows of this width, over 16 blocks."""
+    rng = np.random.default_rng(0)
+    rows = 16 * BLOCK_ROWS
+    features = rng.normal(size=(rows, dim)).astype(np.float16)
+    proxy = made_proxy(features[:1000], classes)
+    block = features[:BLOCK_ROWS]
+    scoring = least_seconds(lambda: proxy.probabilities(block)) / BLOCK_ROWS
+    with full_precision():
+        points = Points((to_device(block, torch.device("cpu")),), torch.ones(BLOCK_ROWS))
+        centres = Points((points.factors[0][:CENTRES],), points.norms[:CENTRES])
+        geometry = Euclidean(torch.zeros(dim), 1.0)
+        held = torch.zeros(BLOCK_ROWS)
+        distances = least_seconds(lambda: lower(geometry, held, points, centres))
+    read = least_seconds(
+        lambda: [to_device(part, torch.device("cpu")).sum() for _, part in even_blocks(ArrayRows(features))]
+    )
+    return Rates(
+        2.0 * (dim**2 + dim * classes) / scoring,
+        2.0 * BLOCK_ROWS * CENTRES * dim / distances,
+        features.nbytes / read,
+    )
+
+
+def made_proxy(features: np.ndarray, classes: int) -> Proxy:
+    """A proxy D -> D -> C; what it was fitted on does not change how long it takes."""
+    labels = np.arange(len(features)) % classes
+    return fit_proxy(features, labels, classes=classes, config=ProxyConfig(epochs=1), seed=0, device="cpu")
+
+
+def measure_ray() -> tuple[float, float]:
+    """Seconds of a call of an actor with little to carry, and bytes a second of what a call carries."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        worker = SelectionWorker.options(num_cpus=0).remote(1)
+        carried = np.ones(1 << 23, dtype=np.float32)
+        ray.get(worker.close.remote())
+        call = least_seconds(lambda: ray.get(worker.close.remote()), 200)
+        carry = least_seconds(
+            lambda: ray.get(worker.__ray_call__.remote(lambda _, array: array[::4096].sum(), carried))
+        )
+        return call, carried.nbytes / carry
+    finally:
+        ray.shutdown()
+
+
+def _sample(_: object, array: np.ndarray) -> float:
+    return float(array[::4096].sum())
+
+
+def run(name: str, size: Size, proxy: Proxy, features: np.ndarray) -> tuple[float, Looks]:
+    """Seconds of a selection with a proxy that is asked block by block, and what it looked at."""
+    rows = ArrayRows(features[: size.rows])
+    inputs = {
+        "probabilities": MappedRows(rows, proxy.probabilities, size.classes),
+        "features": MappedRows(rows, proxy.embed, size.dim) if name == "badge" else rows,
+    }
+    with counted() as counts:
+        start = time.perf_counter()
+        select(name, budget=size.budget, seed=0, labelled=np.arange(size.labelled), **inputs)
+        return time.perf_counter() - start, Looks(counts["passes"], counts["windows"])
+
+
+def constants_table(rates: dict[int, Rates], call: float, carried: float) -> str:
+    """What was measured."""
+    lines = [
+        [f"D = {dim}", f"{one.scoring / 1e9:.0f}", f"{one.distances / 1e9:.0f}", f"{one.read / 1e9:.2f}"]
+        for dim, one in rates.items()
+    ]
+    columns = ["", "scoring, GFLOP/s", "distances, GFLOP/s", "float16 features read, GB/s"]
+    told = f"A call of an actor: {call * 1e3:.2f} ms. What calls carry: {carried / 1e9:.2f} GB/s."
+    return f"{table(columns, lines)}\n\n{told}"
+
+
+def costs_table(costs: list[tuple[str, str, Work, float, float]]) -> str:
+    """Work and predicted seconds."""
+    lines = [
+        [
+            title,
+            name,
+            f"{(work.scoring + work.distances) / 1e12:,.1f}",
+            f"{work.read / 1e9:,.0f}",
+            f"{work.calls:,.0f}",
+            f"{work.travelled / 1e6:,.1f}",
+            f"{here:,.0f}",
+            f"{there:,.1f}",
+        ]
+        for title, name, work, here, there in costs
+    ]
+    columns = [
+        "size",
+        "strategy",
+        "TFLOP",
+        "GB read",
+        "calls",
+        "MB travelling",
+        "seconds, 2 cores",
+        "seconds, 10 x 16 cores",
+    ]
+    return table(columns, lines)
+
+
+@click.command(help=__doc__)
+@click.option("--docs", type=click.Path(path_type=Path), required=True, help="Folder of scaling.md.")
+@click.option("--rows", type=int, default=1_000_000, show_default=True, help="Rows of the run that checks.")
+def main(docs: Path, rows: int) -> None:
+    largest = Size(rows, 256, 100, 1000, 10_000)
+    sizes = {
+        "ImageNet, 1.28 M x 2048": Size(1_281_167, 2048, 1000, 10_000, 10_000),
+        "100 M x 768": Size(100_000_000, 768, 1000, 10_000, 10_000),
+    }
+    rates = {dim: measure_rates(dim, classes) for dim, classes in ((256, 100), (768, 1000), (2048, 1000))}
+    call, carried = measure_ray()
+    features = synthetic_case(rows, largest.dim, largest.classes).features
+    proxy = made_proxy(features[:1000], largest.classes)
+    checks, costs = [], []
+    for name in NAMES:
+        quarter = Size(rows // 4, largest.dim, largest.classes, largest.labelled, largest.budget)
+        _, looks = run(name, quarter, proxy, features)
+        predicted = rates[largest.dim].seconds(work_of(name, largest, looks))
+        seconds, seen = run(name, largest, proxy, features)
+        checks.append(
+            [
+                name,
+                f"{predicted:.1f}",
+                f"{seconds:.1f}",
+                f"{predicted / seconds:.2f}",
+                f"{looks.passes} / {seen.passes}",
+                f"{looks.windows} / {seen.windows}",
+            ]
+        )
+        click.echo(" | ".join(checks[-1]))
+        for title, size in sizes.items():
+            work = work_of(name, size, seen)
+            here = rates[size.dim].seconds(work)
+            there = here / 80 + work.calls * call + work.travelled / carried
+            costs.append((title, name, work, here, there))
+    columns = ["strategy", "predicted, s", "measured, s", "ratio", "passes, quarter / all", "windows, quarter / all"]
+    fill(
+        docs / "scaling.md",
+        {
+            "constants": constants_table(rates, call, carried),
+            "check": table(columns, checks),
+            "costs": costs_table(sorted(costs, key=lambda cost: cost[0], reverse=True)),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
