@@ -6,13 +6,15 @@ The data are MiniLM features of debian_sections if the demo encoder is installed
 train the same network (D -> D, BatchNorm, ReLU -> C) with the same optimiser, schedule, batch size and epochs. The
 loader side is ordinary PyTorch: a Dataset that standardises and returns one row, a DataLoader that shuffles and
 collates, nn.Sequential, autograd and torch.optim.SGD; its workers are started for every epoch, as is the DataLoader's
-default, or once (persistent). Times are the best of the repeats, all in one run.
+default, or once (persistent). Times are the best of the repeats, all in one run. `most_workers_advised` is the number
+of cores this process may use: with more workers a DataLoader warns that it may run slower.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -167,6 +169,7 @@ def main() -> None:
                 "features": split.features.shape[1],
                 "epochs": options.epochs,
                 "threads": torch.get_num_threads(),
+                "most_workers_advised": len(os.sched_getaffinity(0)),
                 "results": results,
             },
             indent=2,

@@ -79,7 +79,9 @@ def train_mlp(
     """
     largest = max(a * b for a, b in zip([rows.shape[1], *widths], [*widths, classes], strict=True))
     work = 2.0 * min(len(rows), recipe.batch_size) * largest
-    with _threads(1 if rows.device.type == "cpu" and work < _PARALLEL_WORK else torch.get_num_threads()):
+    # On a CPU float32 products of few rows, such as those of ten classes, round differently on several threads.
+    alone = rows.device.type == "cpu" and (work < _PARALLEL_WORK or matmul_dtype == torch.float32)
+    with _threads(1 if alone else torch.get_num_threads()):
         network = _Network(rows.shape[1], widths, classes, generator, rows.device, matmul_dtype)
         _train(network, rows.to(matmul_dtype), labels, row_weights, recipe, generator)
         return network.layers(rows)

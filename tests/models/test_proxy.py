@@ -111,6 +111,22 @@ def test_large_steps_use_all_threads_and_still_repeat(monkeypatch: pytest.Monkey
     test_equal_inputs_give_equal_proxies_on_any_thread_count(160)
 
 
+def test_large_steps_repeat_on_processors_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.models.mlp._PARALLEL_WORK", 0)
+    monkeypatch.setattr("pipeline.models.proxy.cpu_has_bfloat16", lambda: False)
+    features, labels = clusters(200, dim=384, classes=10)
+    threads, states = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            config = ProxyConfig(epochs=1)
+            states.append(fit_proxy(features, labels, classes=10, config=config, seed=3, device="cpu").state())
+    finally:
+        torch.set_num_threads(threads)
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(states[1][name], array, err_msg=name)
+
+
 def test_another_seed_gives_another_proxy() -> None:
     states = [fit_proxy(*clusters(50), classes=3, config=ProxyConfig(epochs=1), seed=s).state() for s in (0, 1)]
     assert not np.array_equal(states[0]["layers.0.weight"], states[1]["layers.0.weight"])
