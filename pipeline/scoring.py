@@ -2,16 +2,78 @@
 
 from __future__ import annotations
 
-from pipeline.features.feature_set import FeatureSet
+from collections.abc import Callable
+
+import numpy as np
+
 from pipeline.models.scorer import Scorer
-from pipeline.selection import MappedRows
+from pipeline.selection import FeatureRows, MappedRows
+from pipeline.selection.rows import Array
 
 
-def probability_rows(features: FeatureSet, scorer: Scorer) -> MappedRows:
+def probability_rows(features: FeatureRows, scorer: Scorer) -> MappedRows:
     """Class probabilities of all rows, (N, C)."""
     return MappedRows(features, scorer.probabilities, scorer.classes)
 
 
-def embedded_rows(features: FeatureSet, scorer: Scorer) -> MappedRows:
-    """The scorer's last hidden features of all rows, (N, H)."""
-    return MappedRows(features, scorer.embed, scorer.last_layer().weight.shape[1])
+class ScoredRows:
+    """Last hidden features and class probabilities of all rows, as two views that share one pass of the model.
+
+    Strategies read both of the same rows, one after the other; what was computed last is kept for that.
+
+    Parameters
+    ----------
+    features : FeatureRows
+    scorer : Scorer
+
+    Attributes
+    ----------
+    hidden : FeatureRows
+        (N, H).
+    probabilities : FeatureRows
+        (N, C).
+    """
+
+    def __init__(self, features: FeatureRows, scorer: Scorer) -> None:
+        self._features = features
+        self._scorer = scorer
+        self._asked: Array | tuple[int, int] | None = None
+        self._found: tuple[Array, Array] = (np.empty((0, 0)), np.empty((0, 0)))
+        self.hidden = _View(self, 0, scorer.last_layer().weight.shape[1])
+        self.probabilities = _View(self, 1, scorer.classes)
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def span(self, start: int, stop: int) -> tuple[Array, Array]:
+        """Both of rows `start` up to `stop`."""
+        return self._once((start, stop), lambda: self._features.span(start, stop))
+
+    def gather(self, rows: Array) -> tuple[Array, Array]:
+        """Both of the rows named."""
+        return self._once(rows, lambda: self._features.gather(rows))
+
+    def _once(self, asked: Array | tuple[int, int], read: Callable[[], Array]) -> tuple[Array, Array]:
+        if type(asked) is not type(self._asked) or not np.array_equal(asked, self._asked):
+            self._found = self._scorer.embed_and_score(read())
+            self._asked = asked
+        return self._found
+
+
+class _View:
+    """One of the two, as FeatureRows."""
+
+    def __init__(self, scored: ScoredRows, which: int, dim: int) -> None:
+        self.dim = dim
+        self._scored = scored
+        self._which = which
+
+    def __len__(self) -> int:
+        return len(self._scored)
+
+    def span(self, start: int, stop: int) -> Array:
+        return self._scored.span(start, stop)[self._which]
+
+    def gather(self, rows: Array) -> Array:
+        # A copy, since the caller may change it.
+        return self._scored.gather(rows)[self._which].copy()

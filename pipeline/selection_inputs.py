@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.features.feature_set import FeatureSet
 from pipeline.labelled import LabelledSet
 from pipeline.models.scorer import Scorer
-from pipeline.scoring import embedded_rows, probability_rows
+from pipeline.scoring import ScoredRows, probability_rows
 from pipeline.selection.contract import Plan
 
 
@@ -34,7 +34,8 @@ def selection_inputs(
         return given
     given |= {"probabilities": probability_rows(pool, scorer), "labels": labelled.labels, "scorer": scorer}
     if plan.representation == "proxy":
-        given |= {"features": embedded_rows(pool, scorer), "head": scorer.last_layer()}
+        scored = ScoredRows(pool, scorer)
+        given |= {"features": scored.hidden, "probabilities": scored.probabilities, "head": scorer.last_layer()}
     if "members" in plan.inputs:
         given["members"] = [probability_rows(pool, member) for member in members]
     return given

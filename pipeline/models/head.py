@@ -47,6 +47,10 @@ class Head:
         """The features themselves, (n, D) float32: a head's logits are linear in them."""
         return np.asarray(features, dtype=np.float32)
 
+    def embed_and_score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The features (n, D) and their class probabilities (n, C), both float32."""
+        return self.embed(features), self.probabilities(features)
+
     def last_layer(self) -> Head:
         """The head itself."""
         return self

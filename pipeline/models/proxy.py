@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class Proxy:
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, C) float32 of features (n, D)."""
-        return self._score(features, logits=True)
+        return self._forward(features, ("logits",))[0]
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Class probabilities (n, C) float32 of features (n, D)."""
@@ -57,7 +57,12 @@ class Proxy:
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The last hidden layer's activations (n, H) float32; standardised features if there is no hidden layer."""
-        return self._score(features, logits=False)
+        return self._forward(features, ("hidden",))[0]
+
+    def embed_and_score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The last hidden layer's activations (n, H) and class probabilities (n, C), in one pass."""
+        hidden, logits = self._forward(features, ("hidden", "logits"))
+        return hidden, softmax(logits)
 
     def last_layer(self) -> Head:
         """The linear layer from what `embed` gives to logits: weight (C, H), bias (C,)."""
@@ -100,17 +105,19 @@ class Proxy:
         # In another process its device may not be there.
         return _arrived, (self.state(), self.device.type)
 
-    def _score(self, features: np.ndarray, *, logits: bool) -> np.ndarray:
+    def _forward(self, features: np.ndarray, wanted: tuple[Literal["hidden", "logits"], ...]) -> list[np.ndarray]:
+        """The outputs wanted, (n, H) or (n, C) float32, of features (n, D)."""
         mean, std = (torch.tensor(vector, device=self.device) for vector in (self.mean, self.std))
         last = self.layers[-1]
-        width = self.classes if logits else last.weight.shape[1]
-        scores = np.empty((len(features), width), np.float32)
+        widths = {"hidden": last.weight.shape[1], "logits": self.classes}
+        outputs = [np.empty((len(features), widths[name]), np.float32) for name in wanted]
         with torch.inference_mode():
             for place, block in row_blocks(features, len(self.mean), self.device):
                 hidden = forward(self.layers[:-1], block.sub_(mean).div_(std).T)
-                out = last.weight @ hidden + last.shift.unsqueeze(1) if logits else hidden
-                scores[place] = out.T.cpu().numpy()
-        return scores
+                for name, output in zip(wanted, outputs, strict=True):
+                    found = hidden if name == "hidden" else last.weight @ hidden + last.shift.unsqueeze(1)
+                    output[place] = found.T.cpu().numpy()
+        return outputs
 
 
 def _arrived(state: Mapping[str, np.ndarray], device: str) -> Proxy:

@@ -31,6 +31,9 @@ class Scorer(Protocol):
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The last layer's input (n, H) float32: what the logits are linear in."""
 
+    def embed_and_score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `embed` and `probabilities` give, for little more than one of them costs."""
+
     def last_layer(self) -> Head:
         """The linear layer from what `embed` gives to logits."""
 

@@ -83,7 +83,11 @@ class Euclidean:
     largest: float
 
     def nearness(self, points: Points, centres: Points) -> torch.Tensor:
-        # Only the centres are moved to the mean: exact in effect, and no block has to be copied.
+        # Only the fewer of the two are moved to the mean: exact in effect, and neither a block nor a long list of
+        # centres has to be copied.
+        if len(points) < len(centres):
+            moved = points.factors[0] - self.mean
+            return torch.addmm(-centres.norms / 2, moved, centres.factors[0].T).sub_((moved @ self.mean)[:, None])
         moved = centres.factors[0] - self.mean
         offset = -(moved @ self.mean) - centres.norms / 2
         return torch.addmm(offset, points.factors[0], moved.T)
