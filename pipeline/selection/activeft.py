@@ -15,6 +15,9 @@ from pipeline.selection.spaces import EuclideanSpace
 _PAPER = "Xie, Lu, Yan, Yang, Tomizuka and Zhan 2023, Active finetuning: exploiting annotation budget"
 
 
+_CENTROIDS_AT_ONCE = 1024
+
+
 class ActiveFTOptions(Options):
     """Options of activeft."""
 
@@ -36,6 +39,8 @@ def activeft(pool: Pool, budget: int, options: ActiveFTOptions, rng: np.random.G
     rows = pool.unlabelled()
     trained = space.points(rng.permutation(rows)[:budget]).factors[0].clone().requires_grad_()
     fixed = space.points(pool.labelled).factors[0]
+    # Labelled rows do not move, so how near each row is to them is computed once.
+    reached = _most_similar(space, fixed)
     optimizer = torch.optim.Adam([trained], lr=options.lr)
     for _ in range(options.iterations):
         batch = (
@@ -44,7 +49,7 @@ def activeft(pool: Pool, budget: int, options: ActiveFTOptions, rng: np.random.G
             else rows
         )
         with full_precision():
-            pull = _pull(space, batch, torch.cat([_unit(trained), fixed]), budget)
+            pull = _pull(space, batch, _unit(trained), reached)
         centroids = _unit(trained)
         others = centroids @ torch.cat([centroids, fixed]).T / options.temperature
         own = torch.arange(budget, device=space.device)
@@ -64,13 +69,27 @@ def _unit(centroids: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(centroids, dim=1)
 
 
-def _pull(space: EuclideanSpace, rows: Array, centroids: torch.Tensor, trained: int) -> torch.Tensor:
-    """For each trained centroid the sum of the rows nearest to it: the gradient of their similarities."""
+def _most_similar(space: EuclideanSpace, fixed: torch.Tensor) -> torch.Tensor:
+    """Similarity of each row to the nearest fixed centroid, (N,); -2 where there is none."""
+    found = torch.full((len(space),), -2.0, device=space.device)
+    with full_precision():
+        for first, block in space.blocks() if len(fixed) else ():
+            for centroids in torch.split(fixed, _CENTROIDS_AT_ONCE):
+                held = found[first : first + len(block)]
+                torch.maximum(held, (block.factors[0] @ centroids.T).amax(dim=1), out=held)
+    return found
+
+
+def _pull(space: EuclideanSpace, rows: Array, centroids: torch.Tensor, reached: torch.Tensor) -> torch.Tensor:
+    """For each trained centroid the sum of the rows that are nearest to it: the gradient of their similarities."""
     sums = torch.zeros_like(centroids)
     for start in range(0, len(rows), 4096):
-        block = space.points(rows[start : start + 4096]).factors[0]
-        sums.index_add_(0, (block @ centroids.T).argmax(dim=1), block)
-    return sums[:trained]
+        chosen = rows[start : start + 4096]
+        block = space.points(chosen).factors[0]
+        similar, nearest = (block @ centroids.T).max(dim=1)
+        won = similar >= reached[torch.from_numpy(chosen).to(space.device)]
+        sums.index_add_(0, nearest[won], block[won])
+    return sums
 
 
 def _nearest_rows(space: EuclideanSpace, centroids: torch.Tensor, taken: Array) -> Array:
