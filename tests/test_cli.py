@@ -118,6 +118,10 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], list[str]]] = {
         lambda f, t: ["-s", "selection.cold_start=entropy"],
         ["selection.cold_start", "entropy", "random"],
     ),
+    "sharded selection with a strategy that cannot": (
+        lambda f, t: ["-s", "selection.strategy=bait", "-s", "selection.sharded=true"],
+        ["selection.sharded", "bait", "subsample"],
+    ),
     "missing file": (lambda f, t: ["-s", "data.pool=nowhere.parquet"], ["data.pool", "nowhere.parquet"]),
     "unknown built-in set": (
         lambda f, t: ["-s", "data.pool=builtin:debian_section"],

@@ -13,6 +13,7 @@ import pytest
 import ray
 from tiny_runs import picks, tiny_config
 
+import actors.selection
 from actors.placement import Placement
 from actors.selection import SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
 from actors.shards import ObjectStoreShard
@@ -75,7 +76,7 @@ def pool_of(plan: Plan, features: FeatureSet, labelled: LabelledSet, scorers: li
     return make_pool(**selection_inputs(plan, features, labelled, scorers[0], scorers))
 
 
-def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any) -> None:
+def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [ray_cluster.add_node(num_cpus=1, resources={name: 1}, object_store_memory=100 << 20) for name in "ab"]
     ray_cluster.wait_for_nodes()
 
@@ -105,7 +106,11 @@ def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any) -> No
         np.testing.assert_array_equal(found, wanted, err_msg=name)
     # Nothing but candidates came here: the shards still lie where they were made.
     assert shard_homes(away) == homes
-    assert isinstance(team.picker(check_strategy("margin"), away, "auto"), LocalPicker)
+    margin = check_strategy("margin")
+    assert isinstance(team.picker(margin, away, "auto"), LocalPicker)
+    monkeypatch.setattr(actors.selection, "WORTH_BYTES", away.nbytes)
+    assert isinstance(team.picker(margin, away, "auto"), ShardedPicker)
+    assert isinstance(team.picker(margin, here, "auto"), LocalPicker)
 
 
 @pytest.fixture
