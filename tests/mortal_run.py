@@ -1,8 +1,9 @@
 """A run that is killed, by SIGKILL, at a named moment: started by tests in a process of its own.
 
-    python mortal_run.py CONFIG OUT MOMENT
+    python mortal_run.py CONFIG OUT MOMENT [ray]
 
-MOMENT is EVENT:COUNT; the process dies at the COUNTth time the event happens.
+MOMENT is EVENT:COUNT; the process dies at the COUNTth time the event happens. With `ray` the encoder's work is done by
+actors on a Ray of the process's own, and the process that dies is the driver.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ import pipeline.workers.session
 from pipeline.config import load_config
 from pipeline.driver import run
 
-config, out, moment = sys.argv[1:]
+config, out, moment, *where = sys.argv[1:]
 event, _, count = moment.partition(":")
 seen: Counter[str] = Counter()
+driver = os.getpid()
 
 
 def happens(name: str) -> None:
     seen[name] += 1
     if name == event and seen[name] == int(count):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(driver, signal.SIGKILL)
 
 
 def before(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,10 +48,38 @@ def stepwise(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-session = pipeline.workers.session
-session.EncoderSession.extract = before("shard", session.EncoderSession.extract)  # type: ignore[method-assign]
-session.fine_tune = stepwise(session.fine_tune)  # type: ignore[assignment]
+def watch_work() -> None:
+    """Have shards and steps of training that are done in this process happen."""
+    session = pipeline.workers.session
+    session.EncoderSession.extract = before("shard", session.EncoderSession.extract)  # type: ignore[method-assign]
+    session.fine_tune = stepwise(session.fine_tune)  # type: ignore[assignment]
+
+
+def watch_actors() -> None:
+    """Have them happen where actors do the work: a shard when the driver is told of it, a step in the actor itself."""
+    import ray
+
+    import actors.workers
+    from actors.encoder_worker import _EncoderWorker
+
+    class Watched(_EncoderWorker):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            pipeline.workers.session.fine_tune = stepwise(pipeline.workers.session.fine_tune)  # type: ignore[assignment]
+
+    actors.workers.EncoderWorker = ray.remote(Watched)
+    shard = actors.extraction.ObjectStoreShard
+    actors.extraction.ObjectStoreShard = before("shard", shard)  # type: ignore[misc,assignment]
+
+
 learning = pipeline.active_learning
 learning.save_checkpoint = before("checkpoint", learning.save_checkpoint)  # type: ignore[assignment]
 learning.save_final_model = before("final", learning.save_final_model)  # type: ignore[assignment]
-run(load_config(config), out=Path(out), in_process=True, on_round=lambda record: happens("round"))
+(watch_actors if where else watch_work)()
+run(
+    load_config(config),
+    out=Path(out),
+    in_process=not where,
+    address="local" if where else None,
+    on_round=lambda record: happens("round"),
+)
