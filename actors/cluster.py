@@ -51,6 +51,13 @@ def resources() -> dict[str, float]:
     return {name: float(total.get(name, 0.0)) for name in ("CPU", "GPU", "object_store_memory")}
 
 
+def node_cores() -> dict[str, int]:
+    """CPU cores of each living node that has any, by the node's id."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]}
+    return {node: count for node, count in cores.items() if count}
+
+
 def _connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:

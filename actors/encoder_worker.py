@@ -21,13 +21,18 @@ class _EncoderWorker:
         self._session = EncoderSession(config, kind, threads)
         self._sources: dict[str, Source] = {}
 
-    def open(self, key: str, source: Source, fingerprint: str | None, weights: Arrays | None) -> None:
+    def node(self) -> str:
+        """The node this actor lives on."""
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+    def open(self, key: str, source: Source, fingerprint: str | None, weights: Arrays | None, threads: int) -> None:
         """Get ready for the shards of a source, with fine-tuned weights or the pre-trained ones (None).
 
         Its result is an argument of `extract`: calls of an actor with two threads keep no order by themselves.
         """
         self._sources = {key: source}
-        self._session.use(fingerprint, None if weights is None else lambda: weights)
+        self._session.use(fingerprint, None if weights is None else lambda: weights, threads)
 
     def extract(self, opened: None, key: str, task: ShardTask) -> tuple[pa.Table, ShardReport]:
         """The table of a shard, and what is told of it: two objects, so that the table need not travel."""

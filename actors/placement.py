@@ -24,6 +24,10 @@ class Placement:
     cpus: float
     gpus: float
 
+    def __str__(self) -> str:
+        share = f"{self.cpus:g} CPU{'' if self.cpus == 1 else 's'}" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        return f"{self.actors} actor{'' if self.actors == 1 else 's'} of {share}"
+
     @property
     def threads(self) -> int:
         """CPU threads of one actor."""
@@ -43,7 +47,8 @@ def place(config: ExtractionConfig, total: Mapping[str, float]) -> Placement:
     """Decide what `auto` means on a cluster with these resources.
 
     With GPUs, one actor holds one GPU and an even part of the cores. Without, one actor holds one core: the matrix
-    products of an encoder gain less from a second thread than from a second actor (docs/decisions.md has numbers).
+    products of an encoder gain less from a second thread than from a second actor (docs/decisions.md has numbers). Long
+    extractions measure whether that holds (`measured_placement`).
 
     Raises
     ------
@@ -70,12 +75,12 @@ def place(config: ExtractionConfig, total: Mapping[str, float]) -> Placement:
             )
     if config.actors != "auto":
         return Placement(config.actors, cpus, gpus)
-    fitting = int(min(cpus_there / cpus, gpus_there / gpus if gpus else _MOST_CPU_ACTORS))
+    fitting = int(min(cpus_there / cpus, gpus_there / gpus if gpus else MOST_CPU_ACTORS))
     return Placement(max(1, fitting), cpus, gpus)
 
 
 _CORES_A_GPU = 4
-_MOST_CPU_ACTORS = 64
+MOST_CPU_ACTORS = 64
 
 
 def place_trial(

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from actors.cluster import cluster, resources
+from actors.cluster import cluster, node_cores, resources
 from actors.encoder_worker import EncoderWorker
-from actors.extraction import Member, extract_shards
+from actors.extraction import Member, extract_shards, team_rate
+from actors.measured_placement import (
+    Measurement,
+    alternatives,
+    compare,
+    fewest_rows,
+    memory,
+    recall,
+    remember,
+    sample,
+    stand_ins,
+)
 from actors.placement import Placement, place
 from actors.selection import SelectionTeam
 from actors.shards import ObjectStoreShard, unwrap
@@ -44,6 +56,10 @@ class ObjectStoreWeights:
         return arrays
 
 
+_Opened = Callable[[Any, int], Member]
+"""Opens an actor for an extraction with so many CPU threads."""
+
+
 @ray.remote(max_retries=3)
 def _resolve_dtype(config: EncoderConfig, kind: Kind) -> str:
     return resolve_dtype(config, "image" if kind == "image" else "text")
@@ -59,16 +75,25 @@ class RayWorkers:
     placement : Placement
     cache : Cache, optional
     reporter : Reporter
+    alternatives : sequence of Placement
+        Teams of which one takes the place of `placement` if it is measured, or known, to extract faster.
     """
 
     def __init__(
-        self, config: EncoderConfig, kind: Kind, placement: Placement, cache: Cache | None, reporter: Reporter
+        self,
+        config: EncoderConfig,
+        kind: Kind,
+        placement: Placement,
+        cache: Cache | None,
+        reporter: Reporter,
+        alternatives: Sequence[Placement] = (),
     ) -> None:
         self._config = config
         self._kind = kind
         self._placement = placement
         self._cache = cache
         self._reporter = reporter
+        self._alternatives = () if kind == "features" else tuple(alternatives)
         self._team: list[Any] = []
         self._selection = SelectionTeam()
 
@@ -193,15 +218,9 @@ class RayWorkers:
         shards: dict[int, Shard],
         reports: dict[int, ShardReport],
     ) -> None:
-        source = ray.put(extraction.source)
-        fingerprint = None if weights is None else weights.fingerprint
-        arrays = None if weights is None else _reference(weights)
-        key = extraction.fingerprint
-
-        def opened(worker: Any) -> Member:
-            return Member(worker, worker.open.remote(key, source, fingerprint, arrays))
-
+        opened = _opener(extraction, weights)
         rows = sum(task.stop - task.start for task in tasks)
+        self._settle(extraction, rows, opened)
         with self._reporter.task(f"Extracting {extraction.title} features", rows, "rows") as bar:
 
             def done(task: ShardTask, shard: ObjectStoreShard, report: ShardReport) -> None:
@@ -209,12 +228,54 @@ class RayWorkers:
                 reports[task.index] = report
                 bar.advance(report.rows)
 
-            team = [opened(worker) for worker in self._hired(min(self._placement.actors, len(tasks)))]
-            extract_shards(team, lambda: opened(self._hire()), key, tasks, done)
+            threads = self._placement.threads
+            team = [opened(worker, threads) for worker in self._hired(min(self._placement.actors, len(tasks)))]
+            hire = partial(self._hire_opened, opened, threads)
+            extract_shards(team, hire, extraction.fingerprint, tasks, done)
             self._team[: len(team)] = [member.worker for member in team]
         errors = [report.cache_error for report in reports.values() if report.cache_error]
         if errors:
             self._reporter.say(f"The features are not cached: {errors[0]}")
+
+    def _settle(self, extraction: Extraction, rows: int, opened: _Opened) -> None:
+        """Take the team that extracts fastest, where that is known of this encoder and machine or worth measuring."""
+        if not self._alternatives:
+            return
+        cores = node_cores()
+        teams = (self._placement, *self._alternatives)
+        entry = memory(self._cache, self._config, self._kind, list(cores.values()))
+        measured, how = recall(entry, teams), "measured before"
+        if measured is None and rows >= fewest_rows(teams):
+            measured, how = self._measure(extraction, teams, cores, opened), "measured"
+        if measured is None:
+            return
+        remember(entry, measured, self._config)
+        self._reporter.say(f"Extraction by {measured.fastest} ({how}: {measured})")
+        self._alternatives = ()
+        if measured.fastest != self._placement:
+            self._placement = measured.fastest
+            self._team = []
+
+    def _measure(
+        self, extraction: Extraction, teams: Sequence[Placement], cores: Mapping[str, int], opened: _Opened
+    ) -> Measurement | None:
+        """Compare the teams on a sample, each played by the actors that are there; None if one of these has died."""
+        self._reporter.say(f"Measuring who extracts fastest: {', '.join(map(str, teams))}")
+        workers = self._hired(self._placement.actors)
+        try:
+            homes = ray.get([worker.node.remote() for worker in workers])
+        except RayActorError:
+            return None
+        pieces = sample(len(extraction.source), extraction.config.feature_dtype)
+
+        def rate(team: Placement) -> float:
+            members = [opened(workers[place], team.threads) for place in stand_ins(team, homes, cores)]
+            return team_rate(members, partial(self._hire_opened, opened, team.threads), extraction.fingerprint, pieces)
+
+        return compare(teams, rate)
+
+    def _hire_opened(self, opened: _Opened, threads: int) -> Member:
+        return opened(self._hire(), threads)
 
 
 @contextmanager
@@ -223,11 +284,30 @@ def ray_workers(
 ) -> Iterator[RayWorkers]:
     """Workers on a Ray cluster, which is joined or started for as long as they are needed."""
     with cluster(address):
-        workers = RayWorkers(config.encoder, kind, place(config.extraction, resources()), cache, reporter)
+        workers = workers_here(config, kind, cache, reporter)
         try:
             yield workers
         finally:
             workers.close()
+
+
+def workers_here(config: Config, kind: Kind, cache: Cache | None, reporter: Reporter) -> RayWorkers:
+    """Workers on the cluster that this process is connected to, placed as the configuration says."""
+    placement = place(config.extraction, resources())
+    others = alternatives(config.extraction, placement, list(node_cores().values()))
+    return RayWorkers(config.encoder, kind, placement, cache, reporter, others)
+
+
+def _opener(extraction: Extraction, weights: Weights | None) -> _Opened:
+    """What opens an actor for an extraction; source and weights are put in the store once."""
+    source = ray.put(extraction.source)
+    fingerprint = None if weights is None else weights.fingerprint
+    arrays = None if weights is None else _reference(weights)
+
+    def opened(worker: Any, threads: int) -> Member:
+        return Member(worker, worker.open.remote(extraction.fingerprint, source, fingerprint, arrays, threads))
+
+    return opened
 
 
 def _reference(weights: Weights) -> Any:

@@ -16,6 +16,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from actors.measured_placement import alternatives, fewest_rows, memory, recall
 from actors.placement import Placement, place
 from pipeline.budget import format_budget
 from pipeline.config import Config, labels_by_round
@@ -70,6 +71,19 @@ class _Speed:
 
     dim: int
     rows_per_second: float | None
+    encoder_dtype: str
+
+
+@dataclass(frozen=True)
+class _Team:
+    """Who would extract on this machine, and why.
+
+    `basis` is "configuration", "rule" or "measurement".
+    """
+
+    placement: Placement
+    basis: str
+    reason: str
 
 
 def check_config(config: Config) -> RunPlan:
@@ -84,8 +98,9 @@ def check_config(config: Config) -> RunPlan:
     """
     prepared = prepare(config)
     dataset = prepared.dataset
-    placement = place(config.extraction, {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())})
     speed = _measure(prepared)
+    team = _team(prepared.resolved(speed.encoder_dtype))
+    placement = team.placement
     rows, tests = len(dataset.pool), len(dataset.test)
     feature_bytes = (rows + tests) * speed.dim * np.dtype(config.extraction.feature_dtype).itemsize
     shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
@@ -105,8 +120,7 @@ def check_config(config: Config) -> RunPlan:
             f"${labels[-1] * config.cost.per_label:,.2f}",
             "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
             "final model": f"{config.training.method}, {config.training.epochs} epochs",
-            "extraction": f"{shards} shards of the pool; {placement.actors} actors, each {placement.cpus:g} CPU"
-            + (f" and {placement.gpus:g} GPU" if placement.gpus else ""),
+            "extraction": f"{shards} shards of the pool; {placement} ({team.reason})",
             "features": f"{_size(feature_bytes)} a version; the object store here would have {_size(store)}",
             "cache": f"{config.extraction.cache or 'none'}" + (f", {_size(disk)} free" if disk is not None else ""),
             **_told_times(seconds),
@@ -121,6 +135,7 @@ def check_config(config: Config) -> RunPlan:
             "actors": placement.actors,
             "cpus_per_actor": placement.cpus,
             "gpus_per_actor": placement.gpus,
+            "placement": team.basis,
             "feature_bytes": feature_bytes,
             "labels": labels,
             "object_store_bytes": store,
@@ -136,18 +151,42 @@ def _measure(prepared: Prepared) -> _Speed:
     sample = np.unique(np.linspace(0, len(dataset.pool) - 1, min(_SAMPLE_ROWS, len(dataset.pool))).astype(np.int64))
     taken = dataset.pool.take(sample)
     if isinstance(taken, np.ndarray):
-        return _Speed(int(taken.shape[1]), None)
-    encoder = Encoder.load(prepared.config.encoder, "image" if dataset.kind == "image" else "text")
+        return _Speed(int(taken.shape[1]), None, prepared.config.encoder.dtype)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        # With one thread too: the type of the matrix products is what such an actor would find.
+        encoder = Encoder.load(prepared.config.encoder, "image" if dataset.kind == "image" else "text")
         encoder.encode(taken)
         began = time.perf_counter()
         encoder.encode(taken)
         spent = time.perf_counter() - began
     finally:
         torch.set_num_threads(threads)
-    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9))
+    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name)
+
+
+def _team(prepared: Prepared) -> _Team:
+    """The placement on this machine: as configured, as measured before, or by the rule."""
+    config, dataset = prepared.config, prepared.dataset
+    cores = os.cpu_count() or 1
+    rule = place(config.extraction, {"CPU": float(cores), "GPU": float(torch.cuda.device_count())})
+    if {config.extraction.actors, config.extraction.cpus_per_actor, config.extraction.gpus_per_actor} != {"auto"}:
+        return _Team(rule, "configuration", "as configured")
+    others = () if dataset.kind == "features" else alternatives(config.extraction, rule, [cores])
+    if not others:
+        return _Team(rule, "rule", "one actor a GPU" if rule.gpus else "one actor a core")
+    teams = (rule, *others)
+    measured = recall(memory(prepared.cache, config.encoder, dataset.kind, [cores]), teams)
+    if measured is not None:
+        return _Team(measured.fastest, "measurement", f"measured before: {measured}")
+    fewest = fewest_rows(teams)
+    measures = (
+        "a run measures first whether it is the fastest"
+        if len(dataset.pool) >= fewest
+        else f"measured from {fewest:,} rows on"
+    )
+    return _Team(rule, "rule", f"one actor a core; {measures}")
 
 
 def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[str, float] | None:

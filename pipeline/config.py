@@ -95,9 +95,12 @@ class ExtractionConfig(_Section):
     """Who extracts features, in which pieces, and where they are kept."""
 
     actors: Annotated[int, Field(ge=1)] | Auto = Field(
-        "auto", description="How many actors extract; auto: as many as the cluster holds."
+        "auto",
+        description="How many actors extract; auto: one a GPU; else one a core, or what is measured to be faster.",
     )
-    cpus_per_actor: Annotated[float, Field(gt=0)] | Auto = Field("auto", description="CPU cores an actor holds.")
+    cpus_per_actor: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="CPU cores an actor holds; its threads."
+    )
     gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = Field("auto", description="GPUs an actor holds.")
     shard_rows: int = Field(4096, ge=1, description="Rows in one feature shard.")
     feature_dtype: Literal["float32", "float16"] = Field("float32", description="Type of the stored features.")

@@ -11,8 +11,8 @@ from typing import Any
 from ray import tune
 
 from actors.cluster import cluster, resources
-from actors.placement import Placement, place, place_trial
-from actors.workers import RayWorkers
+from actors.placement import Placement, place_trial
+from actors.workers import workers_here
 from pipeline.config import Config
 from pipeline.errors import RunDirectoryError
 from pipeline.feature_versions import VersionZero
@@ -94,7 +94,7 @@ def run_sweep(
             one = prepared[trial.name]
             key = content_key(*(getattr(one.config, part).model_dump() for part in ("data", "encoder", "extraction")))
             if key not in shared:
-                shared[key] = _version_zero(one, total, reporter)
+                shared[key] = _version_zero(one, reporter)
             dtype, features[trial.name] = shared[key]
             configs[trial.name] = one.resolved(dtype).config
         heads: dict[str, dict[str, float]] = {}
@@ -120,10 +120,10 @@ def run_sweep(
     return SweepResult(out, failed)
 
 
-def _version_zero(prepared: Prepared, total: Mapping[str, float], reporter: Reporter) -> tuple[str, VersionZero]:
+def _version_zero(prepared: Prepared, reporter: Reporter) -> tuple[str, VersionZero]:
     """What `encoder.dtype` is, and the features that all trials with this data and encoder share."""
     config, dataset = prepared.config, prepared.dataset
-    workers = RayWorkers(config.encoder, dataset.kind, place(config.extraction, total), prepared.cache, reporter)
+    workers = workers_here(config, dataset.kind, prepared.cache, reporter)
     dtype = workers.dtype()
     encoder = prepared.resolved(dtype).encoder_fingerprint()
     pool, test = (

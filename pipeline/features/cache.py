@@ -59,7 +59,7 @@ class CacheEntry:
     root : str
         Local folder or fsspec URI.
     kind : str
-        "features" or "models".
+        "features", "models" or "teams".
     key : str
     """
 
@@ -179,7 +179,7 @@ class Cache:
         """All entries, the most recently used first."""
         filesystem, root = _filesystem(self.root)
         found = []
-        for kind in ("features", "models"):
+        for kind in ("features", "models", "teams"):
             for folder in _listing(filesystem, f"{root}/{kind}"):
                 entry = self.entry(kind, os.path.basename(folder))
                 files = _listing(filesystem, folder, detail=True)

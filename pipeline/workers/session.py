@@ -75,7 +75,7 @@ class EncoderSession:
     kind : {"text", "image", "features"}
         Of the rows; "features" need no encoder.
     threads : int, optional
-        CPU threads of PyTorch in this process.
+        CPU threads of PyTorch in this process; what `use` says for extraction from then on.
     """
 
     def __init__(self, config: EncoderConfig, kind: Kind, threads: int | None = None) -> None:
@@ -85,6 +85,7 @@ class EncoderSession:
         self._kind = kind
         self._encoder: Encoder | None = None
         self._loaded: str | None = None
+        self._extraction_threads = threads
         self._prepare_lock = threading.Lock()
         self._encode_lock = threading.Lock()
 
@@ -96,10 +97,13 @@ class EncoderSession:
             self._encoder = Encoder.load(self._config, self._kind)
         return self._encoder
 
-    def use(self, fingerprint: str | None, load: Callable[[], Arrays] | None = None) -> None:
-        """Take over fine-tuned weights, or return to the pre-trained ones (None)."""
+    def use(
+        self, fingerprint: str | None, load: Callable[[], Arrays] | None = None, threads: int | None = None
+    ) -> None:
+        """Take over fine-tuned weights, or return to the pre-trained ones (None); extract with so many CPU threads."""
         with self._prepare_lock, self._encode_lock:
             self._use(fingerprint, load)
+            self._extraction_threads = threads
 
     def extract(self, task: ShardTask, source: Source) -> tuple[pa.Table, ShardReport]:
         """Read the rows of a shard, encode them, and store them in the cache.
@@ -117,7 +121,8 @@ class EncoderSession:
             with self._prepare_lock:
                 encoder = self.encoder
                 prepared = encoder.prepare(_inputs(source, rows))
-            with self._encode_lock:
+            # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
+            with self._encode_lock, _threads(self._extraction_threads):
                 features = encoder.encode_prepared(prepared)
         table = feature_table(features, task.start, task.dtype)
         error = None
