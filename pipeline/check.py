@@ -23,6 +23,7 @@ from pipeline.config import Config, labels_by_round
 from pipeline.data.examine import examine
 from pipeline.features.feature_set import shard_starts
 from pipeline.models.encoder import Encoder
+from pipeline.models.threads import cpu_threads
 from pipeline.preparation import Prepared, prepare
 
 _SAMPLE_ROWS = 128
@@ -152,17 +153,12 @@ def _measure(prepared: Prepared) -> _Speed:
     taken = dataset.pool.take(sample)
     if isinstance(taken, np.ndarray):
         return _Speed(int(taken.shape[1]), None, prepared.config.encoder.dtype)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # With one thread too: the type of the matrix products is what such an actor would find.
+    with cpu_threads(1):
         encoder = Encoder.load(prepared.config.encoder, "image" if dataset.kind == "image" else "text")
         encoder.encode(taken)
         began = time.perf_counter()
         encoder.encode(taken)
         spent = time.perf_counter() - began
-    finally:
-        torch.set_num_threads(threads)
     return _Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name)
 
 

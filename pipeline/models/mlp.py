@@ -9,13 +9,14 @@ contiguous rows, which PyTorch computes the same way on any number of threads (a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
+
+from pipeline.models.threads import cpu_threads
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.9
@@ -81,7 +82,7 @@ def train_mlp(
     work = 2.0 * min(len(rows), recipe.batch_size) * largest
     # On a CPU float32 products of few rows, such as those of ten classes, round differently on several threads.
     alone = rows.device.type == "cpu" and (work < _PARALLEL_WORK or matmul_dtype == torch.float32)
-    with _threads(1 if alone else torch.get_num_threads()):
+    with cpu_threads(1 if alone else torch.get_num_threads()):
         network = _Network(rows.shape[1], widths, classes, generator, rows.device, matmul_dtype)
         _train(network, rows.to(matmul_dtype), labels, row_weights, recipe, generator)
         return network.layers(rows)
@@ -243,13 +244,3 @@ def _cut(flat: Tensor, shapes: Sequence[tuple[int, ...]], start: int) -> list[Te
         views.append(flat[start : start + size].view(shape))
         start += size
     return views
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline.config import EncoderConfig
 from pipeline.errors import EncoderError
+from pipeline.models.threads import cpu_threads
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALLEST_WIDTH = 128
@@ -71,12 +72,16 @@ def cpu_has_bfloat16() -> bool:
 
 @cache
 def _bfloat16_is_faster(width: int) -> bool:
-    """Whether a feed-forward block of this width takes a tenth less time in bfloat16, best of interleaved tries."""
+    """Whether a feed-forward block of this width takes a tenth less time in bfloat16, best of interleaved tries.
+
+    On one thread, as an actor has it: on a busy machine several threads wait for each other in both types, and a
+    process with more threads would choose another type than its actors.
+    """
     with torch.random.fork_rng(devices=[]):
         block = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.LayerNorm(width))
         rows = torch.randn(512, width)
     best = {False: float("inf"), True: float("inf")}
-    with torch.inference_mode():
+    with cpu_threads(1), torch.inference_mode():
         for attempt in range(6):
             for enabled in (False, True):
                 with torch.autocast("cpu", torch.bfloat16, enabled=enabled):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +22,7 @@ from pipeline.features.table import feature_table, features_of
 from pipeline.models.encoder import Encoder
 from pipeline.models.finetune import fine_tune, linear_probe
 from pipeline.models.head import Head
+from pipeline.models.threads import cpu_threads
 from pipeline.workers.jobs import Arrays, FineTuneJob
 
 Kind = Literal["text", "image", "features"]
@@ -122,7 +122,7 @@ class EncoderSession:
                 encoder = self.encoder
                 prepared = encoder.prepare(_inputs(source, rows))
             # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
-            with self._encode_lock, _threads(self._extraction_threads):
+            with self._encode_lock, cpu_threads(self._extraction_threads):
                 features = encoder.encode_prepared(prepared)
         table = feature_table(features, task.start, task.dtype)
         error = None
@@ -150,7 +150,7 @@ class EncoderSession:
         seconds : float
         """
         began = time.perf_counter()
-        with self._prepare_lock, self._encode_lock, _threads(threads):
+        with self._prepare_lock, self._encode_lock, cpu_threads(threads):
             self._use(None, None)
             head = self._probe(job) if job.method in ("lp", "lp_ft") else None
             if head is not None and job.method == "lp":
@@ -187,17 +187,6 @@ def _inputs(source: Source, rows: NDArray[np.int64]) -> list[str] | list[bytes]:
     taken = source.take(rows)
     assert isinstance(taken, list), "ready-made features need no encoder"
     return taken
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def stored_shard(task: ShardTask) -> tuple[pa.Table, ShardReport]:
