@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.cluster import node_cores
 from actors.selection_worker import SelectionWorker
 from actors.shards import ObjectStoreShard, unwrap
 from pipeline.errors import WorkError
@@ -55,7 +56,7 @@ class SelectionTeam:
             # It holds no core of its own: it works while the extraction actors, which hold them, wait.
             self._workers[node] = SelectionWorker.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(max(1, int(cores_of(node))))
+            ).remote(node_cores().get(node, 1))
         return self._workers[node]
 
     def close(self) -> None:
@@ -80,7 +81,8 @@ class ShardedPicker:
     @property
     def cpus(self) -> float:
         """Cores of all nodes that take part."""
-        return sum(cores_of(node) for node in set(shard_homes(self.features)))
+        cores = node_cores()
+        return float(sum(cores.get(node, 1) for node in set(shard_homes(self.features))))
 
     def pick(self, plan: Plan, pool: Pool, *, budget: int, seed: int) -> NDArray[np.int64]:
         """As `pipeline.selection.run_plan`; begun anew, with the same picks, when an actor dies.
@@ -161,9 +163,3 @@ def block_homes(features: FeatureSet) -> list[str]:
     homes, firsts = shard_homes(features), np.arange(0, len(features), BLOCK_ROWS)
     shards = np.searchsorted(np.asarray(features.starts[:-1]), firsts, side="right") - 1
     return [homes[shard] for shard in shards]
-
-
-def cores_of(node: str) -> float:
-    """CPU cores of a node, as Ray counts them."""
-    told = {one["NodeID"]: one["Resources"] for one in ray.nodes()}  # type: ignore[no-untyped-call]
-    return float(told.get(node, {}).get("CPU", 1.0)) or 1.0
