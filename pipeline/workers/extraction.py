@@ -66,14 +66,15 @@ class Extraction:
             return spent, 0.0
         stored = entry.description().get("seconds")
         if not missing:
-            total = float(stored or 0.0)
+            saved = float(stored or 0.0)
         elif stored is not None and rows < len(self.source):
-            total = float(stored) + spent
+            saved = float(stored)
         else:
             # Shards left by a run that was killed: they cost what these did.
-            total = spent * len(self.source) / rows
+            saved = spent * (len(self.source) - rows) / rows
+        total = saved + spent if missing else saved
         entry.describe({**self._description(), "seconds": total})
-        return total, total - spent if missing else total
+        return total, saved
 
     def _description(self) -> dict[str, Any]:
         return {
