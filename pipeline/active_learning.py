@@ -171,9 +171,6 @@ class ActiveLearning:
         self._round.refreshed = True
         if self._prepared.mode.scoring == "head":
             self._scorer = self._model.head
-            if self._final_method() == "ft":
-                # This is the model that a run ending here would end with; telling its accuracy costs no training.
-                self._evaluate_final(self._model, self._features.test)
         else:
             self.fit_proxy(number)
 
@@ -186,7 +183,9 @@ class ActiveLearning:
         model = self._train(self._final_method(), "train")
         with self._ledger.stage("evaluate"):
             test = self._features.test_with(model.weights)
-        self._final = model, self._evaluate_final(model, test)
+            self._round.final = evaluate(model.head, test, self._dataset.test_labels, self._dataset.classes)
+        self._round.final_method = model.method
+        self._final = model, self._round.final
 
     def close_round(self, number: int) -> dict[str, Any]:
         """Close the accounts of the round, write it and the checkpoint, and return its object."""
@@ -271,13 +270,6 @@ class ActiveLearning:
         if self._dataset.kind == "features":
             return "lp"
         return "ft" if self._pool.version else "lp_ft"
-
-    def _evaluate_final(self, model: TrainedModel, test: FeatureSet) -> Evaluation:
-        """What a model that could end the run makes of the test rows, for the round's object."""
-        with self._ledger.stage("evaluate"):
-            found = evaluate(model.head, test, self._dataset.test_labels, self._dataset.classes)
-        self._round.final, self._round.final_method = found, model.method
-        return found
 
     def _read_indicators(self) -> None:
         needs = self._prepared.mode.policy.needs

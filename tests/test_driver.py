@@ -82,18 +82,6 @@ def test_a_refresh_and_a_final_model_on_the_same_rows_are_one_training(folder: P
     assert all(record["final_accuracy"] is not None for record in result.rounds)
 
 
-def test_standard_tells_the_accuracy_of_every_model_it_trained_anyway(folder: Path) -> None:
-    plain, calls = recorded(tiny_config(folder, mode="standard"))
-    every, _ = recorded(tiny_config(folder, mode="standard", training={"evaluate_at": "every"}))
-    assert [call for call in calls if call[0] == "train"] == [("train", "ft", count) for count in (20, 30, 40)]
-    assert [record["final_accuracy"] for record in plain.rounds] == [
-        record["final_accuracy"] for record in every.rounds
-    ]
-    assert [record["final_method"] for record in plain.rounds] == ["ft"] * 3
-    probed, _ = recorded(tiny_config(folder, mode="standard", training={"method": "lp_ft"}))
-    assert [record["final_method"] for record in probed.rounds] == [None, None, "lp_ft"]
-
-
 @pytest.mark.parametrize(("mode", "method"), [("svp", "lp_ft"), ("standard", "ft")])
 def test_auto_is_lp_ft_before_the_first_refresh_and_ft_after_it(folder: Path, mode: str, method: str) -> None:
     result, _ = recorded(tiny_config(folder, mode=mode, training={"method": "auto"}, budget="20+10"))
