@@ -124,7 +124,7 @@ def _explain(axes: Axes, *, band: bool = False, refreshed: bool = False, stars: 
     if stars:
         entries.append(Line2D([], [], color=_GREY, marker="*", markersize=13, linestyle="", label="final model"))
     if entries:
-        axes.legend(handles=entries, loc="lower right", frameon=False, fontsize=11)
+        axes.legend(handles=entries, loc="best", frameon=False, fontsize=11)
 
 
 def _indicator(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -> Figure | None:
