@@ -3,9 +3,9 @@
     python benchmarks/selection.py time --out ~/selection --threads 1
     python benchmarks/selection.py report --out ~/selection --docs docs
 
-`time` takes the parts to run: strategies, rivals, growth, scale, peers (which needs scikit-activeml); `quality` runs
-learning curves on ready features. Every part appends JSON lines to OUT; features are made once, into OUT. Seconds are
-CPU seconds of the process, which other work on the machine disturbs less than the clock.
+`time` takes the parts to run: strategies, rivals, growth, axes, scale, peers (which needs scikit-activeml); `quality`
+runs learning curves on ready features. Every part appends JSON lines to OUT; features are made once, into OUT. Seconds
+are CPU seconds of the process, which other work on the machine disturbs less than the clock.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Bench:
         self, name: str, problem: Case, budget: int, wrap: tuple[str, ...] = (), seed: int = 0, **options: Any
     ) -> Any:
         """Picks of a strategy with just the inputs it asks for."""
-        model = linear_model(problem, self.data.classes) if name in ("alfa_mix", "drop_query") else None
+        classes = problem.probabilities.shape[1]
+        model = linear_model(problem, classes) if name in ("alfa_mix", "drop_query") else None
         have = {
             "features": problem.features,
             "raw_features": problem.features,
@@ -194,6 +195,17 @@ def time_growth(bench: Bench) -> None:
             bench.write("growth", name=name, axis=axis, size=size, cpu=found["cpu"], extra_mb=found["extra_mb"])
 
 
+def time_axes(bench: Bench) -> None:
+    """Every strategy at one size, and with four times the rows, picks, numbers in a row and classes."""
+    base = {"rows": 8000, "picks": 200, "numbers in a row": 96, "classes": 25}
+    for name in strategies():
+        for axis in ("", *base):
+            size = {key: value * (4 if key == axis else 1) for key, value in base.items()}
+            problem = bench.problem.resized(size["rows"], size["numbers in a row"], size["classes"])
+            found = measure(lambda name=name, problem=problem, size=size: bench.run(name, problem, size["picks"]), 2)
+            bench.write("axes", name=name, axis=axis, size=0, cpu=found["cpu"], extra_mb=found["extra_mb"])
+
+
 def time_peers(bench: Bench, rows: int = 3000, budget: int = 100, radius: float = 0.7) -> None:
     """scikit-activeml on a small pool, since it holds matrices of rows by rows or rows by classes by numbers."""
     problem = bench.problem.first(rows)
@@ -251,6 +263,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "strategies": time_strategies,
     "rivals": time_rivals,
     "growth": time_growth,
+    "axes": time_axes,
     "peers": time_peers,
     "scale": time_scale,
 }

@@ -28,6 +28,7 @@ def write_report(out: Path, docs: Path) -> None:
         "strategies": _strategies(parts.get("strategies", [])),
         "rivals": _rivals(parts.get("rivals", [])),
         "growth": _growth(parts.get("growth", [])),
+        "axes": _axes(parts.get("axes", [])),
         "peers": _peers(parts.get("peers", [])),
         "scale": _scale(parts.get("scale", [])),
     }
@@ -107,6 +108,23 @@ def _growth(records: list[Record]) -> str:
                 ]
             )
     return table(["strategy", "what grows", "sizes", "CPU seconds", "extra MB"], rows) if rows else ""
+
+
+def _axes(records: list[Record]) -> str:
+    by_name: dict[str, dict[str, Record]] = {}
+    for record in records:
+        by_name.setdefault(record["name"], {})[record["axis"]] = record
+    axes = ["rows", "picks", "numbers in a row", "classes"]
+    rows = [
+        [name, _amount(found[""])]
+        + [f"{_amount(found[axis])} ({found[axis]['cpu'] / found['']['cpu']:.1f}x)" for axis in axes]
+        for name, found in by_name.items()
+    ]
+    return table(["strategy", "base", *(f"4 times the {axis}" for axis in axes)], rows) if rows else ""
+
+
+def _amount(record: Record) -> str:
+    return f"{record['cpu']:.3f} s, {record['extra_mb']:.0f} MB"
 
 
 def _peers(records: list[Record]) -> str:
