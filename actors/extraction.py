@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayTaskError
 
-from actors.shards import ObjectStoreShard, unwrap
+from actors.shards import DIED, ObjectStoreShard, unwrap
 from pipeline.errors import WorkError
 from pipeline.workers.session import ShardReport, ShardTask
 
@@ -79,7 +79,7 @@ def extract_shards(
         busy[call.place] -= 1
         try:
             told: ShardReport = ray.get(report)
-        except RayActorError:
+        except DIED:
             deaths[call.task.index] += 1
             if deaths[call.task.index] >= _MOST_DEATHS:
                 raise WorkError(

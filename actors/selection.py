@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnschedulableError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.cluster import node_cores
 from actors.selection_worker import SelectionWorker
-from actors.shards import ObjectStoreShard, unwrap
+from actors.shards import DIED, ObjectStoreShard, unwrap
 from pipeline.errors import WorkError
 from pipeline.features.feature_set import FeatureSet
 from pipeline.selection import Plan, Pool, run_plan
@@ -24,13 +25,22 @@ from pipeline.workers.picking import LocalPicker, Picker
 
 WORTH_BYTES = 1 << 30
 """Features on other nodes from which on it pays to select there: fewer are read once and then lie here as well."""
-_TRIES = 2
+_TRIES = 3
+_PAUSE = 8.0
+"""Seconds before another try: so long a lost node may still be taken for alive."""
 
 
 class SelectionTeam:
-    """The actors of sharded selection, started when first needed, one a node."""
+    """The actors of sharded selection, started when first needed, one a node.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    cores : float
+        What the run holds: no actor uses more threads.
+    """
+
+    def __init__(self, cores: float) -> None:
+        self._cores = cores
         self._workers: dict[str, Any] = {}
 
     def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
@@ -56,8 +66,12 @@ class SelectionTeam:
             # It holds no core of its own: it works while the extraction actors, which hold them, wait.
             self._workers[node] = SelectionWorker.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(node_cores().get(node, 1))
+            ).remote(self.threads(node))
         return self._workers[node]
+
+    def threads(self, node: str) -> int:
+        """CPU threads of the actor on a node."""
+        return max(1, min(node_cores().get(node, 1), int(self._cores)))
 
     def close(self) -> None:
         """Let the actors go."""
@@ -80,9 +94,8 @@ class ShardedPicker:
 
     @property
     def cpus(self) -> float:
-        """Cores of all nodes that take part."""
-        cores = node_cores()
-        return float(sum(cores.get(node, 1) for node in set(shard_homes(self.features))))
+        """Threads of all actors that take part."""
+        return float(sum(self.team.threads(node) for node in set(shard_homes(self.features))))
 
     def pick(self, plan: Plan, pool: Pool, *, budget: int, seed: int) -> NDArray[np.int64]:
         """As `pipeline.selection.run_plan`; begun anew, with the same picks, when an actor dies.
@@ -92,11 +105,12 @@ class ShardedPicker:
         WorkError
             If actors die at every try.
         """
-        for _ in range(_TRIES):
+        for left in reversed(range(_TRIES)):
             try:
                 return self._pick(plan, pool, budget, seed)
-            except (RayActorError, ActorUnschedulableError):
+            except (*DIED, ActorUnschedulableError):
                 self.team.close()
+                time.sleep(_PAUSE if left else 0)
             except RayTaskError as error:
                 raise unwrap(error) from None
         raise WorkError(
@@ -127,7 +141,7 @@ class ActorCrew:
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every part; the arguments travel to each node once."""
-        held = [ray.put(argument) for argument in arguments]
+        held = [argument if isinstance(argument, int) else ray.put(argument) for argument in arguments]
         answers: list[Any] = ray.get([worker.call.remote(method, *held) for worker in self._workers])
         return answers
 
@@ -139,13 +153,13 @@ class ActorCrew:
 
 def shard_homes(features: FeatureSet) -> list[str]:
     """The node of each shard, this one where there is a copy; shards that lie in no store count as here."""
-    here = ray.get_runtime_context().get_node_id()
+    here, living = ray.get_runtime_context().get_node_id(), node_cores()
     references = [shard.reference for shard in features.shards if isinstance(shard, ObjectStoreShard)]
     found = ray.experimental.get_object_locations(references)
     homes = []
     for shard in features.shards:
         known = found.get(shard.reference, {}) if isinstance(shard, ObjectStoreShard) else {}
-        nodes = known.get("node_ids") or [here]
+        nodes = [node for node in known.get("node_ids", ()) if node in living] or [here]
         homes.append(here if here in nodes else sorted(nodes)[0])
     return homes
 

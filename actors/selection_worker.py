@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class _SelectionWorker:
     def close(self) -> None:
         """Let the part go, and with it the views on its shards."""
         self._part = None
+        gc.collect()
 
 
 SelectionWorker: Any = ray.remote(_SelectionWorker)

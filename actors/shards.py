@@ -7,11 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
 from pipeline.errors import AsvpError, WorkError
 from pipeline.features.cache import DamagedPartError
 from pipeline.workers.session import ShardTask, stored_shard
+
+DIED = (RayActorError, OutOfMemoryError)
+"""What a call raises when its actor is gone; one that the memory monitor ended is no RayActorError."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class ObjectStoreShard:
         """
         try:
             return ray.get(self.reference)
-        except (ObjectLostError, RayActorError):
+        except (ObjectLostError, *DIED):
             if self.task.entry is None:
                 raise WorkError(
                     "a feature shard was lost with its node, and there is no cache to read it from",

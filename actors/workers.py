@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayTaskError
 
 from actors.cluster import cluster, node_cores, resources
 from actors.encoder_worker import EncoderWorker
@@ -28,7 +28,7 @@ from actors.measured_placement import (
 )
 from actors.placement import Placement, place
 from actors.selection import SelectionTeam
-from actors.shards import ObjectStoreShard, unwrap
+from actors.shards import DIED, ObjectStoreShard, unwrap
 from pipeline.config import Config, EncoderConfig
 from pipeline.errors import WorkError
 from pipeline.features.cache import Cache, DamagedPartError
@@ -95,7 +95,7 @@ class RayWorkers:
         self._reporter = reporter
         self._alternatives = () if kind == "features" else tuple(alternatives)
         self._team: list[Any] = []
-        self._selection = SelectionTeam()
+        self._selection = SelectionTeam(self.cpus)
 
     @property
     def cpus(self) -> float:
@@ -141,10 +141,10 @@ class RayWorkers:
             return found
         for _ in range(2):
             [worker] = self._hired(1)
-            weights, told = worker.train.options(num_returns=2).remote(job, self._placement.all_threads)
+            weights, told = worker.train.options(num_returns=2).remote(job, self._training_threads())
             try:
                 head, seconds = ray.get(told)
-            except RayActorError:
+            except DIED:
                 self._team.remove(worker)
                 continue
             except RayTaskError as error:
@@ -178,6 +178,10 @@ class RayWorkers:
         """Let the actors go; their results stay."""
         self._team = []
         self._selection.close()
+
+    def _training_threads(self) -> int:
+        """Those of the whole idle team, as far as one node has them."""
+        return min(self._placement.all_threads, max(node_cores().values(), default=1))
 
     def _hired(self, wanted: int) -> list[Any]:
         while len(self._team) < wanted:
@@ -264,7 +268,7 @@ class RayWorkers:
         workers = self._hired(self._placement.actors)
         try:
             homes = ray.get([worker.node.remote() for worker in workers])
-        except RayActorError:
+        except DIED:
             return None
         pieces = sample(len(extraction.source), extraction.config.feature_dtype)
 

@@ -33,6 +33,7 @@ from pipeline.models.proxy import Proxy, fit_proxy
 from pipeline.scoring import ScoredRows, probability_rows
 from pipeline.selection import ArrayRows, select
 from pipeline.selection.bounds import HeldBounds
+from pipeline.selection.lazy import _FarthestFirst
 from pipeline.selection.points import Euclidean, Points, full_precision, lower, to_device
 from pipeline.selection.rows import BLOCK_ROWS, even_blocks
 
@@ -56,10 +57,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Looks:
-    """How often a lazy algorithm looked at all rows, and at a window of them."""
+    """How often a lazy algorithm looked at all rows, at a window of them, and at all centres to settle a near tie."""
 
     passes: int
     windows: int
+    settled: int
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,20 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
     # Two passes for mean and norms; then those over labelled rows and, where windows run dry, over newer picks.
     distances = 2.0 * size.rows * size.dim * (size.labelled + size.budget * (looks.passes - 1) / max(looks.passes, 1))
     windows = 2.0 * looks.windows * WINDOW * size.dim * size.budget / 2
-    travelled = 4.0 * looks.windows * WINDOW * size.dim
-    return Work(0, distances + windows, (2 + looks.passes) * pass_bytes, 3 * looks.windows + looks.passes, travelled)
+    # Every pick reads its window again, and every near tie all centres, in float32.
+    centres = size.labelled + size.budget
+    row = 4.0 * size.dim
+    again = row * (size.budget * WINDOW + looks.settled * (size.labelled + size.budget / 2))
+    travelled = row * (looks.windows * WINDOW + centres)
+    read = (2 + looks.passes) * pass_bytes + again
+    return Work(0, distances + windows, read, 3 * looks.windows + looks.passes, travelled)
 
 
 @contextmanager
 def counted() -> Iterator[dict[str, int]]:
     """Counts passes over all rows and windows while it lasts."""
-    counts = {"passes": 0, "windows": 0}
-    lower_all, top = HeldBounds.lower, HeldBounds.top
+    counts = {"passes": 0, "windows": 0, "settled": 0}
+    lower_all, top, settle = HeldBounds.lower, HeldBounds.top, _FarthestFirst._settle
 
     def counting_lower(bounds: HeldBounds, centres: Points) -> None:
         counts["passes"] += 1
@@ -129,11 +136,15 @@ def counted() -> Iterator[dict[str, int]]:
         counts["windows"] += 1
         return top(bounds, count)
 
-    HeldBounds.lower, HeldBounds.top = counting_lower, counting_top  # type: ignore[method-assign]
+    def counting_settle(greedy: _FarthestFirst, points: Points, contested: torch.Tensor) -> int:
+        counts["settled"] += 1
+        return settle(greedy, points, contested)
+
+    HeldBounds.lower, HeldBounds.top, _FarthestFirst._settle = counting_lower, counting_top, counting_settle
     try:
         yield counts
     finally:
-        HeldBounds.lower, HeldBounds.top = lower_all, top  # type: ignore[method-assign]
+        HeldBounds.lower, HeldBounds.top, _FarthestFirst._settle = lower_all, top, settle
 
 
 def least_seconds(
@@ -187,15 +198,12 @@ def measure_ray() -> tuple[float, float]:
         ray.get(worker.close.remote())
         call = least_seconds(lambda: ray.get(worker.close.remote()), 200, time.perf_counter)
         carry = least_seconds(
-            lambda: ray.get(worker.__ray_call__.remote(lambda _, array: array[::4096].sum(), carried))
+            lambda: ray.get(worker.__ray_call__.remote(lambda _, array: array[::4096].sum(), carried)),
+            clock=time.perf_counter,
         )
         return call, carried.nbytes / carry
     finally:
         ray.shutdown()
-
-
-def _sample(_: object, array: np.ndarray) -> float:
-    return float(array[::4096].sum())
 
 
 def run(name: str, size: Size, proxy: Proxy, features: np.ndarray) -> tuple[float, Looks]:
@@ -210,7 +218,7 @@ def run(name: str, size: Size, proxy: Proxy, features: np.ndarray) -> tuple[floa
     with counted() as counts:
         start = time.process_time()
         select(name, budget=size.budget, seed=0, labelled=np.arange(size.labelled), **inputs)
-        return time.process_time() - start, Looks(counts["passes"], counts["windows"])
+        return time.process_time() - start, Looks(**counts)
 
 
 def constants_table(rates: dict[int, Rates], call: float, carried: float) -> str:
@@ -280,6 +288,7 @@ def main(docs: Path, rows: int) -> None:
                 f"{predicted / seconds:.2f}",
                 f"{looks.passes} / {seen.passes}",
                 f"{looks.windows} / {seen.windows}",
+                f"{looks.settled:,} / {seen.settled:,}",
             ]
         )
         click.echo(" | ".join(checks[-1]))
@@ -288,7 +297,8 @@ def main(docs: Path, rows: int) -> None:
             here = rates[size.dim].seconds(work)
             there = here / 160 + work.calls * call + work.travelled / carried
             costs.append((title, name, work, here, there))
-    columns = ["strategy", "predicted, s", "measured, s", "ratio", "passes, quarter / all", "windows, quarter / all"]
+    counted_twice = [f"{what}, quarter / all" for what in ("passes", "windows", "near ties")]
+    columns = ["strategy", "predicted, s", "measured, s", "ratio", *counted_twice]
     fill(
         docs / "scaling.md",
         {

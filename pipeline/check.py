@@ -167,7 +167,7 @@ def _team(prepared: Prepared) -> _Team:
     config, dataset = prepared.config, prepared.dataset
     cores = os.cpu_count() or 1
     rule = place(config.extraction, {"CPU": float(cores), "GPU": float(torch.cuda.device_count())})
-    if {config.extraction.actors, config.extraction.cpus_per_actor, config.extraction.gpus_per_actor} != {"auto"}:
+    if {config.extraction.actors, config.extraction.cpus_per_actor} != {"auto"}:
         return _Team(rule, "configuration", "as configured")
     others = () if dataset.kind == "features" else alternatives(config.extraction, rule, [cores])
     if not others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +81,8 @@ class FeatureVersions:
         """
         self.__dict__.pop("pool", None)
         self.__dict__.pop("test", None)
+        # Whatever still holds the old version in a cycle would keep its shards beside the new ones.
+        gc.collect()
         self._weights = None if model is None else model.weights
         self.pool = self._extract("pool", version, self._weights)
         self.test = self._extract("test", version, self._weights)

@@ -26,12 +26,6 @@ class ScoredRows:
     features : FeatureRows
     scorer : Scorer
 
-    Attributes
-    ----------
-    hidden : FeatureRows
-        (N, H).
-    probabilities : FeatureRows
-        (N, C).
     """
 
     def __init__(self, features: FeatureRows, scorer: Scorer) -> None:
@@ -39,8 +33,17 @@ class ScoredRows:
         self._scorer = scorer
         self._asked: Array | tuple[int, int] | None = None
         self._found: tuple[Array, Array] = (np.empty((0, 0)), np.empty((0, 0)))
-        self.hidden = _View(self, 0, scorer.last_layer().weight.shape[1])
-        self.probabilities = _View(self, 1, scorer.classes)
+
+    # Views are made when asked for: kept here, they and this would hold each other, and with them a feature version.
+    @property
+    def hidden(self) -> FeatureRows:
+        """Last hidden features, (N, H)."""
+        return _View(self, 0, self._scorer.last_layer().weight.shape[1])
+
+    @property
+    def probabilities(self) -> FeatureRows:
+        """Class probabilities, (N, C)."""
+        return _View(self, 1, self._scorer.classes)
 
     def __len__(self) -> int:
         return len(self._features)
@@ -64,12 +67,16 @@ class _View:
     """One of the two, as FeatureRows."""
 
     def __init__(self, scored: ScoredRows, which: int, dim: int) -> None:
-        self.dim = dim
+        self._dim = dim
         self._scored = scored
         self._which = which
 
     def __len__(self) -> int:
         return len(self._scored)
+
+    @property
+    def dim(self) -> int:
+        return self._dim
 
     def span(self, start: int, stop: int) -> Array:
         return self._scored.span(start, stop)[self._which]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -9,9 +12,11 @@ from pipeline.config import ProxyConfig
 from pipeline.features.feature_set import FeatureSet, HeldShard
 from pipeline.features.moments import Moments
 from pipeline.features.table import feature_table
+from pipeline.labelled import LabelledSet
 from pipeline.models.proxy import Proxy, fit_proxy
 from pipeline.scoring import ScoredRows
-from pipeline.selection import select
+from pipeline.selection import check_strategy, make_pool, run_plan, select, strategies
+from pipeline.selection_inputs import selection_inputs
 
 ROWS, DIM, CLASSES = 5000, 6, 3
 
@@ -45,6 +50,31 @@ def test_a_gathered_view_may_be_written_to(pool: FeatureSet, proxy: Proxy) -> No
     before = scored.hidden.gather(rows)
     scored.hidden.gather(rows)[:] = 0
     np.testing.assert_array_equal(scored.hidden.gather(rows), before)
+
+
+def select_once(name: str) -> weakref.ref[FeatureSet]:
+    """Pick from a pool that nothing else holds."""
+    features = np.random.default_rng(0).normal(size=(300, DIM)).astype(np.float32)
+    shards = (HeldShard(feature_table(features, 0, "float32")),)
+    pool = FeatureSet(0, shards, (0, 300), DIM, "float32", "made", Moments.of(features))
+    labelled = LabelledSet()
+    labelled.add(np.arange(30), np.arange(30) % CLASSES, 0)
+    plan = check_strategy(name)
+    config = ProxyConfig(epochs=2, hidden=[] if name == "alfa_mix" else ["auto"])
+    model = fit_proxy(features[:30], labelled.labels, classes=CLASSES, config=config, seed=0)
+    run_plan(plan, make_pool(**selection_inputs(plan, pool, labelled, model, [model, model])), budget=5, seed=0)
+    return weakref.ref(pool)
+
+
+@pytest.mark.parametrize("name", list(strategies()))
+def test_a_feature_version_goes_when_its_last_selection_is_over(name: str) -> None:
+    # The first call may import modules, whose import leaves frames behind.
+    select_once(name)
+    gc.disable()
+    try:
+        assert select_once(name)() is None
+    finally:
+        gc.enable()
 
 
 def test_badge_asks_the_model_once_for_both(pool: FeatureSet, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

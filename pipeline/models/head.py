@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.models.scorer import row_blocks, softmax
+from pipeline.models.scorer import for_each_block, softmax
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,11 @@ class Head:
         """Logits (n, C) float32 of features (n, D)."""
         weight, bias = torch.tensor(self.weight), torch.tensor(self.bias)
         logits = np.empty((len(features), self.classes), np.float32)
-        for place, block in row_blocks(features, self.weight.shape[1], weight.device):
+
+        def score(place: slice, block: torch.Tensor) -> None:
             logits[place] = torch.addmm(bias, block, weight.T).numpy()
+
+        for_each_block(features, self.weight.shape[1], weight.device, score)
         return logits
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:

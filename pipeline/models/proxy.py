@@ -14,7 +14,7 @@ from pipeline.errors import DataError
 from pipeline.models.head import Head
 from pipeline.models.mlp import Layer, Recipe, forward, train_mlp
 from pipeline.models.precision import cpu_has_bfloat16
-from pipeline.models.scorer import row_blocks, softmax
+from pipeline.models.scorer import for_each_block, softmax
 
 _STD_FLOOR = 1e-3
 _SMALLEST_BFLOAT16 = 128
@@ -111,12 +111,14 @@ class Proxy:
         last = self.layers[-1]
         widths = {"hidden": last.weight.shape[1], "logits": self.classes}
         outputs = [np.empty((len(features), widths[name]), np.float32) for name in wanted]
-        with torch.inference_mode():
-            for place, block in row_blocks(features, len(self.mean), self.device):
-                hidden = forward(self.layers[:-1], block.sub_(mean).div_(std).T)
-                for name, output in zip(wanted, outputs, strict=True):
-                    found = hidden if name == "hidden" else last.weight @ hidden + last.shift.unsqueeze(1)
-                    output[place] = found.T.cpu().numpy()
+
+        def score(place: slice, block: torch.Tensor) -> None:
+            hidden = forward(self.layers[:-1], block.sub_(mean).div_(std).T)
+            for name, output in zip(wanted, outputs, strict=True):
+                found = hidden if name == "hidden" else last.weight @ hidden + last.shift.unsqueeze(1)
+                output[place] = found.T.cpu().numpy()
+
+        for_each_block(features, len(self.mean), self.device, score)
         return outputs
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import SelectionError
+from pipeline.models.threads import cpu_threads
 
 if TYPE_CHECKING:
     from pipeline.models.head import Head
 
-_BLOCK = 8192
+_CPU_BLOCK = 512
+_GPU_BLOCK = 8192
 """Rows multiplied at once: a block of activations stays near the cache, and memory stays bounded."""
 
 
@@ -38,8 +41,12 @@ class Scorer(Protocol):
         """The linear layer from what `embed` gives to logits."""
 
 
-def row_blocks(features: np.ndarray, dim: int, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-    """Blocks of rows as float32 tensors on the device, each with its place.
+def for_each_block(features: np.ndarray, dim: int, device: torch.device, work: Callable[[slice, Tensor], None]) -> None:
+    """Give blocks of rows to a function as float32 tensors on the device, each with its place.
+
+    On a CPU, products of few rows or columns round differently on another number of threads, and the last bit of a
+    score can turn into another pick. So blocks have one size, each is multiplied on one thread, and threads share out
+    the blocks.
 
     Raises
     ------
@@ -53,10 +60,22 @@ def row_blocks(features: np.ndarray, dim: int, device: torch.device) -> Iterator
             value=features.shape,
             mend="Score features of the encoder it was fitted on",
         )
-    for start in range(0, len(features), _BLOCK):
-        place = slice(start, min(start + _BLOCK, len(features)))
-        # A copy: views on the object store are read-only, and tensors cannot be.
-        yield place, torch.tensor(features[place], dtype=torch.float32, device=device)
+    on_cpu = device.type == "cpu"
+    size = _CPU_BLOCK if on_cpu else _GPU_BLOCK
+    places = [slice(start, min(start + size, len(features))) for start in range(0, len(features), size)]
+
+    def do(place: slice) -> None:
+        with cpu_threads(1 if on_cpu else None), torch.inference_mode():
+            # A copy: views on the object store are read-only, and tensors cannot be.
+            work(place, torch.tensor(features[place], dtype=torch.float32, device=device))
+
+    threads = min(torch.get_num_threads(), len(places)) if on_cpu else 1
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(do, places))
+    else:
+        for place in places:
+            do(place)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

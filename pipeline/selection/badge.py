@@ -7,9 +7,9 @@ from pydantic import Field
 
 from pipeline.selection.contract import Options, StrategyInfo
 from pipeline.selection.lazy import d2_sample
-from pipeline.selection.parts import share_out
 from pipeline.selection.pool import Pool
 from pipeline.selection.rows import Array
+from pipeline.selection.share_out import share_out
 
 _PAPER = (
     "Ash, Zhang, Krishnamurthy, Langford and Agarwal 2020, Deep batch active learning by diverse, uncertain gradients"

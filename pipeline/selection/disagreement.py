@@ -74,7 +74,7 @@ DROP_QUERY = StrategyInfo(
     representation="raw",
     options=DropQueryOptions,
     sharded=True,
-    complexity="time of M + 1 predictions of the pool and O(n B D) a k-means step over n rows, memory O(N + B D)",
+    complexity="time of M + 1 predictions of the pool and O(n B D) a k-means step over n rows, memory O(N + (n + B) D)",
 )
 
 
@@ -140,7 +140,7 @@ ALFA_MIX = StrategyInfo(
     options=AlfaMixOptions,
     needs_labelled=True,
     sharded=True,
-    complexity="time O(N C² D) and O(n B D) a k-means step over n rows, memory O(N + B D)",
+    complexity="time O(N C² D) and O(n B D) a k-means step over n rows, memory O(N + (n + B) D)",
 )
 
 

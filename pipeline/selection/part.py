@@ -6,7 +6,7 @@ the state that belongs to its rows (norms, bounds), so that only candidates, sco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -20,7 +20,8 @@ from pipeline.selection.ranking import Best, best_rows
 from pipeline.selection.rows import BLOCK_ROWS, Array, BlockRows, FeatureRows
 from pipeline.selection.spaces import EuclideanSpace, GradientSpace, block_sums
 
-Input = Literal["features", "probabilities", "raw_features"]
+HeldInput = Literal["features", "probabilities", "raw_features"] | int
+"""An input by its name, or a member of the ensemble by its number."""
 
 
 class PoolPart:
@@ -42,18 +43,17 @@ class PoolPart:
 
     def map(self, function: Callable[[Block], Array]) -> Array:
         """What a row-wise function makes of all rows here."""
-        return np.concatenate([function(block) for block in self._pool.blocks(self._blocks * BLOCK_ROWS)])
+        return np.concatenate([function(block) for block in self._numbered_blocks()])
 
     def best(self, score: Score, count: int) -> Best:
         """The `count` unlabelled rows of the highest score here, and their scores."""
-        rows, scores = best_rows(self._pool.blocks(), score, self._pool.is_labelled(), count)
-        return self._outside(rows), scores
+        return best_rows(self._numbered_blocks(), score, self._pool.is_labelled(), count)
 
-    def gather(self, name: Input, rows: Array) -> Array:
+    def gather(self, name: HeldInput, rows: Array) -> Array:
         """An input of the rows named."""
         return required(self._input(name)).gather(self._inside(rows))
 
-    def span(self, name: Input, start: int, stop: int) -> Array:
+    def span(self, name: HeldInput, start: int, stop: int) -> Array:
         """An input of rows of one block."""
         first = int(self._inside(np.array([start]))[0])
         return np.array(required(self._input(name)).span(first, first + stop - start))
@@ -128,12 +128,17 @@ class PoolPart:
         rows, values = self._held.largest(count)
         return self._outside(rows), values
 
+    def _numbered_blocks(self) -> Iterator[Block]:
+        return self._pool.blocks(self._blocks * BLOCK_ROWS)
+
     @property
     def _held(self) -> HeldBounds:
         assert self._bounds is not None
         return self._bounds
 
-    def _input(self, name: Input) -> FeatureRows | None:
+    def _input(self, name: HeldInput) -> FeatureRows | None:
+        if isinstance(name, int):
+            return self._pool.members[name]
         return {
             "features": self._pool.features,
             "probabilities": self._pool.probabilities,

@@ -49,6 +49,10 @@ class Points:
         """The same on another device."""
         return Points(tuple(factor.to(device) for factor in self.factors), self.norms.to(device))
 
+    def copy(self) -> Points:
+        """The same in memory of its own: a view would be sent to another process with all that it is a view of."""
+        return Points(tuple(factor.clone() for factor in self.factors), self.norms.clone())
+
     @staticmethod
     def join(parts: list[Points]) -> Points:
         """All rows of several pieces."""

@@ -44,11 +44,12 @@ class Block:
 
     def __init__(self, pool: Pool, start: int, stop: int, first: int) -> None:
         self.first = first
+        self.start = start
         self._pool = pool
-        self._start, self._stop = start, stop
+        self._stop = stop
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return self._stop - self.start
 
     @property
     def features(self) -> Array:
@@ -66,7 +67,7 @@ class Block:
         return (self._read(member) for member in self._pool.members)
 
     def _read(self, rows: FeatureRows | None) -> Array:
-        return required(rows).span(self._start, self._stop)
+        return required(rows).span(self.start, self._stop)
 
 
 Score = Callable[[Block], Array]

@@ -14,10 +14,13 @@ Best = tuple[Array, Array]
 
 
 class Numbered(Protocol):
-    """A block of rows that knows its place."""
+    """A block of rows that knows its place here (`start`) and in the whole pool (`first`)."""
 
     @property
     def first(self) -> int: ...
+
+    @property
+    def start(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -34,12 +37,17 @@ def best_rows(blocks: Iterable[AnyBlock], score: Callable[[AnyBlock], Array], ex
     score : callable
         A block to (n,) numbers, highest first.
     excluded : ndarray of bool, shape (N,)
-        Rows of the whole pool that may not be picked.
+        Rows here that may not be picked.
     count : int
+
+    Returns
+    -------
+    rows, scores : ndarray
+        Numbers in the whole pool.
     """
     best: Best = (np.empty(0, dtype=np.int64), np.empty(0))
     for block in blocks:
-        free = np.flatnonzero(~excluded[block.first : block.first + len(block)])
+        free = np.flatnonzero(~excluded[block.start : block.start + len(block)])
         scores = np.asarray(score(block), dtype=np.float64)[free]
         best = merge_best([best, _best(free + block.first, scores, count)], count)
     return best

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pipeline.selection.bounds import Space, blocks_of_shares, top_of, total_of
-from pipeline.selection.part import Input, PoolPart
+from pipeline.selection.part import HeldInput, PoolPart
 from pipeline.selection.points import Euclidean, Geometry, OuterProducts, Points
 from pipeline.selection.pool import Block, GradientRows, Pool, Score, required
 from pipeline.selection.ranking import merge_best
@@ -99,7 +99,7 @@ class PartRows:
     """FeatureRows that lie with the parts; only what is asked for travels."""
 
     parts: Parts
-    name: Input
+    name: HeldInput
     source: FeatureRows
 
     def __len__(self) -> int:
@@ -179,7 +179,7 @@ def sharded(pool: Pool, owners: Array, crew: Crew) -> ShardedPool:
     """
     parts = Parts(crew, owners, pool.size)
 
-    def view(name: Input, rows: FeatureRows | None) -> FeatureRows | None:
+    def view(name: HeldInput, rows: FeatureRows | None) -> FeatureRows | None:
         return None if rows is None else PartRows(parts, name, rows)
 
     fields = {name: getattr(pool, name) for name in Pool.__dataclass_fields__}
@@ -187,6 +187,7 @@ def sharded(pool: Pool, owners: Array, crew: Crew) -> ShardedPool:
         "features": view("features", pool.features),
         "probabilities": view("probabilities", pool.probabilities),
         "raw_features": view("raw_features", pool.raw_features),
+        "members": tuple(PartRows(parts, number, member) for number, member in enumerate(pool.members)),
         "device": "cpu",
     }
     return ShardedPool(**fields, parts=parts)
@@ -251,7 +252,7 @@ class ShardedBounds:
 
     def lower(self, centres: Points) -> None:
         """Bring all bounds down to the distances to these centres."""
-        self._parts.crew.all("lower", centres)
+        self._parts.crew.all("lower", centres.copy())
 
     def total(self) -> float:
         """Sum of the bounds."""

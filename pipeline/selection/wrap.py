@@ -9,9 +9,9 @@ from pydantic import Field
 
 from pipeline.selection.contract import Options, Run, WrapperInfo
 from pipeline.selection.neighbours import neighbours_of
-from pipeline.selection.parts import pick_among, share_out
 from pipeline.selection.pool import Block, Pool, required
 from pipeline.selection.rows import Array
+from pipeline.selection.share_out import pick_among, share_out
 
 
 class PartitionOptions(Options):

@@ -94,7 +94,7 @@ def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any, monke
     assert homes == [nodes["ab".index(node)].node_id for node in order]
     assert block_homes(away) == homes
     assert bytes_elsewhere(away) == away.nbytes
-    team, labelled = SelectionTeam(), labelled_rows()
+    team, labelled = SelectionTeam(2), labelled_rows()
     for name in SHARDED:
         plan = check_strategy(name)
         scorers = proxies(plan, array, labelled)
@@ -120,7 +120,7 @@ def local_set(ray_local: Any) -> FeatureSet:
 
 
 def test_strategies_that_need_all_rows_are_run_here(local_set: FeatureSet) -> None:
-    team = SelectionTeam()
+    team = SelectionTeam(2)
     for name, info in strategies().items():
         picker = team.picker(check_strategy(name), local_set, True)
         assert isinstance(picker, ShardedPicker) == (info.sharded and bool(info.inputs)), name
@@ -129,7 +129,7 @@ def test_strategies_that_need_all_rows_are_run_here(local_set: FeatureSet) -> No
 
 
 def test_a_killed_actor_is_replaced_and_the_picks_stay_the_same(ray_local: Any, local_set: FeatureSet) -> None:
-    plan, labelled, team = check_strategy("coreset_self"), labelled_rows(), SelectionTeam()
+    plan, labelled, team = check_strategy("coreset_self"), labelled_rows(), SelectionTeam(2)
     pool = pool_of(plan, local_set, labelled, proxies(plan, made_features(), labelled))
     picker = team.picker(plan, local_set, True)
     wanted = picker.pick(plan, pool, budget=30, seed=0)

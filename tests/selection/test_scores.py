@@ -71,6 +71,10 @@ class Scored:
     first: int
     scores: np.ndarray
 
+    @property
+    def start(self) -> int:
+        return self.first
+
     def __len__(self) -> int:
         return len(self.scores)
 

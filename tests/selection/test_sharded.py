@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from pipeline.errors import SelectionError
 from pipeline.selection import ArrayRows, check_strategy, make_pool, run_plan, strategies, wrappers
+from pipeline.selection.points import Points
 from pipeline.selection.rows import BLOCK_ROWS, BlockRows
-from pipeline.selection.sharded import PartRows, even_owners, in_parts
+from pipeline.selection.sharded import LocalCrew, PartRows, ShardedSpace, even_owners, in_parts
 
 ROWS, DIM, CLASSES = 4 * BLOCK_ROWS + 300, 5, 4
 LABELLED = np.array([3, 50, 2 * BLOCK_ROWS - 1, 2 * BLOCK_ROWS, 8000, ROWS - 1])
@@ -59,28 +61,66 @@ def test_the_first_picks_can_be_made_from_parts(features):
     np.testing.assert_array_equal(run_plan(plan, in_parts(pool, OWNERS), budget=30, seed=2), whole)
 
 
-@pytest.mark.parametrize("name", [name for name, info in strategies().items() if info.sharded and info.inputs])
-def test_sharded_strategies_bring_only_candidates_together(monkeypatch, pool_inputs, features, name):
+SHARDED = [(name, ()) for name, info in strategies().items() if info.sharded and info.inputs]
+SHARDED += [(name, ({"subsample": {"rows": 500}},)) for name in ("bald", "typiclust")]
+
+
+@pytest.mark.parametrize(("name", "wrap"), SHARDED)
+def test_sharded_strategies_bring_only_candidates_together(monkeypatch, pool_inputs, features, name, wrap):
     travelled = 0
-    gather = PartRows.gather
+    gather, points = PartRows.gather, ShardedSpace.points
 
     def counted(rows: PartRows, numbers: np.ndarray) -> np.ndarray:
         nonlocal travelled
         travelled += len(numbers)
         return gather(rows, numbers)
 
+    def counted_points(space: ShardedSpace, numbers: np.ndarray) -> Points:
+        nonlocal travelled
+        travelled += len(numbers)
+        return points(space, numbers)
+
     def refused(rows: PartRows, start: int, stop: int) -> np.ndarray:
         raise AssertionError("a span of the pool was brought together")
 
     monkeypatch.setattr(PartRows, "gather", counted)
+    monkeypatch.setattr(ShardedSpace, "points", counted_points)
     monkeypatch.setattr(PartRows, "span", refused)
-    plan = check_strategy(name)
+    plan = check_strategy(name, OPTIONS.get(name, {}), wrap)
+    assert plan.sharded
     inputs = pool_inputs(features, CLASSES, LABELLED)
     if name in ("alfa_mix", "drop_query"):
         # Only rows near the border change their class.
         inputs["head"].weight[:] *= 0.2
-    run_plan(plan, in_parts(pool_of(features, inputs, plan.inputs), OWNERS), budget=10, seed=0)
-    assert travelled < ROWS / 2
+    pool = in_parts(pool_of(features, inputs, plan.inputs), OWNERS)
+    # What lies in this process is not to be looked at.
+    run_plan(plan, pool, budget=10, seed=0)
+    # k-means over a sample reads it once for every step.
+    assert travelled < (ROWS / 2 if not wrap else 100 * 500)
+    if name not in OPTIONS and not wrap:
+        assert travelled > 0 or plan.info.score is not None
+
+
+def test_blocks_of_a_part_carry_the_numbers_of_the_pool(features):
+    pool = in_parts(make_pool(features=features, labelled=LABELLED), OWNERS)
+    numbers = pool.map(lambda block: block.first + np.arange(len(block)))
+    np.testing.assert_array_equal(numbers, np.arange(ROWS))
+    best = pool.best(lambda block: block.first + np.arange(len(block), dtype=np.float64), 3)
+    assert best.tolist() == [ROWS - 2, ROWS - 3, ROWS - 4]
+
+
+def test_only_the_new_centres_are_sent_to_the_parts(monkeypatch, features):
+    sent = []
+    call = LocalCrew.all
+
+    def measured(crew: LocalCrew, method: str, *arguments: Any) -> list[Any]:
+        if method == "lower":
+            sent.append(len(pickle.dumps(arguments)))
+        return call(crew, method, *arguments)
+
+    monkeypatch.setattr(LocalCrew, "all", measured)
+    run_plan(check_strategy("coreset_self"), in_parts(make_pool(features=features), OWNERS), budget=3000, seed=0)
+    assert sent[0] < 2000
 
 
 def test_a_bad_row_is_named_by_its_number_in_the_pool(features):
