@@ -4,9 +4,9 @@
 
 Constants: how fast one core reads features, scores them with a proxy and compares them with centres, and how long a
 call of a Ray actor takes. Seconds are CPU seconds on one thread, which other work on the machine disturbs least. The
-prediction is operations and bytes over those rates. How often the lazy algorithms look at all rows depends on the data,
-so it is counted at a quarter of the rows and carried over. The run is the largest that this machine holds, 1,000,000 x
-256 in float16. Takes about ten minutes; writes its tables into DOCS/scaling.md.
+prediction is operations and bytes over those rates. How often the lazy algorithms look at rows depends on the data, so
+it is counted at a quarter of the rows; windows are taken to grow with the rows, all else to stay. The run is the largest
+that this machine holds, 1,000,000 x 256 in float16. Takes a few minutes; writes its tables into DOCS/scaling.md.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import click
 import numpy as np
@@ -57,11 +58,16 @@ class Size:
 
 @dataclass(frozen=True)
 class Looks:
-    """How often a lazy algorithm looked at all rows, at a window of them, and at all centres to settle a near tie."""
+    """How often a lazy algorithm looked at all rows, a window of them, a candidate, and all centres for a near tie."""
 
     passes: int
     windows: int
+    candidates: int
     settled: int
+
+    def at(self, factor: float, budget: int) -> Looks:
+        """The same with so many times the rows: windows grow with them, up to one a pick."""
+        return replace(self, windows=min(int(self.windows * factor), budget) if self.windows else 0)
 
 
 @dataclass(frozen=True)
@@ -98,17 +104,18 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
         # The norms take one pass; each pass computes hidden features and probabilities anew.
         passes = looks.passes + 1
         width = size.dim + size.classes
-        distances = 2.0 * size.rows * width * size.budget
-        # Candidates are compared with the picks since the last pass, in float64, which counts double.
-        distances += 2.0 * width * size.budget**2 / max(looks.passes, 1)
-        batches = size.budget / CANDIDATES
+        # A pass takes in the picks since the one before; those since the last are met by candidates alone.
+        distances = 2.0 * size.rows * width * size.budget * (looks.passes - 1) / looks.passes
+        # Candidates are compared with half of these on average, in float64, which counts double.
+        distances += 2.0 * width * looks.candidates * size.budget / looks.passes
+        batches = looks.candidates / CANDIDATES
         row = 4.0 * width
         return Work(
             passes * (hidden + output),
             distances,
             passes * pass_bytes,
             2 * passes + 3 * batches,
-            2 * size.budget * row,
+            (looks.candidates + size.budget) * row,
         )
     # Two passes for mean and norms; then those over labelled rows and, where windows run dry, over newer picks.
     distances = 2.0 * size.rows * size.dim * (size.labelled + size.budget * (looks.passes - 1) / max(looks.passes, 1))
@@ -125,8 +132,9 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
 @contextmanager
 def counted() -> Iterator[dict[str, int]]:
     """Counts passes over all rows and windows while it lasts."""
-    counts = {"passes": 0, "windows": 0, "settled": 0}
-    lower_all, top, settle = HeldBounds.lower, HeldBounds.top, _FarthestFirst._settle
+    counts = {"passes": 0, "windows": 0, "candidates": 0, "settled": 0}
+    held = HeldBounds.lower, HeldBounds.top, HeldBounds.draw, _FarthestFirst._settle
+    lower_all, top, draw, settle = held
 
     def counting_lower(bounds: HeldBounds, centres: Points) -> None:
         counts["passes"] += 1
@@ -136,15 +144,20 @@ def counted() -> Iterator[dict[str, int]]:
         counts["windows"] += 1
         return top(bounds, count)
 
+    def counting_draw(bounds: HeldBounds, shares: np.ndarray) -> np.ndarray:
+        counts["candidates"] += len(shares)
+        return draw(bounds, shares)
+
     def counting_settle(greedy: _FarthestFirst, points: Points, contested: torch.Tensor) -> int:
         counts["settled"] += 1
         return settle(greedy, points, contested)
 
-    HeldBounds.lower, HeldBounds.top, _FarthestFirst._settle = counting_lower, counting_top, counting_settle
+    HeldBounds.lower, HeldBounds.top, HeldBounds.draw = counting_lower, counting_top, counting_draw
+    _FarthestFirst._settle = counting_settle
     try:
         yield counts
     finally:
-        HeldBounds.lower, HeldBounds.top, _FarthestFirst._settle = lower_all, top, settle
+        HeldBounds.lower, HeldBounds.top, HeldBounds.draw, _FarthestFirst._settle = held
 
 
 def least_seconds(
@@ -195,8 +208,7 @@ def measure_ray() -> tuple[float, float]:
     try:
         worker = SelectionWorker.options(num_cpus=0).remote(1)
         carried = np.ones(1 << 23, dtype=np.float32)
-        ray.get(worker.close.remote())
-        call = least_seconds(lambda: ray.get(worker.close.remote()), 200, time.perf_counter)
+        call = least_seconds(lambda: ray.get(worker.__ray_ready__.remote()), 200, time.perf_counter)
         carry = least_seconds(
             lambda: ray.get(worker.__ray_call__.remote(lambda _, array: array[::4096].sum(), carried)),
             clock=time.perf_counter,
@@ -278,7 +290,7 @@ def main(docs: Path, rows: int) -> None:
     for name in NAMES:
         quarter = Size(rows // 4, largest.dim, largest.classes, largest.labelled, largest.budget)
         _, looks = run(name, quarter, proxy, features)
-        predicted = rates[largest.dim].seconds(work_of(name, largest, looks))
+        predicted = rates[largest.dim].seconds(work_of(name, largest, looks.at(4, largest.budget)))
         seconds, seen = run(name, largest, proxy, features)
         checks.append(
             [
@@ -288,16 +300,17 @@ def main(docs: Path, rows: int) -> None:
                 f"{predicted / seconds:.2f}",
                 f"{looks.passes} / {seen.passes}",
                 f"{looks.windows} / {seen.windows}",
+                f"{looks.candidates:,} / {seen.candidates:,}",
                 f"{looks.settled:,} / {seen.settled:,}",
             ]
         )
         click.echo(" | ".join(checks[-1]))
         for title, size in sizes.items():
-            work = work_of(name, size, seen)
+            work = work_of(name, size, seen.at(size.rows / rows, size.budget))
             here = rates[size.dim].seconds(work)
             there = here / 160 + work.calls * call + work.travelled / carried
             costs.append((title, name, work, here, there))
-    counted_twice = [f"{what}, quarter / all" for what in ("passes", "windows", "near ties")]
+    counted_twice = [f"{what}, quarter / all" for what in ("passes", "windows", "candidates", "near ties")]
     columns = ["strategy", "predicted, s", "measured, s", "ratio", *counted_twice]
     fill(
         docs / "scaling.md",
