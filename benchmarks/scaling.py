@@ -5,8 +5,8 @@
 Constants: how fast one core reads features, scores them with a proxy and compares them with centres, and how long a
 call of a Ray actor takes. Seconds are CPU seconds on one thread, which other work on the machine disturbs least. The
 prediction is operations and bytes over those rates. How often the lazy algorithms look at rows depends on the data, so
-it is counted at a quarter of the rows; windows are taken to grow with the rows, all else to stay. The run is the largest
-that this machine holds, 1,000,000 x 256 in float16. Takes a few minutes; writes its tables into DOCS/scaling.md.
+it is counted at a quarter of the rows; windows are taken to grow with the rows, all else to stay. The run is one of
+1,000,000 x 256 in float16, the largest that this machine holds. Takes minutes; writes its tables into DOCS/scaling.md.
 """
 
 from __future__ import annotations
