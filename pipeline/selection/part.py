@@ -146,7 +146,7 @@ class PoolPart:
         }[name]
 
     def _inside(self, rows: Array) -> Array:
-        return np.asarray(np.searchsorted(self._blocks, rows // BLOCK_ROWS) * BLOCK_ROWS + rows % BLOCK_ROWS)
+        return _renumbered(rows, self._blocks)
 
     def _outside(self, rows: Array) -> Array:
         return np.asarray(self._blocks[rows // BLOCK_ROWS] * BLOCK_ROWS + rows % BLOCK_ROWS)
@@ -158,9 +158,8 @@ def _part_of(pool: Pool, blocks: Array) -> Pool:
     def view(rows: FeatureRows | None) -> FeatureRows | None:
         return None if rows is None else BlockRows(rows, blocks)
 
-    homes = pool.labelled // BLOCK_ROWS
-    here = np.isin(homes, blocks)
-    labelled = np.searchsorted(blocks, homes[here]) * BLOCK_ROWS + pool.labelled[here] % BLOCK_ROWS
+    here = np.isin(pool.labelled // BLOCK_ROWS, blocks)
+    labelled = _renumbered(pool.labelled[here], blocks)
     return replace(
         pool,
         size=int(np.minimum(BLOCK_ROWS, pool.size - blocks * BLOCK_ROWS).sum()),
@@ -171,3 +170,8 @@ def _part_of(pool: Pool, blocks: Array) -> Pool:
         raw_features=view(pool.raw_features),
         members=tuple(BlockRows(member, blocks) for member in pool.members),
     )
+
+
+def _renumbered(rows: Array, blocks: Array) -> Array:
+    """Rows of these blocks under the numbers they have in a part."""
+    return np.asarray(np.searchsorted(blocks, rows // BLOCK_ROWS) * BLOCK_ROWS + rows % BLOCK_ROWS)
