@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -14,8 +16,11 @@ from pipeline.selection.spaces import EuclideanSpace
 
 _PAPER = "Xie, Lu, Yan, Yang, Tomizuka and Zhan 2023, Active finetuning: exploiting annotation budget"
 
-
 _CENTROIDS_AT_ONCE = 1024
+_PAIRS = 1 << 21
+"""Similarities in memory at once."""
+_SHORT = 1e-12
+"""What `normalize` divides by at least."""
 
 
 class ActiveFTOptions(Options):
@@ -37,32 +42,21 @@ def activeft(pool: Pool, budget: int, options: ActiveFTOptions, rng: np.random.G
     """
     space = EuclideanSpace(required(pool.features), pool.device, unit=True)
     rows = pool.unlabelled()
-    trained = space.points(rng.permutation(rows)[:budget]).factors[0].clone().requires_grad_()
-    fixed = space.points(pool.labelled).factors[0]
-    # Labelled rows do not move, so how near each row is to them is computed once.
-    reached = _most_similar(space, fixed)
-    optimizer = torch.optim.Adam([trained], lr=options.lr)
-    for _ in range(options.iterations):
-        batch = (
-            np.sort(rng.choice(rows, size=options.batch_size, replace=False))
-            if len(rows) > options.batch_size
-            else rows
-        )
-        with full_precision():
-            pull = _pull(space, batch, _unit(trained), reached)
-        centroids = _unit(trained)
-        others = centroids @ torch.cat([centroids, fixed]).T / options.temperature
-        own = torch.arange(budget, device=space.device)
-        others = others.index_put((own, own), torch.tensor(-torch.inf, device=space.device))
-        attraction = (pull.clone() * centroids).sum() / (len(batch) * options.temperature)
-        loss = -attraction
-        if others.shape[1] > 1:
-            loss = loss + options.balance * torch.logsumexp(others, dim=1).mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
     with full_precision():
-        return _nearest_rows(space, _unit(trained.detach()), pool.is_labelled())
+        trained = space.points(rng.permutation(rows)[:budget]).factors[0].clone()
+        fixed = space.points(pool.labelled).factors[0]
+        # Labelled rows do not move, so how near each row is to them is computed once.
+        reached = _most_similar(space, fixed)
+        optimizer = torch.optim.Adam([trained], lr=options.lr)
+        for _ in range(options.iterations):
+            batch = _batch(rows, options.batch_size, rng)
+            trained.grad = _gradient(space, batch, trained, fixed, reached, options)
+            optimizer.step()
+        return _nearest_rows(space, _unit(trained), pool.is_labelled())
+
+
+def _batch(rows: Array, size: int, rng: np.random.Generator) -> Array:
+    return np.sort(rng.choice(rows, size=size, replace=False)) if len(rows) > size else rows
 
 
 def _unit(centroids: torch.Tensor) -> torch.Tensor:
@@ -80,11 +74,54 @@ def _most_similar(space: EuclideanSpace, fixed: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def _gradient(
+    space: EuclideanSpace,
+    batch: Array,
+    trained: torch.Tensor,
+    fixed: torch.Tensor,
+    reached: torch.Tensor,
+    options: ActiveFTOptions,
+) -> torch.Tensor:
+    """Gradient of the loss on a batch of rows by the trained centroids before they are scaled to length one, (B, D).
+
+    Written out, since automatic differentiation would keep several (B, B + L) matrices and turn to the fixed ones too.
+    """
+    centroids = _unit(trained)
+    gradient = _pull(space, batch, centroids, reached) / -len(batch)
+    if len(centroids) + len(fixed) > 1:
+        gradient += options.balance * _push(centroids, fixed, options.temperature)
+    gradient /= options.temperature
+    along = (gradient * centroids).sum(dim=1, keepdim=True)
+    lengths: torch.Tensor = torch.linalg.vector_norm(trained, dim=1, keepdim=True)
+    return (gradient - along * centroids) / lengths.clamp(min=_SHORT)
+
+
+def _push(centroids: torch.Tensor, fixed: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Gradient of the mean log-sum of each centroid's similarities to all others, times the temperature, (B, D)."""
+    everyone = torch.cat([centroids, fixed])
+    gradient = torch.zeros_like(centroids)
+    for piece in _pieces(len(centroids), len(everyone)):
+        some = centroids[piece]
+        similar = (some @ everyone.T).div_(temperature)
+        similar.diagonal(piece.start).fill_(-torch.inf)
+        weights = similar.softmax(dim=1)
+        gradient[piece] += weights @ everyone
+        gradient += weights[:, : len(centroids)].T @ some
+    return gradient / len(centroids)
+
+
+def _pieces(count: int, others: int) -> Iterator[slice]:
+    """`count` rows in pieces whose similarities to so many others fit into memory."""
+    size = max(64, _PAIRS // others)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
 def _pull(space: EuclideanSpace, rows: Array, centroids: torch.Tensor, reached: torch.Tensor) -> torch.Tensor:
     """For each trained centroid the sum of the rows that are nearest to it: the gradient of their similarities."""
     sums = torch.zeros_like(centroids)
-    for start in range(0, len(rows), 4096):
-        chosen = rows[start : start + 4096]
+    for piece in _pieces(len(rows), len(centroids)):
+        chosen = rows[piece]
         block = space.points(chosen).factors[0]
         similar, nearest = (block @ centroids.T).max(dim=1)
         won = similar >= reached[torch.from_numpy(chosen).to(space.device)]
@@ -123,7 +160,7 @@ def _record(name: str, representation: str) -> StrategyInfo:
         inputs=("features",),
         representation="raw" if representation == "raw" else "proxy",
         options=ActiveFTOptions,
-        complexity="time O((n + B + L) (B + L) D) a step with batches of n rows, memory O(N + (B + L) (B + D))",
+        complexity="time O(N L D) and O((n + B + L) B D) a step with batches of n rows, memory O(N + (B + L) D)",
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from pipeline.selection import select
-from pipeline.selection.activeft import _nearest_rows
+from pipeline.selection.activeft import ActiveFTOptions, _gradient, _nearest_rows
 from pipeline.selection.clusters import kmeans, representatives
 from pipeline.selection.pool import Pool
 from pipeline.selection.probcover import purity_radius
@@ -113,6 +113,24 @@ def test_activeft_puts_one_pick_in_every_group_and_none_beside_labelled_rows():
     features = blobs(6, 40)
     picks = select("activeft", budget=4, seed=1, features=features, labelled=[0, 45], lr=0.05)
     assert sorted(set((picks // 40).tolist())) == [2, 3, 4, 5]
+
+
+def test_activeft_descends_the_loss_of_the_paper():
+    rng = np.random.default_rng(0)
+    rows = torch.from_numpy(unit(rng.normal(size=(50, 6))).astype(np.float32))
+    trained = torch.from_numpy(rng.normal(size=(7, 6)).astype(np.float32)).requires_grad_()
+    centroids = torch.nn.functional.normalize(trained, dim=1)
+    everyone = torch.cat([centroids, rows[:4]])
+    nearest = (rows @ everyone.T).amax(dim=1)
+    others = (centroids @ everyone.T).masked_fill(torch.eye(7, 11, dtype=torch.bool), -torch.inf)
+    loss = -nearest.mean() / 0.1 + 0.5 * torch.logsumexp(others / 0.1, dim=1).mean()
+    (wanted,) = torch.autograd.grad(loss, trained)
+
+    space = EuclideanSpace(ArrayRows(rows.numpy()), unit=True)
+    options = ActiveFTOptions(temperature=0.1, balance=0.5)
+    reached = (rows @ rows[:4].T).amax(dim=1)
+    found = _gradient(space, np.arange(50), trained.detach(), rows[:4], reached, options)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_two_centroids_never_take_the_same_row():
