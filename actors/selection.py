@@ -25,9 +25,10 @@ from pipeline.workers.picking import LocalPicker, Picker
 
 WORTH_BYTES = 1 << 30
 """Features on other nodes from which on it pays to select there: fewer are read once and then lie here as well."""
-_TRIES = 3
+_TRIES = 5
+"""The loss of one node costs two: a lost node may be taken for alive for a while."""
 _PAUSE = 8.0
-"""Seconds before another try: so long a lost node may still be taken for alive."""
+"""Seconds before another try."""
 
 
 class SelectionTeam:

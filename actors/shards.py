@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -19,10 +19,15 @@ DIED = (RayActorError, OutOfMemoryError)
 
 @dataclass(frozen=True)
 class ObjectStoreShard:
-    """A table in the object store, read as a view; lost with its node, it is read from the cache again."""
+    """A table in the object store, read as a view; lost with its node, it is read from the cache, once a process."""
 
     reference: Any
     task: ShardTask
+    _recovered: list[pa.Table] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only the handle travels.
+        return ObjectStoreShard, (self.reference, self.task)
 
     def table(self) -> pa.Table:
         """The table, as a view on the store of this node.
@@ -32,15 +37,20 @@ class ObjectStoreShard:
         WorkError
             If it was lost and there is no cache to read it from.
         """
-        try:
-            return ray.get(self.reference)
-        except (ObjectLostError, *DIED):
-            if self.task.entry is None:
-                raise WorkError(
-                    "a feature shard was lost with its node, and there is no cache to read it from",
-                    key="extraction.cache",
-                    mend="Set extraction.cache to a folder or URI that every node sees, and resume",
-                ) from None
+        if not self._recovered:
+            try:
+                return ray.get(self.reference)
+            except (ObjectLostError, *DIED):
+                self._recovered.append(self._from_cache())
+        return self._recovered[0]
+
+    def _from_cache(self) -> pa.Table:
+        if self.task.entry is None:
+            raise WorkError(
+                "a feature shard was lost with its node, and there is no cache to read it from",
+                key="extraction.cache",
+                mend="Set extraction.cache to a folder or URI that every node sees, and resume",
+            )
         try:
             return stored_shard(self.task)[0]
         except DamagedPartError as error:

@@ -15,11 +15,12 @@ from tiny_runs import picks, tiny_config
 
 import actors.selection
 from actors.placement import Placement
-from actors.selection import SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
+from actors.selection import ActorCrew, SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
 from actors.shards import ObjectStoreShard
 from actors.workers import RayWorkers
 from pipeline.config import ProxyConfig
 from pipeline.driver import run
+from pipeline.features.cache import Cache, CacheEntry
 from pipeline.features.feature_set import FeatureSet, HeldShard
 from pipeline.features.moments import Moments
 from pipeline.features.table import feature_table
@@ -29,7 +30,7 @@ from pipeline.progress import SilentReporter
 from pipeline.selection import Plan, Pool, check_strategy, make_pool, run_plan, strategies
 from pipeline.selection_inputs import selection_inputs
 from pipeline.workers import LocalPicker
-from pipeline.workers.session import ShardTask
+from pipeline.workers.session import ShardTask, serialised
 
 ROWS, DIM, CLASSES = 8000, 24, 4
 STARTS = (0, 2048, 4096, 6144, ROWS)
@@ -50,9 +51,9 @@ def feature_set(features: np.ndarray, shards: tuple[Any, ...]) -> FeatureSet:
     return FeatureSet(0, shards, STARTS, DIM, "float32", "made", Moments.of(features))
 
 
-def stored(references: list[Any]) -> tuple[ObjectStoreShard, ...]:
+def stored(references: list[Any], entry: CacheEntry | None = None) -> tuple[ObjectStoreShard, ...]:
     cuts = enumerate(itertools.pairwise(STARTS))
-    tasks = [ShardTask(index, start, stop, "float32") for index, (start, stop) in cuts]
+    tasks = [ShardTask(index, start, stop, "float32", entry) for index, (start, stop) in cuts]
     return tuple(ObjectStoreShard(reference, task) for reference, task in zip(references, tasks, strict=True))
 
 
@@ -76,22 +77,34 @@ def pool_of(plan: Plan, features: FeatureSet, labelled: LabelledSet, scorers: li
     return make_pool(**selection_inputs(plan, features, labelled, scorers[0], scorers))
 
 
-def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes = [ray_cluster.add_node(num_cpus=1, resources={name: 1}, object_store_memory=100 << 20) for name in "ab"]
+@pytest.fixture
+def two_nodes(ray_cluster: Any) -> tuple[Any, Any]:
+    """Two nodes beside the head node, on which nothing of a test lies."""
+    nodes = tuple(ray_cluster.add_node(num_cpus=1, resources={name: 1}, object_store_memory=100 << 20) for name in "ab")
     ray_cluster.wait_for_nodes()
+    return nodes
 
-    @ray.remote(num_cpus=0)
+
+def put_on_nodes(tables: list[Any]) -> list[Any]:
+    """References of tables that lie on the two nodes by turns, and nowhere else."""
+
+    # As the results of extraction actors, these are not made again when they are lost.
+    @ray.remote(num_cpus=0, max_retries=0)
     def moved(table: Any) -> Any:
         return table
 
-    array, order = made_features(), ["a", "b", "a", "b"]
-    placed = zip(order, tables(array), strict=True)
+    placed = zip(itertools.cycle("ab"), tables, strict=False)
     references = [moved.options(resources={node: 0.1}).remote(table) for node, table in placed]
-    ray.wait(references, num_returns=4, fetch_local=False)
-    away = feature_set(array, stored(references))
+    ray.wait(references, num_returns=len(references), fetch_local=False)
+    return references
+
+
+def test_actors_on_two_nodes_pick_what_one_process_picks(two_nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = made_features()
+    away = feature_set(array, stored(put_on_nodes(tables(array))))
     here = feature_set(array, tuple(HeldShard(table) for table in tables(array)))
     homes = shard_homes(away)
-    assert homes == [nodes["ab".index(node)].node_id for node in order]
+    assert homes == [node.node_id for node in (*two_nodes, *two_nodes)]
     assert block_homes(away) == homes
     assert bytes_elsewhere(away) == away.nbytes
     team, labelled = SelectionTeam(2), labelled_rows()
@@ -111,6 +124,36 @@ def test_actors_on_two_nodes_pick_what_one_process_picks(ray_cluster: Any, monke
     monkeypatch.setattr(actors.selection, "WORTH_BYTES", away.nbytes)
     assert isinstance(team.picker(margin, away, "auto"), ShardedPicker)
     assert isinstance(team.picker(margin, here, "auto"), LocalPicker)
+
+
+def test_the_picks_survive_the_loss_of_a_node(
+    ray_cluster: Any, two_nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, entry = made_features(), Cache(str(tmp_path)).entry("features", "made")
+    for part, table in enumerate(tables(array)):
+        entry.write(f"{part:06d}", serialised(table), "arrow")
+    away = feature_set(array, stored(put_on_nodes(tables(array)), entry))
+    here = feature_set(array, tuple(HeldShard(table) for table in tables(array)))
+    plan, labelled = check_strategy("badge"), labelled_rows()
+    scorers = proxies(plan, array, labelled)
+    asked: list[str] = []
+    ask = ActorCrew.each
+
+    def lose_a_node(crew: ActorCrew, method: str, arguments: Any) -> dict[int, Any]:
+        asked.append(method)
+        if len(asked) == 3:
+            ray_cluster.remove_node(two_nodes[1], allow_graceful=False)
+        return ask(crew, method, arguments)
+
+    monkeypatch.setattr(ActorCrew, "each", lose_a_node)
+    picker = SelectionTeam(2).picker(plan, away, True)
+    found = picker.pick(plan, pool_of(plan, away, labelled, scorers), budget=50, seed=4)
+    wanted = run_plan(plan, pool_of(plan, here, labelled, scorers), budget=50, seed=4)
+    np.testing.assert_array_equal(found, wanted)
+    assert two_nodes[0].node_id in shard_homes(away)
+    assert two_nodes[1].node_id not in shard_homes(away)
+    # A lost shard is read from the cache once.
+    assert away.shards[1].table() is away.shards[1].table()
 
 
 @pytest.fixture
