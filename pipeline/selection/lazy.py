@@ -7,6 +7,8 @@ old values and reject. Both give what the plain algorithms give, which look at e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -14,7 +16,7 @@ from pipeline.selection.bounds import Bounds, Space
 from pipeline.selection.points import Points, between, full_precision, lower
 from pipeline.selection.rows import Array
 
-_JOINED = 256
+_PIECE = 256
 _WINDOW = 512
 _PAIRS = 1 << 20
 _IN_VAIN = 0.25
@@ -47,6 +49,11 @@ class _Centres:
     def since(self, count: int) -> Points:
         """All centres but the first `count`, as views."""
         return self._points[count : self._count]
+
+    def pieces(self) -> Iterator[Points]:
+        """All centres in pieces large enough for matrix products and small enough for float64, as views."""
+        for start in range(0, self._count, _PIECE):
+            yield self._points[start : min(start + _PIECE, self._count)]
 
 
 def farthest_first(space: Space, budget: int, *, labelled: Array, first: int | None = None) -> Array:
@@ -197,22 +204,23 @@ def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int
     with full_precision():
         bounds = space.bounds(excluded)
         picks, pending = [first], [first]
+        points = space.points(np.array(pending))
         while len(picks) < budget:
             bounds.exclude(np.array(pending))
-            bounds.lower(space.points(np.array(pending)))
+            bounds.lower(points)
             if bounds.total() <= 0:
                 picks += rng.permutation(bounds.left())[: budget - len(picks)].tolist()
                 break
             most = max(_CANDIDATES, int(_STALE_SHARE * len(space)))
-            pending = _draw_until_stale(space, bounds, min(most, budget - len(picks)), rng)
+            pending, points = _draw_until_stale(space, bounds, min(most, budget - len(picks)), rng)
             picks += pending
     return np.array(picks, dtype=np.int64)
 
 
-def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.Generator) -> list[int]:
+def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.Generator) -> tuple[list[int], Points]:
     """Up to `wanted` picks from the present bounds; fewer when too many candidates are rejected."""
     picks, tried = list[int](), 0
-    held: list[Points] = []
+    centres = _Centres(space, wanted)
     while len(picks) < wanted and (tried < 2 * _CANDIDATES + _TRIES * len(picks) or not picks):
         count = min(_CANDIDATES, wanted - len(picks) + 16)
         rows = bounds.draw(rng.random(count))
@@ -220,7 +228,7 @@ def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.
         levels = rng.random(count) * limits
         points = space.points(rows)
         true = np.full(count, np.inf)
-        for earlier in held:
+        for earlier in centres.pieces():
             true = np.minimum(true, between(points, earlier).amin(dim=1).cpu().numpy())
         apart = between(points, points).cpu().numpy()
         taken: list[int] = []
@@ -233,10 +241,6 @@ def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.
                     break
         picks += rows[taken].tolist()
         if taken:
-            new = points[torch.tensor(taken, device=space.device)]
-            # Pieces stay large enough for matrix products and small enough to be computed in float64.
-            if held and len(held[-1]) < _JOINED:
-                new = Points.join([held.pop(), new])
-            held.append(new)
+            centres.add(points[torch.tensor(taken, device=space.device)])
         tried += count
-    return picks
+    return picks, centres.since(0)
