@@ -15,6 +15,7 @@ import torch
 from pipeline.selection.bounds import Bounds, Space
 from pipeline.selection.points import Points, between, full_precision, lower
 from pipeline.selection.rows import Array
+from pipeline.selection.window import Window
 
 _PIECE = 256
 _WINDOW = 512
@@ -99,7 +100,8 @@ class _FarthestFirst:
 
     def run(self, first: int | None) -> Array:
         if first is not None:
-            self._add(first, self._space.points(np.array([first])))
+            self._picks.append(first)
+            self._add(self._space.points(np.array([first])))
             self._bounds.exclude(np.array([first]))
             self._bounds.lower(self._centres.since(self._count - 1))
             self._seen[:] = self._count
@@ -125,26 +127,29 @@ class _FarthestFirst:
         """
         rows, outside = self._bounds.top(size)
         stale = int(np.count_nonzero(self._seen[rows] < self._count))
-        points = self._space.points(rows)
-        values = self._bounds.of(rows)
-        self._bring_up_to_date(rows, points, values)
+        window = self._open(rows)
+        copies_only = False
         while len(self._picks) < self._budget:
-            best = float(values.max())
-            if best <= 0 and outside <= 0:
-                # Only copies of centres are left, all equally far.
-                self._bounds.put(rows, values)
-                self._picks += self._bounds.left()[: self._budget - len(self._picks)].tolist()
-                return stale
-            if best - self._tolerance <= outside:
+            best = float(window.values.max())
+            copies_only = best <= 0 and outside <= 0
+            if copies_only or best - self._tolerance <= outside:
                 break
-            contested = torch.nonzero(values >= best - self._tolerance)[:, 0]
-            place = int(contested[0]) if len(contested) == 1 else self._settle(points, contested)
-            self._add(int(rows[place]), points[place : place + 1])
-            values[place] = -1.0
-            lower(self._space.geometry, values, points, self._centres.since(self._count - 1))
-        self._bounds.put(rows, values)
+            contested = np.flatnonzero(window.values >= best - self._tolerance)
+            place = contested[0] if len(contested) == 1 else self._settle(window, contested)
+            self._picks.append(window.take(int(place)))
+        self._add(window.new_centres())
+        self._bounds.put(rows, torch.from_numpy(window.values).to(self._space.device))
         self._seen[rows] = self._count
+        if copies_only:
+            # All rows that are left lie on centres, equally far.
+            self._picks += self._bounds.left()[: self._budget - len(self._picks)].tolist()
         return stale
+
+    def _open(self, rows: Array) -> Window:
+        """A window of rows with true distances."""
+        points, values = self._space.points(rows), self._bounds.of(rows)
+        self._bring_up_to_date(rows, points, values)
+        return Window(self._space.geometry, rows, points, values)
 
     def _bring_up_to_date(self, rows: Array, points: Points, values: torch.Tensor) -> None:
         """Lower the values of a window by the centres its rows have not seen, those of like age together."""
@@ -156,22 +161,23 @@ class _FarthestFirst:
                 lower(self._space.geometry, held, points[chosen], unseen)
                 values[chosen] = held
 
-    def _settle(self, points: Points, contested: torch.Tensor) -> int:
-        """Among rows that float32 cannot tell apart, the farthest in float64, or the first of equals."""
+    def _settle(self, window: Window, contested: Array) -> int:
+        """Among places that float32 cannot tell apart, the farthest in float64, or the first of equals."""
+        self._add(window.new_centres())
         centres = self._centres.since(0)
         exact = []
-        for chunk in torch.split(contested, max(1, _PAIRS // len(centres))):
-            nearness = self._space.geometry.nearness(points[chunk], centres)
+        for chunk in torch.split(torch.from_numpy(contested), max(1, _PAIRS // len(centres))):
+            points = window.points[chunk.to(self._space.device)]
+            nearness = self._space.geometry.nearness(points, centres)
             rivals = (nearness >= nearness.amax(dim=1, keepdim=True) - self._tolerance).any(dim=0)
-            exact.append(between(points[chunk], centres[torch.nonzero(rivals)[:, 0]]).amin(dim=1))
+            exact.append(between(points, centres[torch.nonzero(rivals)[:, 0]]).amin(dim=1))
         values = torch.cat(exact)
         ties = torch.nonzero(values >= values.max() - 1e-7 * self._tolerance)[:, 0]
-        return int(contested[ties[0]])
+        return int(contested[int(ties[0])])
 
-    def _add(self, row: int, point: Points) -> None:
-        self._picks.append(row)
-        self._centres.add(point)
-        self._count += 1
+    def _add(self, points: Points) -> None:
+        self._centres.add(points)
+        self._count += len(points)
 
 
 def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int, excluded: Array) -> Array:

@@ -136,6 +136,21 @@ def lower(geometry: Geometry, held: torch.Tensor, points: Points, centres: Point
     torch.minimum(held, nearest.clamp_(min=0), out=held)
 
 
+def apart(geometry: Geometry, points: Points, centres: Points, same: torch.Tensor) -> torch.Tensor:
+    """Squared distances (n, m) in float32, checked as in `lower`.
+
+    `same`, (m,) int64, tells which of the points each centre is; how far those are from themselves is not computed.
+    """
+    squared = points.norms[:, None] - 2 * geometry.nearness(points, centres)
+    suspect = squared <= _CLOSE * points.norms[:, None]
+    suspect[same, torch.arange(len(same), device=same.device)] = False
+    rows = torch.nonzero(suspect.any(dim=1))[:, 0]
+    if len(rows):
+        exact = between(points[rows], centres).float()
+        squared[rows] = torch.where(suspect[rows], exact, squared[rows])
+    return squared.clamp_(min=0)
+
+
 def between(points: Points, centres: Points) -> torch.Tensor:
     """Squared distances (n, m) in float64; 0 for equal rows."""
     first, second = _moved(points, centres.factors), _moved(centres, centres.factors)
