@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from same_runs import assert_same
 from tiny_runs import picks, tiny_config
 
 from pipeline.config import Config
@@ -52,16 +53,6 @@ def start(config: Config, folder: Path, moment: str) -> subprocess.Popen[bytes]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
     )
-
-
-def assert_same(resumed: RunResult, out: Path, whole: tuple[RunResult, list[int]]) -> None:
-    expected, expected_picks = whole
-    assert picks(out) == expected_picks
-    for key in ("final_accuracy", "final_macro_f1", "recall", "refreshed_at"):
-        assert resumed.summary[key] == expected.summary[key]
-    for one, other in zip(resumed.rounds, expected.rounds, strict=True):
-        for key in ("labelled", "proxy_accuracy", "refreshed", "feature_version", "feature_fingerprint"):
-            assert one[key] == other[key]
 
 
 # Eight shards a version (six of the pool, two of the test rows); 3, 4 and 5 steps in the three trainings.

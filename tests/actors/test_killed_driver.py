@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from same_runs import assert_same
 from tiny_runs import picks, tiny_config
 
 from pipeline.config import Config
@@ -62,14 +63,7 @@ def test_a_killed_driver_is_resumed_on_ray_and_ends_as_one_that_was_not(
         _, error = process.communicate(timeout=240)
         assert process.returncode == -signal.SIGKILL, error.decode()
     assert news in (out / "run.log").read_text().splitlines()[-1]
-    resumed = run(cached, out=out, resume=True)
-    expected, expected_picks = whole
-    assert picks(out) == expected_picks
-    for key in ("final_accuracy", "final_macro_f1", "recall", "refreshed_at"):
-        assert resumed.summary[key] == expected.summary[key]
-    for one, other in zip(resumed.rounds, expected.rounds, strict=True):
-        for key in ("labelled", "proxy_accuracy", "refreshed", "feature_version", "feature_fingerprint"):
-            assert one[key] == other[key]
+    assert_same(run(cached, out=out, resume=True), out, whole)
 
 
 @contextmanager
