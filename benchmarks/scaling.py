@@ -37,6 +37,7 @@ from pipeline.selection.bounds import HeldBounds
 from pipeline.selection.lazy import _FarthestFirst
 from pipeline.selection.points import Euclidean, Points, full_precision, lower, to_device
 from pipeline.selection.rows import BLOCK_ROWS, even_blocks
+from pipeline.selection.window import Window
 
 NUMBER_BYTES = 2
 CENTRES = 256
@@ -120,10 +121,11 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
     # Two passes for mean and norms; then those over labelled rows and, where windows run dry, over newer picks.
     distances = 2.0 * size.rows * size.dim * (size.labelled + size.budget * (looks.passes - 1) / max(looks.passes, 1))
     windows = 2.0 * looks.windows * WINDOW * size.dim * size.budget / 2
-    # Every pick reads its window again, and every near tie all centres, in float32.
+    # Every pick is compared with its window, and every near tie reads all centres, in float32.
+    windows += 2.0 * WINDOW * size.dim * size.budget
     centres = size.labelled + size.budget
     row = 4.0 * size.dim
-    again = row * (size.budget * WINDOW + looks.settled * (size.labelled + size.budget / 2))
+    again = row * looks.settled * (size.labelled + size.budget / 2)
     travelled = row * (looks.windows * WINDOW + centres)
     read = (2 + looks.passes) * pass_bytes + again
     return Work(0, distances + windows, read, 3 * looks.windows + looks.passes, travelled)
@@ -148,9 +150,9 @@ def counted() -> Iterator[dict[str, int]]:
         counts["candidates"] += len(shares)
         return draw(bounds, shares)
 
-    def counting_settle(greedy: _FarthestFirst, points: Points, contested: torch.Tensor) -> int:
+    def counting_settle(greedy: _FarthestFirst, window: Window, contested: np.ndarray) -> int:
         counts["settled"] += 1
-        return settle(greedy, points, contested)
+        return settle(greedy, window, contested)
 
     HeldBounds.lower, HeldBounds.top, HeldBounds.draw = counting_lower, counting_top, counting_draw
     _FarthestFirst._settle = counting_settle
