@@ -16,6 +16,10 @@ def table_rows(text: str) -> dict[str, str]:
     return {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` .*$", text, flags=re.MULTILINE)}
 
 
+def section(page: str, title: str) -> str:
+    return (DOCS / page).read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
 def test_examples_of_the_selection_page_print_what_they_say(capsys):
     text = (DOCS / "selection.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
@@ -25,7 +29,7 @@ def test_examples_of_the_selection_page_print_what_they_say(capsys):
 
 
 def test_every_strategy_has_a_row_with_its_inputs_and_options():
-    rows = table_rows((DOCS / "strategies.md").read_text())
+    rows = table_rows(section("strategies.md", "All strategies"))
     for name, info in strategies().items():
         cells = [cell.strip() for cell in rows[name].split("|")[3:-1]]
         inputs = [f"features ({info.representation})" if key == "features" else key for key in info.inputs]
@@ -36,7 +40,15 @@ def test_every_strategy_has_a_row_with_its_inputs_and_options():
             assert re.findall(r"`(\w+)`", cells[3]) == list(info.options.model_fields), name
 
 
+def test_every_strategy_has_a_row_with_its_cost():
+    rows = table_rows(section("strategies.md", "What each costs"))
+    for name, info in strategies().items():
+        operations, memory = (cell.strip() for cell in rows[name].split("|")[2:4])
+        assert info.complexity in (f"time {operations}, memory {memory}", f"time {operations}; memory {memory}")
+
+
 @pytest.mark.parametrize("name", list(wrappers()))
-def test_every_wrapper_has_a_row_with_its_options(name):
-    row = table_rows((DOCS / "selection.md").read_text())[name]
+def test_every_wrapper_has_a_row_with_its_cost_and_options(name):
+    row = table_rows(section("selection.md", "Wrappers"))[name]
+    assert row.split("|")[3].strip() == wrappers()[name].complexity
     assert re.findall(r"`(\w+)`", row.split("|")[-2]) == list(wrappers()[name].options.model_fields)
