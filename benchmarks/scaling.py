@@ -59,16 +59,23 @@ class Size:
 
 @dataclass(frozen=True)
 class Looks:
-    """How often a lazy algorithm looked at all rows, a window of them, a candidate, and all centres for a near tie."""
+    """How often a lazy algorithm looked at all rows, a window of them, a candidate, and all centres for a near tie.
+
+    `unseen` is the number of rows in windows times the centres each had not seen.
+    """
 
     passes: int
     windows: int
     candidates: int
     settled: int
+    unseen: int
 
     def at(self, factor: float, budget: int) -> Looks:
         """The same with so many times the rows: windows grow with them, up to one a pick."""
-        return replace(self, windows=min(int(self.windows * factor), budget) if self.windows else 0)
+        if not self.windows:
+            return self
+        windows = min(int(self.windows * factor), budget)
+        return replace(self, windows=windows, unseen=self.unseen * windows // self.windows)
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,9 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
         )
     # Two passes for mean and norms; then those over labelled rows and, where windows run dry, over newer picks.
     distances = 2.0 * size.rows * size.dim * (size.labelled + size.budget * (looks.passes - 1) / max(looks.passes, 1))
-    windows = 2.0 * looks.windows * WINDOW * size.dim * size.budget / 2
-    # Every pick is compared with its window, and every near tie reads all centres, in float32.
-    windows += 2.0 * WINDOW * size.dim * size.budget
+    # A window is compared with the centres its rows have not seen and with every pick in it.
+    windows = 2.0 * size.dim * (looks.unseen + WINDOW * size.budget)
+    # Every near tie reads all centres, in float32.
     centres = size.labelled + size.budget
     row = 4.0 * size.dim
     again = row * looks.settled * (size.labelled + size.budget / 2)
@@ -134,9 +141,11 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
 @contextmanager
 def counted() -> Iterator[dict[str, int]]:
     """Counts passes over all rows and windows while it lasts."""
-    counts = {"passes": 0, "windows": 0, "candidates": 0, "settled": 0}
-    held = HeldBounds.lower, HeldBounds.top, HeldBounds.draw, _FarthestFirst._settle
-    lower_all, top, draw, settle = held
+    counts = {"passes": 0, "windows": 0, "candidates": 0, "settled": 0, "unseen": 0}
+    held = HeldBounds.lower, HeldBounds.top, HeldBounds.draw
+    greedy = _FarthestFirst._settle, _FarthestFirst._bring_up_to_date
+    lower_all, top, draw = held
+    settle, bring_up_to_date = greedy
 
     def counting_lower(bounds: HeldBounds, centres: Points) -> None:
         counts["passes"] += 1
@@ -150,16 +159,21 @@ def counted() -> Iterator[dict[str, int]]:
         counts["candidates"] += len(shares)
         return draw(bounds, shares)
 
-    def counting_settle(greedy: _FarthestFirst, window: Window, contested: np.ndarray) -> int:
+    def counting_settle(picker: _FarthestFirst, window: Window, contested: np.ndarray) -> int:
         counts["settled"] += 1
-        return settle(greedy, window, contested)
+        return settle(picker, window, contested)
+
+    def counting_update(picker: _FarthestFirst, rows: np.ndarray, points: Points, values: torch.Tensor) -> None:
+        counts["unseen"] += int((picker._count - picker._seen[rows]).sum())
+        bring_up_to_date(picker, rows, points, values)
 
     HeldBounds.lower, HeldBounds.top, HeldBounds.draw = counting_lower, counting_top, counting_draw
-    _FarthestFirst._settle = counting_settle
+    _FarthestFirst._settle, _FarthestFirst._bring_up_to_date = counting_settle, counting_update
     try:
         yield counts
     finally:
-        HeldBounds.lower, HeldBounds.top, HeldBounds.draw, _FarthestFirst._settle = held
+        HeldBounds.lower, HeldBounds.top, HeldBounds.draw = held
+        _FarthestFirst._settle, _FarthestFirst._bring_up_to_date = greedy
 
 
 def least_seconds(
@@ -304,6 +318,7 @@ def main(docs: Path, rows: int) -> None:
                 f"{looks.windows} / {seen.windows}",
                 f"{looks.candidates:,} / {seen.candidates:,}",
                 f"{looks.settled:,} / {seen.settled:,}",
+                f"{looks.unseen / 1e6:,.0f} / {seen.unseen / 1e6:,.0f}",
             ]
         )
         click.echo(" | ".join(checks[-1]))
@@ -312,7 +327,7 @@ def main(docs: Path, rows: int) -> None:
             here = rates[size.dim].seconds(work)
             there = here / 160 + work.calls * call + work.travelled / carried
             costs.append((title, name, work, here, there))
-    counted_twice = [f"{what}, quarter / all" for what in ("passes", "windows", "candidates", "near ties")]
+    counted_twice = [f"{what}, quarter / all" for what in ("passes", "windows", "candidates", "near ties", "unseen, M")]
     columns = ["strategy", "predicted, s", "measured, s", "ratio", *counted_twice]
     fill(
         docs / "scaling.md",
