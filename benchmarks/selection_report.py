@@ -1,4 +1,4 @@
-"""Tables and plot of the selection benchmark, put between markers in the documentation."""
+"""Tables and figures of the selection benchmark, put into the documentation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from selection_plots import plot_costs, plot_growth
 
 Record = dict[str, Any]
 
@@ -33,7 +30,8 @@ def write_report(out: Path, docs: Path) -> None:
         "scale": _scale(parts.get("scale", [])),
     }
     fill(docs / "selection.md", tables)
-    _plot(parts.get("growth", []), docs / "selection_growth.png")
+    plot_costs(parts.get("strategies", []), docs / "figures" / "selection-costs.png")
+    plot_growth(parts.get("growth", []), docs / "figures" / "selection-growth.png")
     if (out / "quality.jsonl").exists():
         fill(docs / "strategies.md", {"quality": _quality(_read(out / "quality.jsonl"))})
 
@@ -174,27 +172,3 @@ def _quality(records: list[Record]) -> str:
         header = ["strategy", "seeds", "first round", "last round", "mean over rounds", "against random"]
         tables.append(f"Budget {budget}, {rows:,} pool rows:\n\n" + table(header, lines))
     return "\n\n".join(tables)
-
-
-def _plot(records: list[Record], file: Path) -> None:
-    axes_names = list(dict.fromkeys(record["axis"] for record in records))
-    if not axes_names:
-        return
-    figure, axes = plt.subplots(1, len(axes_names), figsize=(3.2 * len(axes_names), 3), layout="constrained")
-    for axis, title in zip(np.atleast_1d(axes), axes_names, strict=True):
-        for name in dict.fromkeys(record["name"] for record in records):
-            found = sorted(
-                (record["size"], record["cpu"])
-                for record in records
-                if (record["name"], record["axis"]) == (name, title)
-            )
-            if found:
-                axis.loglog(*zip(*found, strict=True), marker="o", label=name)
-        sizes = sorted({record["size"] for record in records if record["axis"] == title})
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.minorticks_off()
-        axis.set_xlabel(title)
-        axis.set_ylabel("CPU seconds")
-        axis.legend(frameon=False)
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
