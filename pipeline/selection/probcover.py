@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from pydantic import Field
@@ -12,7 +10,7 @@ from pipeline.selection.clusters import kmeans
 from pipeline.selection.contract import Options, StrategyInfo
 from pipeline.selection.points import Points, full_precision
 from pipeline.selection.pool import Pool, required
-from pipeline.selection.rows import Array
+from pipeline.selection.rows import BLOCK_ROWS, Array
 from pipeline.selection.spaces import EuclideanSpace
 
 _WINDOW = 32
@@ -138,24 +136,36 @@ class _Cover:
             self._bounds = np.where(self._free, self._counts, -1)
 
     def _count(self, targets: Array) -> Array:
-        """How many of the targets each row's ball holds, (N,) int64."""
+        """How many of the targets each row's ball holds, (N,) int64.
+
+        Two targets are in each other's balls or neither is, so pairs of targets are looked at once.
+        """
         counts = np.zeros(len(self._space), dtype=np.int64)
-        for start in range(0, len(targets), _CENTRES_AT_ONCE):
-            for block, found in self._inside(self._space.points(targets[start : start + _CENTRES_AT_ONCE])):
-                counts[block] += np.count_nonzero(found, axis=1)
+        inner, outer = _pieces(targets), _pieces(np.setdiff1d(np.arange(len(self._space)), targets))
+        for number, rows in enumerate(inner):
+            points = self._space.points(rows)
+            counts[rows] += np.count_nonzero(self._inside(points, points), axis=1)
+            for others in inner[number + 1 :]:
+                found = self._inside(self._space.points(others), points)
+                counts[others] += np.count_nonzero(found, axis=1)
+                counts[rows] += np.count_nonzero(found, axis=0)
+            for others in outer:
+                counts[others] += np.count_nonzero(self._inside(self._space.points(others), points), axis=1)
         return counts
 
     def _balls(self, rows: Array) -> Array:
         """(N, m) mask of what lies within the radius of each row named."""
-        inside = np.zeros((len(self._space), len(rows)), dtype=bool)
-        for block, found in self._inside(self._space.points(rows)):
-            inside[block] = found
-        return inside
+        points = self._space.points(rows)
+        return np.concatenate([self._inside(block, points) for _, block in self._space.blocks()])
 
-    def _inside(self, points: Points) -> Iterator[tuple[slice, Array]]:
-        for first, block in self._space.blocks():
-            inside = _squared(self._space, block, points) < self._limit
-            yield slice(first, first + len(block)), inside.cpu().numpy()
+    def _inside(self, points: Points, centres: Points) -> Array:
+        """(n, m) mask: |x|² - 2 x·c < r²."""
+        least = (points.norms - self._limit) / 2
+        return (self._space.geometry.nearness(points, centres) > least[:, None]).cpu().numpy()
+
+
+def _pieces(rows: Array) -> list[Array]:
+    return [rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS)]
 
 
 def _squared(space: EuclideanSpace, points: Points, centres: Points) -> torch.Tensor:
