@@ -207,6 +207,8 @@ def d2_sample(space: Space, budget: int, rng: np.random.Generator, *, first: int
     Candidates are drawn from the bounds of the last pass over all rows; one with bound b and true value t is taken
     with probability t / b, which leaves it distributed in proportion to t whatever the bounds.
     """
+    if budget == 1:
+        return np.array([first], dtype=np.int64)
     with full_precision():
         bounds = space.bounds(excluded)
         picks, pending = [first], [first]
