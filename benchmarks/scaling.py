@@ -114,8 +114,8 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
         width = size.dim + size.classes
         # A pass takes in the picks since the one before; those since the last are met by candidates alone.
         distances = 2.0 * size.rows * width * size.budget * (looks.passes - 1) / looks.passes
-        # Candidates are compared with half of these on average, in float64, which counts double.
-        distances += 2.0 * width * looks.candidates * size.budget / looks.passes
+        # Candidates are compared with half of these on average.
+        distances += width * looks.candidates * size.budget / looks.passes
         batches = looks.candidates / CANDIDATES
         row = 4.0 * width
         return Work(

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from pipeline.selection.bounds import Bounds, Space
-from pipeline.selection.points import Points, between, full_precision, lower
+from pipeline.selection.points import Geometry, Points, between, full_precision, lower
 from pipeline.selection.rows import Array
 from pipeline.selection.window import Window
 
-_PIECE = 256
+_PIECE = 512
 _WINDOW = 512
 _PAIRS = 1 << 20
 _IN_VAIN = 0.25
@@ -235,9 +235,7 @@ def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.
         limits = bounds.of(rows).double().cpu().numpy()
         levels = rng.random(count) * limits
         points = space.points(rows)
-        true = np.full(count, np.inf)
-        for earlier in centres.pieces():
-            true = np.minimum(true, between(points, earlier).amin(dim=1).cpu().numpy())
+        true = _nearest(space.geometry, points, centres, levels)
         apart = between(points, points).cpu().numpy()
         taken: list[int] = []
         for place in range(count):
@@ -252,3 +250,20 @@ def _draw_until_stale(space: Space, bounds: Bounds, wanted: int, rng: np.random.
             centres.add(points[torch.tensor(taken, device=space.device)])
         tried += count
     return picks, centres.since(0)
+
+
+def _nearest(geometry: Geometry, points: Points, centres: _Centres, levels: Array) -> Array:
+    """Squared distance of each point to the nearest centre, (n,) float64.
+
+    Computed in float32, and again in float64 where rounding leaves a doubt on which side of `levels` it lies.
+    """
+    nearest = torch.full((len(points),), torch.inf, device=points.norms.device)
+    for piece in centres.pieces():
+        nearest = torch.minimum(nearest, points.norms - 2 * geometry.nearness(points, piece).amax(dim=1))
+    found = nearest.double().cpu().numpy()
+    doubtful = np.flatnonzero(np.abs(found - levels) <= 2 * geometry.error_bound())
+    if len(doubtful):
+        chosen = points[torch.from_numpy(doubtful).to(points.norms.device)]
+        exact = [between(chosen, piece).amin(dim=1) for piece in centres.pieces()]
+        found[doubtful] = torch.stack(exact).amin(dim=0).cpu().numpy()
+    return found
