@@ -80,10 +80,12 @@ class Looks:
 
 @dataclass(frozen=True)
 class Work:
-    """What a selection takes: operations of scoring and of distances, bytes of features read, calls of all parts."""
+    """What a selection takes: operations of scoring and of distances, bytes of probabilities ranked and of features
+    read, calls of all parts and the bytes they carry."""
 
     scoring: float
     distances: float
+    ranked: float
     read: float
     calls: float
     travelled: float
@@ -95,19 +97,22 @@ class Rates:
 
     scoring: float
     distances: float
+    ranked: float
     read: float
 
     def seconds(self, work: Work) -> float:
         """Time of the work where the rows are here."""
-        return work.scoring / self.scoring + work.distances / self.distances + work.read / self.read
+        products = work.scoring / self.scoring + work.distances / self.distances
+        return products + work.ranked / self.ranked + work.read / self.read
 
 
 def work_of(name: str, size: Size, looks: Looks) -> Work:
     """Operations and bytes of a strategy, as docs/scaling.md derives them."""
     pass_bytes = float(size.rows * size.dim * NUMBER_BYTES)
+    probability_bytes = 4.0 * size.rows * size.classes
     hidden, output = 2.0 * size.rows * size.dim**2, 2.0 * size.rows * size.dim * size.classes
     if name == "margin":
-        return Work(hidden + output, 0, pass_bytes, 1, 16.0 * size.budget)
+        return Work(hidden + output, 0, probability_bytes, pass_bytes, 1, 16.0 * size.budget)
     if name == "badge":
         # The norms take one pass; each pass computes hidden features and probabilities anew.
         passes = looks.passes + 1
@@ -121,6 +126,7 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
         return Work(
             passes * (hidden + output),
             distances,
+            passes * probability_bytes,
             passes * pass_bytes,
             2 * passes + 3 * batches,
             (looks.candidates + size.budget) * row,
@@ -135,7 +141,7 @@ def work_of(name: str, size: Size, looks: Looks) -> Work:
     again = row * looks.settled * (size.labelled + size.budget / 2)
     travelled = row * (looks.windows * WINDOW + centres)
     read = (2 + looks.passes) * pass_bytes + again
-    return Work(0, distances + windows, read, 3 * looks.windows + looks.passes, travelled)
+    return Work(0, distances + windows, 0, read, 3 * looks.windows + looks.passes, travelled)
 
 
 @contextmanager
@@ -194,20 +200,21 @@ def measure_rates(dim: int, classes: int) -> Rates:
     rows = 16 * BLOCK_ROWS
     features = rng.normal(size=(rows, dim)).astype(np.float16)
     proxy = made_proxy(features[:1000], classes)
-    block = features[:BLOCK_ROWS]
-    scoring = least_seconds(lambda: proxy.probabilities(block)) / BLOCK_ROWS
+    blocks = [part for _, part in even_blocks(ArrayRows(features))]
+    scoring = least_seconds(lambda: [proxy.probabilities(block) for block in blocks]) / rows
+    probabilities = proxy.probabilities(features)
+    ranked = least_seconds(lambda: select("margin", budget=rows // 100, seed=0, probabilities=probabilities))
     with full_precision():
-        points = Points((to_device(block, torch.device("cpu")),), torch.ones(BLOCK_ROWS))
+        points = Points((to_device(blocks[0], torch.device("cpu")),), torch.ones(BLOCK_ROWS))
         centres = Points((points.factors[0][:CENTRES],), points.norms[:CENTRES])
         geometry = Euclidean(torch.zeros(dim), 1.0)
         held = torch.zeros(BLOCK_ROWS)
         distances = least_seconds(lambda: lower(geometry, held, points, centres))
-    read = least_seconds(
-        lambda: [to_device(part, torch.device("cpu")).sum() for _, part in even_blocks(ArrayRows(features))]
-    )
+    read = least_seconds(lambda: [to_device(block, torch.device("cpu")).sum() for block in blocks])
     return Rates(
         2.0 * (dim**2 + dim * classes) / scoring,
         2.0 * BLOCK_ROWS * CENTRES * dim / distances,
+        probabilities.nbytes / ranked,
         features.nbytes / read,
     )
 
@@ -252,10 +259,22 @@ def run(name: str, size: Size, proxy: Proxy, features: np.ndarray) -> tuple[floa
 def constants_table(rates: dict[int, Rates], call: float, carried: float) -> str:
     """What was measured."""
     lines = [
-        [f"D = {dim}", f"{one.scoring / 1e9:.0f}", f"{one.distances / 1e9:.0f}", f"{one.read / 1e9:.2f}"]
+        [
+            f"D = {dim}",
+            f"{one.scoring / 1e9:.0f}",
+            f"{one.distances / 1e9:.0f}",
+            f"{one.ranked / 1e9:.2f}",
+            f"{one.read / 1e9:.2f}",
+        ]
         for dim, one in rates.items()
     ]
-    columns = ["", "scoring, GFLOP/s", "distances, GFLOP/s", "float16 features read, GB/s"]
+    columns = [
+        "",
+        "scoring, GFLOP/s",
+        "distances, GFLOP/s",
+        "probabilities ranked, GB/s",
+        "float16 features read, GB/s",
+    ]
     told = f"A call of an actor: {call * 1e3:.2f} ms. What calls carry: {carried / 1e9:.2f} GB/s."
     return f"{table(columns, lines)}\n\n{told}"
 

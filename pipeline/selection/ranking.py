@@ -46,11 +46,18 @@ def best_rows(blocks: Iterable[AnyBlock], score: Callable[[AnyBlock], Array], ex
         Numbers in the whole pool.
     """
     best: Best = (np.empty(0, dtype=np.int64), np.empty(0))
+    rivals, waiting, least = list[Best](), 0, -np.inf
     for block in blocks:
-        free = np.flatnonzero(~excluded[block.start : block.start + len(block)])
-        scores = np.asarray(score(block), dtype=np.float64)[free]
-        best = merge_best([best, _best(free + block.first, scores, count)], count)
-    return best
+        scores = np.asarray(score(block), dtype=np.float64)
+        free = ~excluded[block.start : block.start + len(block)]
+        chosen = np.flatnonzero(free & ~(scores < least))
+        rivals.append(_best(chosen + block.first, scores[chosen], count))
+        waiting += len(chosen)
+        # Sorting the best anew for every block would cost more than the scores do.
+        if waiting >= count:
+            best, rivals, waiting = merge_best([best, *rivals], count), [], 0
+            least = best[1][-1]
+    return merge_best([best, *rivals], count)
 
 
 def merge_best(parts: Iterable[Best], budget: int) -> Best:

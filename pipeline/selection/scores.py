@@ -20,10 +20,6 @@ def by_score(score: Score) -> Run:
     return run
 
 
-def _probabilities(block: Block) -> Array:
-    return block.probabilities.astype(np.float64)
-
-
 def entropies(probabilities: Array) -> Array:
     """Shannon entropy (nats) of each row of an (n, C) matrix, with 0 log 0 = 0."""
     return np.asarray(-np.sum(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0)), axis=1))
@@ -33,20 +29,23 @@ def margins(probabilities: Array) -> Array:
     """Largest minus second largest entry of each row of an (n, C) matrix; the largest itself where C is 1."""
     if probabilities.shape[1] == 1:
         return np.asarray(probabilities[:, 0])
-    two = np.partition(probabilities, -2, axis=1)[:, -2:]
-    return np.asarray(two[:, 1] - two[:, 0])
+    # Two searches for the largest are many times faster than a partial sort of each row.
+    rows, best = np.arange(len(probabilities)), probabilities.argmax(axis=1)
+    others = probabilities.copy()
+    others[rows, best] = -np.inf
+    return np.asarray(probabilities[rows, best].astype(np.float64) - others.max(axis=1))
 
 
 def _least_confidence(block: Block) -> Array:
-    return np.asarray(-_probabilities(block).max(axis=1))
+    return np.asarray(-block.probabilities.max(axis=1))
 
 
 def _margin(block: Block) -> Array:
-    return -margins(_probabilities(block))
+    return -margins(block.probabilities)
 
 
 def _entropy(block: Block) -> Array:
-    return entropies(_probabilities(block))
+    return entropies(block.probabilities.astype(np.float64))
 
 
 def _random(pool: Pool, budget: int, _: Options, rng: np.random.Generator) -> Array:

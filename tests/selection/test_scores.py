@@ -81,7 +81,7 @@ class Scored:
 
 @given(
     scores=st.lists(st.integers(0, 5), min_size=1, max_size=60),
-    cuts=st.lists(st.integers(0, 60), max_size=4),
+    cuts=st.lists(st.integers(0, 60), max_size=12),
     budget=st.integers(1, 12),
 )
 def test_merged_parts_equal_one_sort_of_everything(scores, cuts, budget):
