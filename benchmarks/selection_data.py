@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +47,16 @@ class Case:
             self.labels[kept],
         )
 
+    def relabelled(self, count: int) -> Case:
+        """The same with its first rows as the labelled ones."""
+        return replace(self, labelled=np.arange(count), labels=np.resize(self.labels, count))
+
     def resized(self, rows: int, dim: int, classes: int) -> Case:
-        """The same features cut to a size, with made-up probabilities of so many classes."""
+        """The same features cut to a size, with made-up probabilities of so many classes and 75 labelled rows."""
         rng = np.random.default_rng(0)
         odds = np.exp(rng.normal(scale=2, size=(len(self.members), rows, classes)).astype(np.float32))
         members = list(odds / odds.sum(axis=2, keepdims=True))
-        labelled = self.labelled[self.labelled < rows]
+        labelled = np.arange(LABELLED // 4)
         features = np.ascontiguousarray(self.features[:rows, :dim])
         return Case(features, members[0], members, labelled, members[0].argmax(axis=1)[labelled])
 

@@ -68,7 +68,8 @@ def _rivals(records: list[Record]) -> str:
         plain = record.get("numpy64")
         agreement = (
             f"mean potential at 100 picks {record['potential'][0]:.4f} ± {record['potential'][1]:.4f}, by passes "
-            f"{record['potential_passes'][0]:.4f} ± {record['potential_passes'][1]:.4f}; first pick "
+            f"{record['potential_passes'][0]:.4f} ± {record['potential_passes'][1]:.4f}, same distribution with "
+            f"p = {record['potential_equal']:.2f}; first pick "
             f"{'equal' if record['first_pick_agrees'] else 'differs'}"
             if record["name"] == "badge"
             else f"{record['agrees_float64']:.1%} of picks equal to float64 passes "
