@@ -8,12 +8,13 @@ old values and reject. Both give what the plain algorithms give, which look at e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from pipeline.selection.bounds import Bounds, Space
-from pipeline.selection.points import Geometry, Points, between, full_precision, lower
+from pipeline.selection.points import Geometry, Points, between, full_precision, lower, to_nearest
 from pipeline.selection.rows import Array
 from pipeline.selection.window import Window
 
@@ -22,6 +23,8 @@ _WINDOW = 512
 _PAIRS = 1 << 20
 _IN_VAIN = 0.25
 """Share of the rows that may be looked at without a pick before a pass over all is due."""
+_EQUAL = 1e-11
+"""Squared distances in float64 that differ by less than this share are equal."""
 _CANDIDATES = 128
 _STALE_SHARE = 0.25
 """Picks, as a share of the rows, after which a pass over all rows costs less than checking candidates."""
@@ -55,6 +58,14 @@ class _Centres:
         """All centres in pieces large enough for matrix products and small enough for float64, as views."""
         for start in range(0, self._count, _PIECE):
             yield self._points[start : min(start + _PIECE, self._count)]
+
+
+class _Settled(NamedTuple):
+    """Rows whose squared distances to the nearest of the first `seen` centres are known in float64."""
+
+    rows: Array
+    values: Array
+    seen: int
 
 
 def farthest_first(space: Space, budget: int, *, labelled: Array, first: int | None = None) -> Array:
@@ -92,6 +103,7 @@ class _FarthestFirst:
         self._centres = _Centres(space, len(labelled) + budget)
         self._seen = np.zeros(len(space), dtype=np.int32)
         self._picks: list[int] = []
+        self._settled = _Settled(np.empty(0, dtype=np.int64), np.empty(0), 0)
         if len(labelled):
             self._centres.add(space.points(labelled))
             self._bounds.lower(self._centres.since(0))
@@ -132,9 +144,9 @@ class _FarthestFirst:
         while len(self._picks) < self._budget:
             best = float(window.values.max())
             copies_only = best <= 0 and outside <= 0
-            if copies_only or best - self._tolerance <= outside:
+            if copies_only or -1 < outside >= best - self._tolerance:
                 break
-            contested = np.flatnonzero(window.values >= best - self._tolerance)
+            contested = np.flatnonzero(window.values >= max(0, best - self._tolerance))
             place = contested[0] if len(contested) == 1 else self._settle(window, contested)
             self._picks.append(window.take(int(place)))
         self._add(window.new_centres())
@@ -164,16 +176,27 @@ class _FarthestFirst:
     def _settle(self, window: Window, contested: Array) -> int:
         """Among places that float32 cannot tell apart, the farthest in float64, or the first of equals."""
         self._add(window.new_centres())
-        centres = self._centres.since(0)
+        rows, values, known = window.rows[contested], np.full(len(contested), np.inf), np.zeros(len(contested), bool)
+        # Rows that tie once go on tying: what was settled last lacks the centres since then only.
+        _, here, there = np.intersect1d(rows, self._settled.rows, assume_unique=True, return_indices=True)
+        values[here], known[here] = self._settled.values[there], True
+        for chosen, count in ((known, self._settled.seen), (~known, 0)):
+            if chosen.any():
+                values[chosen] = np.minimum(values[chosen], self._exact(window, contested[chosen], count))
+        self._settled = _Settled(rows, values, self._count)
+        ties = np.flatnonzero(values >= (1 - _EQUAL) * values.max())
+        return int(contested[ties[0]])
+
+    def _exact(self, window: Window, places: Array, count: int) -> Array:
+        """Squared distances in float64 of places of a window to the nearest centre but the first `count`."""
+        centres = self._centres.since(count)
         exact = []
-        for chunk in torch.split(torch.from_numpy(contested), max(1, _PAIRS // len(centres))):
+        for chunk in torch.split(torch.from_numpy(places), max(1, _PAIRS // len(centres))):
             points = window.points[chunk.to(self._space.device)]
             nearness = self._space.geometry.nearness(points, centres)
             rivals = (nearness >= nearness.amax(dim=1, keepdim=True) - self._tolerance).any(dim=0)
-            exact.append(between(points, centres[torch.nonzero(rivals)[:, 0]]).amin(dim=1))
-        values = torch.cat(exact)
-        ties = torch.nonzero(values >= values.max() - 1e-7 * self._tolerance)[:, 0]
-        return int(contested[int(ties[0])])
+            exact.append(to_nearest(points, centres[torch.nonzero(rivals)[:, 0]]).cpu().numpy())
+        return np.asarray(np.concatenate(exact))
 
     def _add(self, points: Points) -> None:
         self._centres.add(points)
@@ -264,6 +287,6 @@ def _nearest(geometry: Geometry, points: Points, centres: _Centres, levels: Arra
     doubtful = np.flatnonzero(np.abs(found - levels) <= 2 * geometry.error_bound())
     if len(doubtful):
         chosen = points[torch.from_numpy(doubtful).to(points.norms.device)]
-        exact = [between(chosen, piece).amin(dim=1) for piece in centres.pieces()]
+        exact = [to_nearest(chosen, piece) for piece in centres.pieces()]
         found[doubtful] = torch.stack(exact).amin(dim=0).cpu().numpy()
     return found

@@ -132,7 +132,7 @@ def lower(geometry: Geometry, held: torch.Tensor, points: Points, centres: Point
     suspect = (nearest <= _CLOSE * points.norms) & (nearest < held) & (held > 0)
     rows = torch.nonzero(suspect)[:, 0]
     if len(rows):
-        nearest[rows] = between(points[rows], centres).amin(dim=1).float()
+        nearest[rows] = to_nearest(points[rows], centres).float()
     torch.minimum(held, nearest.clamp_(min=0), out=held)
 
 
@@ -163,6 +163,16 @@ def between(points: Points, centres: Points) -> torch.Tensor:
     squared = own[:, None] + other - 2 * product
     # Rounding leaves equal rows a little apart; nothing else comes as near in float64.
     return torch.where(squared <= 1e-13 * (own[:, None] + other), 0.0, squared)
+
+
+def to_nearest(points: Points, centres: Points) -> torch.Tensor:
+    """Squared distance of each point to the nearest centre, (n,) float64; 0 for equal rows."""
+    squared, places = between(points, centres).min(dim=1)
+    if len(points.factors) > 1:
+        return squared
+    # Differences keep all digits where norms are large beside a distance.
+    difference = points.factors[0].double() - centres.factors[0][places].double()
+    return torch.where(squared > 0, difference.square().sum(dim=1), squared)
 
 
 @contextmanager

@@ -48,16 +48,24 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_farthest_first_picks_are_those_of_the_plain_algorithm(data):
     rows, dim = data.draw(st.integers(5, 80)), data.draw(st.integers(1, 6))
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
-    kind = data.draw(st.sampled_from(["real", "grid", "duplicates", "offset", "float16"]))
+    kinds = ["real", "grid", "duplicates", "near copies", "offset", "large", "outlier", "float16"]
+    kind = data.draw(st.sampled_from(kinds))
     features = rng.normal(size=(rows, dim)).astype(np.float32)
     if kind == "grid":
         features = rng.integers(0, 3, size=(rows, dim)).astype(np.float32)
     elif kind == "duplicates":
         features = features[rng.integers(0, max(2, rows // 4), size=rows)]
+    elif kind == "near copies":
+        noise = rng.normal(scale=1e-5, size=(rows, dim))
+        features = (100 * (features[rng.integers(0, max(2, rows // 4), size=rows)] + noise)).astype(np.float32)
+    elif kind == "large":
+        features *= 1e6
+    elif kind == "outlier":
+        features[-1] *= 1e5
     elif kind == "offset":
         features += 300
     elif kind == "float16":
@@ -73,8 +81,12 @@ def test_farthest_first_picks_are_those_of_the_plain_algorithm(data):
     assert picks.tolist() == plain_farthest_first(features, budget, labelled.tolist())
 
 
-def test_farthest_first_over_many_blocks_and_windows():
-    features = np.random.default_rng(0).normal(size=(9000, 8)).astype(np.float32)
+@pytest.mark.parametrize("kind", ["real", "binary"])
+def test_farthest_first_over_many_blocks_and_windows(kind):
+    rng = np.random.default_rng(0)
+    # Of binary rows thousands are equally far, more than a window holds.
+    features = rng.normal(size=(9000, 8)) if kind == "real" else rng.integers(0, 2, size=(9000, 14))
+    features = features.astype(np.float32)
     picks = select("coreset_self", budget=150, seed=0, features=features, labelled=[5, 8000])
     assert picks.tolist() == plain_farthest_first(features, 150, [5, 8000])
 
