@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline.errors import BudgetError, SelectionError
 from pipeline.selection.contract import INPUT_HELP, Input, Plan
+from pipeline.selection.points import as_tensor
 from pipeline.selection.pool import HeadLike, Pool, ScorerLike
 from pipeline.selection.registry import check_strategy
 from pipeline.selection.rows import BLOCK_ROWS, Array, FeatureRows, as_rows
+
+_LARGEST = 1e15
+"""Of a number in a feature, in magnitude."""
 
 
 def select(
@@ -266,14 +271,14 @@ class _Checked:
 
 def _feature_rows(values: Any, key: str) -> FeatureRows | None:
     def check(rows: Array, block: Array) -> None:
-        # A sum is finite only if all its terms are, and costs less than a mask; overflow is told apart below.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum(dtype=np.float64)):
-                return
-        good = np.isfinite(block).all(axis=1)
-        if not good.all():
-            row = rows[np.flatnonzero(~good)[0]]
-            raise SelectionError("a row holds numbers that are not finite", key=key, value=f"row {row}")
+        # What is not a number is both least and largest.
+        if block.size == 0 or max(abs(bound.item()) for bound in torch.aminmax(as_tensor(block))) <= _LARGEST:
+            return
+        good, what = np.isfinite(block).all(axis=1), "numbers that are not finite"
+        if good.all():
+            good = (np.abs(block) <= _LARGEST).all(axis=1)
+            what = f"numbers beyond {_LARGEST:.0e}, whose squares float32 cannot add up"
+        raise SelectionError(f"a row holds {what}", key=key, value=f"row {rows[np.argmin(good)]}")
 
     return None if values is None else _Checked(as_rows(values, key), check)
 

@@ -192,8 +192,12 @@ def to_device(block: Array, device: torch.device) -> torch.Tensor:
     values = np.ascontiguousarray(block)
     if values.dtype == np.float64:
         values = values.astype(np.float32)
-    shown = values if values.flags.writeable else np.asarray(_Unlocked(values))
-    return torch.from_numpy(shown).to(device=device, dtype=torch.float32)
+    return as_tensor(values).to(device=device, dtype=torch.float32)
+
+
+def as_tensor(values: Array) -> torch.Tensor:
+    """A tensor on the memory of an array; not to be written to where the array is not."""
+    return torch.from_numpy(values if values.flags.writeable else np.asarray(_Unlocked(values)))
 
 
 def squared_lengths(rows: torch.Tensor) -> torch.Tensor:

@@ -55,6 +55,18 @@ def test_labels_are_one_class_number_a_labelled_row(labels):
         select("margin", budget=1, seed=0, probabilities=P, labelled=[3, 4], labels=labels)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(("number", "message"), [(np.nan, "not finite"), (-np.inf, "not finite"), (3e20, "beyond")])
+def test_features_are_finite_and_can_be_squared(dtype, number, message):
+    features = np.ones((3000, 2), dtype)
+    with np.errstate(over="ignore"):
+        features[2500, 1] = number
+    with pytest.raises(
+        SelectionError, match=f"^features: .*{message if dtype != 'float16' else 'not finite'}.*row 2500"
+    ):
+        select("coreset_self", budget=1, seed=0, features=features, labelled=[0])
+
+
 @pytest.mark.parametrize(
     "probabilities",
     [np.full((10, 2), 0.9), np.array([[1.5, -0.5]] * 10), np.full((10, 2), np.nan)],
