@@ -13,6 +13,8 @@ from pipeline.models.encoder import Encoder
 from pipeline.models.proxy import fit_proxy
 
 LABELLED = 300
+FEW_LABELLED = 75
+"""Where rows grow: core-set compares every row with each labelled one, so these must not grow with them."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class Case:
         return replace(self, labelled=np.arange(count), labels=np.resize(self.labels, count))
 
     def resized(self, rows: int, dim: int, classes: int) -> Case:
-        """The same features cut to a size, with made-up probabilities of so many classes and 75 labelled rows."""
+        """The same features cut to a size, with made-up probabilities of so many classes and few labelled rows."""
         rng = np.random.default_rng(0)
         odds = np.exp(rng.normal(scale=2, size=(len(self.members), rows, classes)).astype(np.float32))
         members = list(odds / odds.sum(axis=2, keepdims=True))
-        labelled = np.arange(LABELLED // 4)
+        labelled = np.arange(FEW_LABELLED)
         features = np.ascontiguousarray(self.features[:rows, :dim])
         return Case(features, members[0], members, labelled, members[0].argmax(axis=1)[labelled])
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.selection.bounds import Bounds, Space
-from pipeline.selection.points import Geometry, Points, between, full_precision, lower, to_nearest
+from pipeline.selection.points import Geometry, Points, between, full_precision, lower, rough_to_nearest, to_nearest
 from pipeline.selection.rows import Array
 from pipeline.selection.window import Window
 
@@ -144,7 +144,8 @@ class _FarthestFirst:
         while len(self._picks) < self._budget:
             best = float(window.values.max())
             copies_only = best <= 0 and outside <= 0
-            if copies_only or -1 < outside >= best - self._tolerance:
+            tied_outside = outside >= 0 and best - self._tolerance <= outside
+            if copies_only or tied_outside:
                 break
             contested = np.flatnonzero(window.values >= max(0, best - self._tolerance))
             place = contested[0] if len(contested) == 1 else self._settle(window, contested)
@@ -196,7 +197,7 @@ class _FarthestFirst:
             nearness = self._space.geometry.nearness(points, centres)
             rivals = (nearness >= nearness.amax(dim=1, keepdim=True) - self._tolerance).any(dim=0)
             exact.append(to_nearest(points, centres[torch.nonzero(rivals)[:, 0]]).cpu().numpy())
-        return np.asarray(np.concatenate(exact))
+        return np.concatenate(exact)
 
     def _add(self, points: Points) -> None:
         self._centres.add(points)
@@ -282,7 +283,7 @@ def _nearest(geometry: Geometry, points: Points, centres: _Centres, levels: Arra
     """
     nearest = torch.full((len(points),), torch.inf, device=points.norms.device)
     for piece in centres.pieces():
-        nearest = torch.minimum(nearest, points.norms - 2 * geometry.nearness(points, piece).amax(dim=1))
+        nearest = torch.minimum(nearest, rough_to_nearest(geometry, points, piece))
     found = nearest.double().cpu().numpy()
     doubtful = np.flatnonzero(np.abs(found - levels) <= 2 * geometry.error_bound())
     if len(doubtful):

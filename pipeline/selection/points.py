@@ -128,7 +128,7 @@ def lower(geometry: Geometry, held: torch.Tensor, points: Points, centres: Point
 
     What is too small beside the norms to be trusted is computed again in float64.
     """
-    nearest = points.norms - 2 * geometry.nearness(points, centres).amax(dim=1)
+    nearest = rough_to_nearest(geometry, points, centres)
     suspect = (nearest <= _CLOSE * points.norms) & (nearest < held) & (held > 0)
     rows = torch.nonzero(suspect)[:, 0]
     if len(rows):
@@ -163,6 +163,11 @@ def between(points: Points, centres: Points) -> torch.Tensor:
     squared = own[:, None] + other - 2 * product
     # Rounding leaves equal rows a little apart; nothing else comes as near in float64.
     return torch.where(squared <= 1e-13 * (own[:, None] + other), 0.0, squared)
+
+
+def rough_to_nearest(geometry: Geometry, points: Points, centres: Points) -> torch.Tensor:
+    """Squared distance of each point to the nearest centre, (n,) float32, as far as `Geometry.error_bound` off."""
+    return points.norms - 2 * geometry.nearness(points, centres).amax(dim=1)
 
 
 def to_nearest(points: Points, centres: Points) -> torch.Tensor:

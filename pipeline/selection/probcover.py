@@ -61,7 +61,7 @@ def purity_radius(space: EuclideanSpace, clusters: int, purity: float, rng: np.r
         own = torch.from_numpy(member_of[rows]).to(space.device)
         nearest = torch.full((len(rows),), torch.inf, device=space.device)
         for first, block in space.blocks():
-            squared = _squared(space, block, points)
+            squared = block.norms[:, None] - 2 * space.geometry.nearness(block, points)
             theirs = torch.from_numpy(member_of[first : first + len(block)]).to(space.device)
             squared.masked_fill_(theirs[:, None] == own, torch.inf)
             nearest = torch.minimum(nearest, squared.amin(dim=0))
@@ -79,8 +79,8 @@ class _Cover:
         self._free = np.ones(len(space), dtype=bool)
         self._free[labelled] = False
         self._uncovered = np.ones(len(space), dtype=bool)
-        for start in range(0, len(labelled), _CENTRES_AT_ONCE):
-            self._uncovered[self._balls(labelled[start : start + _CENTRES_AT_ONCE]).any(axis=1)] = False
+        for centres in _pieces(labelled, _CENTRES_AT_ONCE):
+            self._uncovered[self._balls(centres).any(axis=1)] = False
         self._counts = self._count(np.flatnonzero(self._uncovered))
         self._bounds = np.where(self._free, self._counts, -1)
         self._uncounted: list[Array] = []
@@ -141,7 +141,8 @@ class _Cover:
         Two targets are in each other's balls or neither is, so pairs of targets are looked at once.
         """
         counts = np.zeros(len(self._space), dtype=np.int64)
-        inner, outer = _pieces(targets), _pieces(np.setdiff1d(np.arange(len(self._space)), targets))
+        rest = np.setdiff1d(np.arange(len(self._space)), targets)
+        inner, outer = _pieces(targets, BLOCK_ROWS), _pieces(rest, BLOCK_ROWS)
         for number, rows in enumerate(inner):
             points = self._space.points(rows)
             counts[rows] += np.count_nonzero(self._inside(points, points), axis=1)
@@ -164,12 +165,8 @@ class _Cover:
         return (self._space.geometry.nearness(points, centres) > least[:, None]).cpu().numpy()
 
 
-def _pieces(rows: Array) -> list[Array]:
-    return [rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS)]
-
-
-def _squared(space: EuclideanSpace, points: Points, centres: Points) -> torch.Tensor:
-    return points.norms[:, None] - 2 * space.geometry.nearness(points, centres)
+def _pieces(rows: Array, size: int) -> list[Array]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 PROBCOVER = StrategyInfo(
