@@ -8,27 +8,34 @@ PYTHON ?= python3
 PIP_ARGS ?=
 TESTS ?= tests
 BIN := .venv/bin
-STAMP := .venv/.installed
-TYPED := -p pipeline -p actors -p tune_spaces
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# What is installed, and the links to the source files that make pipeline/, actors/ and tune_spaces/ one package.
+INSTALLED := .venv/.installed
+LINKED := build/.linked
+SOURCES := $(shell find pipeline actors tune_spaces -type f -not -name '*.pyc' | sort | cksum)
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test lint format docs install clean
 
-demo: $(STAMP)
+demo: $(LINKED)
 	@$(BIN)/asvp sweep svp_vs_asvp demo
 
-test: $(STAMP)
+test: $(LINKED)
 	@$(BIN)/python -m pytest $(TESTS)
 
-lint: $(STAMP)
+lint: $(LINKED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict $(TYPED)
+	$(BIN)/mypy --strict -p asvp
 
-format: $(STAMP)
+format: $(LINKED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-install: $(STAMP)
+docs: $(LINKED)
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+install: $(LINKED)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,11 +45,24 @@ $(BIN)/python:
 
 # PyTorch is named beside the project, so that one resolution settles its build: pip prefers a version with a local
 # label (2.13.0+cpu) to the plain one where an index or a wheel folder offers it.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing asvp and what it needs into .venv (minutes the first time, nothing afterwards)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
-		"$$(grep '^torch==' constraints.txt)" -e '.[demo,dev]'
-	@touch $(STAMP)
+	@$(PIP) $(PIP_ARGS) -c constraints.txt "$$(grep '^torch==' constraints.txt)" \
+		"$$(grep '^setuptools==' constraints.txt)" -e '.[demo,dev,docs]'
+	@rm -f $(LINKED)
+	@touch $(INSTALLED)
+
+# A strict editable install is a folder of links, one a source file, on the interpreter's path like any installed
+# package: Python, Ray's workers, mypy and import-linter all see the same `asvp`. It has to be made again when files
+# come or go (seconds), so the stamp holds a checksum of their list.
+$(LINKED): $(INSTALLED) FORCE
+	@if [ "$$(cat $(LINKED) 2>/dev/null)" != "$(SOURCES)" ]; then \
+		rm -rf build/__editable__*; \
+		$(PIP) --no-build-isolation --no-deps --config-settings editable_mode=strict -e . && \
+		mkdir -p build && echo "$(SOURCES)" > $(LINKED); \
+	fi
+
+FORCE:
 
 clean:
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

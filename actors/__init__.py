@@ -1,1 +1,1 @@
-"""Everything that is a Ray actor or task: thin shells around the plain classes of `pipeline`."""
+"""Everything that is a Ray actor or task: thin shells around the plain classes of the rest of `asvp`."""

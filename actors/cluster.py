@@ -13,7 +13,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
 
-from pipeline.errors import ClusterError
+from asvp.errors import ClusterError
 
 _ANSWER_SECONDS = 5.0
 

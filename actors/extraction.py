@@ -11,9 +11,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from actors.shards import DIED, ObjectStoreShard, unwrap
-from pipeline.errors import WorkError
-from pipeline.workers.session import ShardReport, ShardTask
+from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
+from asvp.compute.session import ShardJob, ShardReport
+from asvp.errors import WorkError
 
 # One shard in the forward pass and one being read.
 _IN_FLIGHT = 2
@@ -30,7 +30,7 @@ class Member:
 
 @dataclass(frozen=True)
 class _Call:
-    task: ShardTask
+    task: ShardJob
     place: int
     table: Any
 
@@ -39,10 +39,10 @@ def extract_shards(
     team: list[Member],
     hire: Callable[[], Member],
     key: str,
-    tasks: Sequence[ShardTask],
-    done: Callable[[ShardTask, ObjectStoreShard, ShardReport], None],
+    tasks: Sequence[ShardJob],
+    done: Callable[[ShardJob, ObjectStoreShard, ShardReport], None],
 ) -> None:
-    """Have a team of `EncoderWorker` actors extract shards; the tables stay in the object store.
+    """Have a team of `Worker` actors extract shards; the tables stay in the object store.
 
     Parameters
     ----------
@@ -98,11 +98,11 @@ def extract_shards(
         hand_out()
 
 
-def team_rate(team: list[Member], hire: Callable[[], Member], key: str, tasks: Sequence[ShardTask]) -> float:
+def team_rate(team: list[Member], hire: Callable[[], Member], key: str, tasks: Sequence[ShardJob]) -> float:
     """Rows a second of a team of which every member extracts the same tasks at the same time; the tables go."""
     rows = 0
 
-    def count(task: ShardTask, shard: ObjectStoreShard, report: ShardReport) -> None:
+    def count(task: ShardJob, shard: ObjectStoreShard, report: ShardReport) -> None:
         nonlocal rows
         rows += report.rows
 

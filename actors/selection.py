@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from ray.exceptions import ActorUnschedulableError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.cluster import node_cores
-from actors.selection_worker import SelectionWorker
-from actors.shards import DIED, ObjectStoreShard, unwrap
-from pipeline.errors import WorkError
-from pipeline.features.feature_set import FeatureSet
-from pipeline.selection import Plan, Pool, run_plan
-from pipeline.selection.rows import BLOCK_ROWS
-from pipeline.selection.sharded import sharded
-from pipeline.workers.picking import LocalPicker, Picker
+from asvp.actors.cluster import node_cores
+from asvp.actors.selection_worker import SelectionWorker
+from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
+from asvp.compute.picking import LocalPicker, Picker
+from asvp.errors import WorkError
+from asvp.features.feature_set import FeatureSet
+from asvp.selection import Plan, Pool, run_plan
+from asvp.selection.pool.sharded import sharded
+from asvp.selection.rows import BLOCK_ROWS
 
 WORTH_BYTES = 1 << 30
 """Features on other nodes from which on it pays to select there: fewer are read once and then lie here as well."""
@@ -99,7 +99,7 @@ class ShardedPicker:
         return float(sum(self.team.threads(node) for node in set(shard_homes(self.features))))
 
     def pick(self, plan: Plan, pool: Pool, *, budget: int, seed: int) -> NDArray[np.int64]:
-        """As `pipeline.selection.run_plan`; begun anew, with the same picks, when an actor dies.
+        """As `asvp.selection.run_plan`; begun anew, with the same picks, when an actor dies.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class ShardedPicker:
 
 
 class ActorCrew:
-    """A `pipeline.selection.sharded.Crew` of actors."""
+    """A `asvp.selection.pool.sharded.Crew` of actors."""
 
     def __init__(self, workers: Sequence[Any]) -> None:
         self._workers = workers

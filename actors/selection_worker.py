@@ -1,4 +1,4 @@
-"""The actor that looks after the part of a pool on its node: a thin shell around `pipeline.selection.part.PoolPart`."""
+"""The actor that looks after the part of a pool on its node: a thin shell around `PoolPart`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from pipeline.selection import Pool
-from pipeline.selection.part import PoolPart
+from asvp.selection import Pool
+from asvp.selection.pool.part import PoolPart
 
 
 class _SelectionWorker:

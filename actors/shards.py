@@ -9,9 +9,9 @@ import pyarrow as pa
 import ray
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
-from pipeline.errors import AsvpError, WorkError
-from pipeline.features.cache import DamagedPartError
-from pipeline.workers.session import ShardTask, stored_shard
+from asvp.compute.session import ShardJob, stored_shard
+from asvp.errors import AsvpError, WorkError
+from asvp.features.cache import DamagedPartError
 
 DIED = (RayActorError, OutOfMemoryError)
 """What a call raises when its actor is gone; one that the memory monitor ended is no RayActorError."""
@@ -22,7 +22,7 @@ class ObjectStoreShard:
     """A table in the object store, read as a view; lost with its node, it is read from the cache, once a process."""
 
     reference: Any
-    task: ShardTask
+    task: ShardJob
     _recovered: list[pa.Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -31,18 +31,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 import torch
 
-from actors.cluster import cluster, resources
-from actors.placement import Placement, place
-from actors.workers import RayWorkers
-from pipeline.config import Config, EncoderConfig, load_config
-from pipeline.data import Dataset, open_dataset
-from pipeline.data.source import View
-from pipeline.features import FeatureSet
-from pipeline.features.cache import Cache
-from pipeline.models.encoder import Encoder
-from pipeline.models.proxy import fit_proxy
-from pipeline.progress import SilentReporter
-from pipeline.workers import Extraction
+from asvp.actors.backend import RayBackend
+from asvp.actors.cluster import cluster, resources
+from asvp.compute import Extraction
+from asvp.compute.placement import Placement, place
+from asvp.config import Config, EncoderConfig, load_config
+from asvp.data import Dataset, open_dataset
+from asvp.data.source import View
+from asvp.features import FeatureSet
+from asvp.features.cache import Cache
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import fit_proxy
+from asvp.progress import SilentReporter
 
 Rate = Callable[[], float]
 
@@ -98,12 +98,12 @@ class _Team:
     features: FeatureSet
 
     def __init__(self, config: Config, dataset: Dataset, encoder: EncoderConfig) -> None:
-        self._workers = RayWorkers(encoder, dataset.kind, _shared(config), None, SilentReporter())
+        self._workers = RayBackend(encoder, dataset.kind, _shared(config), None, SilentReporter())
         self._dataset = dataset
         self._config = config
         self.dtype = self._workers.dtype()
         # Starts all actors and loads their encoders: a shard for each.
-        few = View(dataset.pool, np.arange(min(len(dataset.pool), 128 * _shared(config).actors)))
+        few = View(dataset.pool, np.arange(min(len(dataset.pool), 128 * _shared(config).workers)))
         self._workers.extract(Extraction(few, "warm-up", 0, config.extraction))
 
     def rate(self) -> float:
@@ -150,7 +150,7 @@ def _sentence_transformers(texts: list[str]) -> Rate | None:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         return None
-    from pipeline.models.location import encoder_folder
+    from asvp.models.encoder.location import encoder_folder
 
     folder = encoder_folder(load_config("debian-sections").encoder)
     model = SentenceTransformer(str(folder), device="cpu")
@@ -190,11 +190,11 @@ def _from_cache(config: Config, dataset: Dataset, rate: float) -> None:
         cache = Cache(folder)
         placement = _shared(config)
         extraction = Extraction(dataset.pool, "benchmark", 0, config.extraction)
-        RayWorkers(config.encoder, "text", placement, cache, SilentReporter()).extract(extraction)
+        RayBackend(config.encoder, "text", placement, cache, SilentReporter()).extract(extraction)
         seconds = []
         for _ in range(3):
             began = time.perf_counter()
-            RayWorkers(config.encoder, "text", placement, cache, SilentReporter()).extract(extraction)
+            RayBackend(config.encoder, "text", placement, cache, SilentReporter()).extract(extraction)
             seconds.append(time.perf_counter() - began)
     cached = len(dataset.pool) / min(seconds)
     print(f"from the cache into the object store: {cached:,.0f} rows/s, {cached / rate:,.0f} times the extraction\n")
@@ -320,7 +320,7 @@ def _memory_child(times: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pipeline.driver import run
+    from asvp.driver.loop import run
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

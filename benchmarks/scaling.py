@@ -28,16 +28,16 @@ import torch
 from selection_data import synthetic_case
 from selection_report import fill, table
 
-from actors.selection_worker import SelectionWorker
-from pipeline.config import ProxyConfig
-from pipeline.models.proxy import Proxy, fit_proxy
-from pipeline.scoring import ScoredRows, probability_rows
-from pipeline.selection import ArrayRows, select
-from pipeline.selection.bounds import HeldBounds
-from pipeline.selection.lazy import _FarthestFirst
-from pipeline.selection.points import Euclidean, Points, full_precision, lower, to_device
-from pipeline.selection.rows import BLOCK_ROWS, even_blocks
-from pipeline.selection.window import Window
+from asvp.actors.selection_worker import SelectionWorker
+from asvp.compute.scoring import ScoredRows, probability_rows
+from asvp.config import ProxyConfig
+from asvp.models.proxy import Proxy, fit_proxy
+from asvp.selection import ArrayRows, select
+from asvp.selection.geometry.bounds import HeldBounds
+from asvp.selection.geometry.lazy import _FarthestFirst
+from asvp.selection.geometry.points import Euclidean, Points, full_precision, lower, to_device
+from asvp.selection.geometry.window import Window
+from asvp.selection.rows import BLOCK_ROWS, even_blocks
 
 NUMBER_BYTES = 2
 CENTRES = 256

@@ -34,7 +34,7 @@ from selection_naive import (
 from selection_quality import quality
 from selection_report import write_report
 
-from pipeline.selection import check_strategy, select, strategies, wrappers
+from asvp.selection import check_strategy, select, strategies, wrappers
 
 BUDGET = 1000
 POTENTIAL_SEEDS = 100

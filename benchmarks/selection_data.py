@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import DataConfig, EncoderConfig, ProxyConfig
-from pipeline.data import open_dataset
-from pipeline.models.encoder import Encoder
-from pipeline.models.proxy import fit_proxy
+from asvp.config import DataConfig, EncoderConfig, ProxyConfig
+from asvp.data import open_dataset
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import fit_proxy
 
 LABELLED = 300
 FEW_LABELLED = 75

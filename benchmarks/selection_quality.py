@@ -10,10 +10,10 @@ import click
 import numpy as np
 from selection_data import Embedded
 
-from pipeline.budget import parse_budget
-from pipeline.config import ProxyConfig
-from pipeline.models.proxy import Proxy, fit_proxy
-from pipeline.selection import check_strategy, select
+from asvp.config import ProxyConfig
+from asvp.config.budget import parse_budget
+from asvp.models.proxy import Proxy, fit_proxy
+from asvp.selection import check_strategy, select
 
 MEMBERS = 3
 

@@ -9,25 +9,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.config import Config, load_config
-    from pipeline.driver import RunResult, run
-    from pipeline.selection import select, strategies
+    from asvp.alignment import logme, ped
+    from asvp.config import Config, load_config
+    from asvp.driver.loop import RunResult, run
+    from asvp.models.classifier import Classifier
+    from asvp.report import compare
+    from asvp.selection import select, strategies
+    from asvp.tune_spaces.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "RunResult", "load_config", "run", "select", "strategies"]
+__all__ = [
+    "Classifier",
+    "Config",
+    "RunResult",
+    "SweepResult",
+    "compare",
+    "load_config",
+    "logme",
+    "ped",
+    "run",
+    "select",
+    "strategies",
+    "sweep",
+]
 
 _HOMES = {
-    "Config": "pipeline.config",
-    "load_config": "pipeline.config",
-    "RunResult": "pipeline.driver",
-    "run": "pipeline.driver",
-    "select": "pipeline.selection",
-    "strategies": "pipeline.selection",
+    "Classifier": "asvp.models.classifier",
+    "Config": "asvp.config",
+    "RunResult": "asvp.driver.loop",
+    "SweepResult": "asvp.tune_spaces.sweep",
+    "compare": "asvp.report",
+    "load_config": "asvp.config",
+    "logme": "asvp.alignment",
+    "ped": "asvp.alignment",
+    "run": "asvp.driver.loop",
+    "select": "asvp.selection",
+    "strategies": "asvp.selection",
+    "sweep": "asvp.tune_spaces.sweep",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
+        raise AttributeError(f"module 'asvp' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

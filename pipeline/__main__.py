@@ -1,8 +1,8 @@
-"""`python -m pipeline` is the `asvp` command."""
+"""`python -m asvp` is the `asvp` command."""
 
 from __future__ import annotations
 
-from pipeline.cli import main
+from asvp.cli.app import main
 
 if __name__ == "__main__":
     main()

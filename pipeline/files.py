@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RunDirectoryError, WorkError
+from asvp.errors import RunDirectoryError, WorkError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pipeline.active_learning
-import pipeline.workers.session
-from pipeline.config import load_config
-from pipeline.driver import run
+import asvp.compute.session
+import asvp.driver.active_learning
+from asvp.config import load_config
+from asvp.driver.loop import run
 
 config, out, moment, *where = sys.argv[1:]
 event, _, count = moment.partition(":")
@@ -50,7 +50,7 @@ def stepwise(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def watch_work() -> None:
     """Have shards and steps of training that are done in this process happen."""
-    session = pipeline.workers.session
+    session = asvp.compute.session
     session.EncoderSession.extract = before("shard", session.EncoderSession.extract)  # type: ignore[method-assign]
     session.fine_tune = stepwise(session.fine_tune)  # type: ignore[assignment]
 
@@ -59,22 +59,22 @@ def watch_actors() -> None:
     """Have them happen where actors do the work: a shard when the driver is told of it, a step in the actor itself."""
     import ray
 
-    import actors.workers
-    from actors.encoder_worker import _EncoderWorker
+    import asvp.actors.backend
+    from asvp.actors.worker import _Worker
 
-    class Watched(_EncoderWorker):
+    class Watched(_Worker):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
-            pipeline.workers.session.fine_tune = stepwise(pipeline.workers.session.fine_tune)  # type: ignore[assignment]
+            asvp.compute.session.fine_tune = stepwise(asvp.compute.session.fine_tune)  # type: ignore[assignment]
 
-    actors.workers.EncoderWorker = ray.remote(Watched)
-    shard = actors.extraction.ObjectStoreShard
-    actors.extraction.ObjectStoreShard = before("shard", shard)  # type: ignore[misc,assignment]
+    asvp.actors.backend.Worker = ray.remote(Watched)
+    shard = asvp.actors.extraction.ObjectStoreShard
+    asvp.actors.extraction.ObjectStoreShard = before("shard", shard)  # type: ignore[misc,assignment]
 
 
-learning = pipeline.active_learning
-learning.save_checkpoint = before("checkpoint", learning.save_checkpoint)  # type: ignore[assignment]
-learning.save_final_model = before("final", learning.save_final_model)  # type: ignore[assignment]
+journal = asvp.driver.active_learning
+journal.save_checkpoint = before("checkpoint", journal.save_checkpoint)  # type: ignore[assignment]
+journal.save_final_model = before("final", journal.save_final_model)  # type: ignore[assignment]
 (watch_actors if where else watch_work)()
 run(
     load_config(config),

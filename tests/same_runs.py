@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tiny_runs import picks
 
-from pipeline.driver import RunResult
+from asvp.driver.loop import RunResult
 
 
 def assert_same(resumed: RunResult, out: Path, whole: tuple[RunResult, list[int]]) -> None:

@@ -50,7 +50,7 @@ def test_the_setup_installs_the_copied_project_under_its_constraints(cluster):
     (folder,) = cluster["file_mounts"]
     (command,) = cluster["setup_commands"]
     assert f"-c {folder}/constraints.txt" in command
-    assert f"-e '{folder}[" in command
+    assert f" '{folder}[" in command
 
 
 def test_workers_fit_the_limit_and_own_start_commands_replace_the_defaults(cluster):

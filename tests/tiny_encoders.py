@@ -26,7 +26,7 @@ from transformers import (
     ViTModel,
 )
 
-from pipeline.models.quiet import quiet_transformers
+from asvp.models.quiet import quiet_transformers
 
 _TEXT = (
     "python library tool server game editor web mail audio video data network text image fast small "

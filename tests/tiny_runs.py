@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tiny_encoders import tiny_text_encoder, tiny_texts
 
-from pipeline.config import Config, build_config
-from pipeline.config_text import merge
+from asvp.config import Config, build_config
+from asvp.config.text import merge
 
 
 def write_texts(path: Path, rows: int, *, seed: int = 0, classes: int = 3) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.config import Config
-from tune_spaces import svp_vs_asvp
-from tune_spaces.space import Space
+from asvp.config import Config
+from asvp.tune_spaces import svp_vs_asvp
+from asvp.tune_spaces.space import Space
 
 
 def space(config: Config) -> Space:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import tune_spaces
-from pipeline.config import Config, build_config
-from pipeline.config_text import merge, read_mapping
-from pipeline.errors import ConfigError
+from asvp.config import Config, build_config
+from asvp.config.text import merge, read_mapping
+from asvp.errors import ConfigError
+from asvp.plugins import SPACES, load_plugin, plugins
 
 _NAME = re.compile(r"^[\w.+-]+$")
 _NO_SPACES = {"space", "sweep", "trainable"}
@@ -49,22 +50,45 @@ class Trial:
         return f"{self.arm}-seed{self.seed}"
 
 
-def spaces() -> list[str]:
-    """Names of the spaces that come with the package."""
-    return sorted(info.name for info in pkgutil.iter_modules(tune_spaces.__path__) if info.name not in _NO_SPACES)
+def spaces() -> dict[str, str]:
+    """Names of the ready spaces, those of installed packages too, and what question each answers."""
+    own = {name: _question(_own_space(name)) for name in _own_spaces()}
+    return own | {name: f"{entry.value}, of another package" for name, entry in plugins(SPACES).items()}
+
+
+def _own_spaces() -> list[str]:
+    here = [str(Path(__file__).parent)]
+    return sorted(info.name for info in pkgutil.iter_modules(here) if info.name not in _NO_SPACES)
+
+
+def _own_space(name: str) -> ModuleType:
+    return importlib.import_module(f"asvp.tune_spaces.{name}")
+
+
+def _question(module: ModuleType) -> str:
+    return (module.__doc__ or "").strip().splitlines()[0]
 
 
 def load_space(name_or_path: str, config: Config) -> Space:
-    """A space by its module's name, or from a YAML file with `arms` and `seeds`.
+    """A space by its module's name, an entry point's name, an import path, or from a YAML file with `arms` and `seeds`.
+
+    Behind an entry point or an import path such as `mypackage.mine:space` lies a `Space`, or a function that makes one
+    of the configuration that all arms share.
 
     Raises
     ------
     ConfigError
         If there is none, or it is not understood.
     """
-    if name_or_path in spaces():
-        found: Space = importlib.import_module(f"tune_spaces.{name_or_path}").space(config)
+    if name_or_path in _own_spaces():
+        found: Space = _own_space(name_or_path).space(config)
         return found
+    foreign = load_plugin(SPACES, name_or_path, key="SPACE")
+    if foreign is not None:
+        made = foreign(config) if callable(foreign) else foreign
+        if not isinstance(made, Space):
+            raise ConfigError(f"gives a {type(made).__name__}, not a Space", key="SPACE", value=name_or_path)
+        return made
     if not Path(name_or_path).expanduser().is_file():
         near = difflib.get_close_matches(name_or_path, spaces(), n=1)
         hint = f"Did you mean {near[0]}? " if near else ""

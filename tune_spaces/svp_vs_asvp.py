@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.config import Config, labels_by_round
-from pipeline.errors import ConfigError
-from tune_spaces.space import Space
+from asvp.config import Config, labels_by_round
+from asvp.errors import ConfigError
+from asvp.tune_spaces.space import Space
 
 
 def space(config: Config) -> Space:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from ray import tune
 
-from actors.cluster import cluster, resources
-from actors.placement import Placement, place_trial
-from actors.workers import workers_here
-from pipeline.config import Config
-from pipeline.errors import RunDirectoryError
-from pipeline.feature_versions import VersionZero
-from pipeline.features.cache import content_key
-from pipeline.preparation import Prepared, prepare
-from pipeline.progress import Reporter, round_line
-from pipeline.report.records import read_run
-from pipeline.report.results import TrialRounds, write_results
-from pipeline.workers import Extraction
-from tune_spaces.space import Trial
-from tune_spaces.trainable import run_trial
+from asvp.actors.backend import backend_here
+from asvp.actors.cluster import cluster, resources
+from asvp.compute import Extraction
+from asvp.compute.placement import Placement, place_trial
+from asvp.config import Config, load_config
+from asvp.driver.feature_versions import VersionZero
+from asvp.driver.preparation import Prepared, prepare
+from asvp.errors import DataError, RunDirectoryError
+from asvp.features.cache import content_key
+from asvp.progress import Reporter, SilentReporter, round_line
+from asvp.report.comparison import Comparison, compare
+from asvp.report.records import read_run
+from asvp.report.results import TrialRounds, write_results
+from asvp.tune_spaces.space import Space, Trial, load_space, trials
+from asvp.tune_spaces.trainable import run_trial
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,83 @@ class SweepResult:
 
     directory: Path
     failed: dict[str, str]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """results.parquet: one row a trial and round, with all options as columns."""
+        return pd.read_parquet(self.directory / "results.parquet")
+
+    def best(self, metric: str = "final_accuracy", *, at: int | None = None) -> str:
+        """The arm whose mean over its seeds is highest.
+
+        Parameters
+        ----------
+        metric : str
+            A column of `to_pandas()`.
+        at : int, optional
+            Labels bought; None: at the end of each trial.
+
+        Raises
+        ------
+        DataError
+            If no trial tells that metric there.
+        """
+        rounds = self.to_pandas()
+        if metric not in rounds:
+            raise DataError("is no column of the results", key="metric", value=metric)
+        chosen = rounds.groupby("trial").tail(1) if at is None else rounds[rounds["labelled"] == at]
+        means = chosen.groupby("arm")[metric].mean().dropna()
+        if means.empty:
+            raise DataError("was measured in no trial", key="metric", value=metric, mend=f"at={at} labels")
+        return str(means.idxmax())
+
+    def report(self, out: Path | str | None = None) -> Comparison:
+        """Curves, savings, costs and the verdict; with `out`, tables and figures are written there."""
+        return compare([self.directory], out)
+
+
+def sweep(
+    space: str | Space,
+    config: Config | None = None,
+    *,
+    out: Path | str | None = None,
+    seeds: Sequence[int] | None = None,
+    resume: bool = False,
+    address: str | None = None,
+    reporter: Reporter | None = None,
+) -> SweepResult:
+    """Run every arm of a space with every seed, side by side on Ray.
+
+    Parameters
+    ----------
+    space : str or Space
+        A name of `asvp spaces`, an import path, a YAML file, or the space itself.
+    config : Config, optional
+        What all arms share; None: the defaults.
+    out : path, optional
+        The sweep directory, which every node must see; None: a new one under sweeps/.
+    seeds : sequence of int, optional
+        Instead of the space's own.
+    resume : bool
+        Go on with the sweep that `out` holds.
+    address : str, optional
+        Of a Ray cluster; None joins or starts a local one.
+    reporter : Reporter, optional
+        Told of progress.
+
+    Raises
+    ------
+    AsvpError
+        If the input is wrong, before any work. A trial that fails stops no other (`SweepResult.failed`).
+    """
+    base = config or load_config()
+    arms = load_space(space, base) if isinstance(space, str) else space
+    if out is None:
+        if resume:
+            raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
+        name = Path(space).stem.replace(":", ".") if isinstance(space, str) else "sweep"
+        out = Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    chosen = list(trials(arms, base.model_dump(), seeds))
+    return run_sweep(chosen, Path(out), resume=resume, address=address, reporter=reporter or SilentReporter())
 
 
 def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str, Prepared]:
@@ -111,7 +191,7 @@ def run_sweep(
                 "runs": str(out / "runs"),
             },
             lambda name: tune.PlacementGroupFactory(
-                [heads[name], *[placements[name].bundle()] * placements[name].actors]
+                [heads[name], *[placements[name].bundle()] * placements[name].workers]
             ),
             list(configs),
             reporter,
@@ -123,14 +203,14 @@ def run_sweep(
 def _version_zero(prepared: Prepared, reporter: Reporter) -> tuple[str, VersionZero]:
     """What `encoder.dtype` is, and the features that all trials with this data and encoder share."""
     config, dataset = prepared.config, prepared.dataset
-    workers = workers_here(config, dataset.kind, prepared.cache, reporter)
-    dtype = workers.dtype()
+    backend = backend_here(config, dataset.kind, prepared.cache, reporter)
+    dtype = backend.dtype()
     encoder = prepared.resolved(dtype).encoder_fingerprint()
     pool, test = (
-        workers.extract(Extraction(source, encoder, 0, config.extraction, title=title))
+        backend.extract(Extraction(source, encoder, 0, config.extraction, title=title))
         for title, source in (("pool", dataset.pool), ("test", dataset.test))
     )
-    workers.close()
+    backend.close()
     return dtype, VersionZero(pool, test)
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from ray import tune
 
-from actors.placement import Placement
-from actors.workers import RayWorkers
-from pipeline.config import Config
-from pipeline.driver import run
-from pipeline.feature_versions import VersionZero
-from pipeline.files import write_json
-from pipeline.preparation import prepare
-from pipeline.progress import SilentReporter
-from pipeline.run_directory import RunDirectory
+from asvp.actors.backend import RayBackend
+from asvp.compute.placement import Placement
+from asvp.config import Config
+from asvp.driver.feature_versions import VersionZero
+from asvp.driver.loop import run
+from asvp.driver.preparation import prepare
+from asvp.files import write_json
+from asvp.progress import SilentReporter
+from asvp.record.run_directory import RunDirectory
 
 
 def run_trial(
@@ -43,7 +43,7 @@ def run_trial(
     folder = Path(runs) / name
     prepared = prepare(config)
     reporter = SilentReporter()
-    workers = RayWorkers(config.encoder, prepared.dataset.kind, placements[name], prepared.cache, reporter)
+    backend = RayBackend(config.encoder, prepared.dataset.kind, placements[name], prepared.cache, reporter)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "arm.json", {"arm": arms[name], "place": list(arms).index(name)})
     resume = RunDirectory(folder).holds_run
@@ -52,7 +52,7 @@ def run_trial(
         out=folder,
         resume=resume,
         prepared=prepared,
-        workers=workers,
+        backend=backend,
         features=features.get(name),
         reporter=reporter,
         on_round=_report,

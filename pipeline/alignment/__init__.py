@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.alignment.logme import Evidence, fit_evidence, logme
-from pipeline.alignment.ped import logme_ped, ped
-from pipeline.alignment.policy import Decision, Observation, Reading, RefreshPolicy, make_policy
+from asvp.alignment.logme import Evidence, fit_evidence, logme
+from asvp.alignment.ped import logme_ped, ped
+from asvp.alignment.policy import Decision, Observation, Reading, RefreshPolicy, make_policy
 
 __all__ = [
     "Decision",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from asvp.errors import DataError
 
 _BLOCK_VALUES = 1 << 21
 """Values in one float64 working block (16 MiB): large enough for fast products, small beside the features."""

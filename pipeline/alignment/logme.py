@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.labelled import LabelledFeatures, require_finite
+from asvp.alignment.labelled import LabelledFeatures, require_finite
 
 MAX_STEPS = 11
 """Fixed-point steps; most classes settle within three or four."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.labelled import LabelledFeatures, require_finite
-from pipeline.alignment.logme import logme
-from pipeline.errors import DataError
+from asvp.alignment.labelled import LabelledFeatures, require_finite
+from asvp.alignment.logme import logme
+from asvp.errors import DataError
 
 STD_FLOOR = 1e-3
 """Least standard deviation used to standardise a dimension."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from pipeline.config import RefreshConfig
-from pipeline.errors import ConfigError
+from asvp.config import RefreshConfig
+from asvp.errors import ConfigError
 
 LOGME_FALL = 0.025
 """Default threshold of policy logme, in nats a row. Measured in docs/indicators.md: with margin picks LogME falls by

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.data.dataset import Dataset, open_dataset
-from pipeline.data.examine import Finding, examine
-from pipeline.data.oracle import Oracle
-from pipeline.data.source import Source
+from asvp.data.dataset import Dataset, open_dataset
+from asvp.data.examine import Finding, examine
+from asvp.data.oracle import Oracle
+from asvp.data.source import Source
 
 __all__ = ["Dataset", "Finding", "Oracle", "Source", "examine", "open_dataset"]

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.lib.format as npy
 import pyarrow as pa
 
-from pipeline.data.cursor import Cursor
-from pipeline.data.digests import Digests, combine
-from pipeline.data.feature_column import KEY, check_finite, stored_dtype
-from pipeline.data.labels import check_label_type, is_text, normalise
-from pipeline.data.source import Kind, check_rows
-from pipeline.data.storage import READ_ERRORS, Storage, StoredFile, first_line, nearest
-from pipeline.errors import DataError
+from asvp.data.cursor import Cursor
+from asvp.data.digests import Digests, combine
+from asvp.data.feature_column import KEY, check_finite, stored_dtype
+from asvp.data.labels import check_label_type, is_text, normalise
+from asvp.data.source import Kind, check_rows
+from asvp.data.storage import READ_ERRORS, Storage, StoredFile, first_line, nearest
+from asvp.errors import DataError
 
 DEFAULT_NAME = "features"
 

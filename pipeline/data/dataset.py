@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config import DataConfig
-from pipeline.data.digests import Digests
-from pipeline.data.labels import RawLabels, class_names
-from pipeline.data.open_source import open_source
-from pipeline.data.oracle import Oracle
-from pipeline.data.oracle_file import oracle_labels
-from pipeline.data.source import Kind, Source, View
-from pipeline.data.split import hold_out, shuffled_prefix
-from pipeline.errors import DataError
+from asvp.config import DataConfig
+from asvp.data.digests import Digests
+from asvp.data.labels import RawLabels, class_names
+from asvp.data.open_source import open_source
+from asvp.data.oracle import Oracle
+from asvp.data.oracle_file import oracle_labels
+from asvp.data.source import Kind, Source, View
+from asvp.data.split import hold_out, shuffled_prefix
+from asvp.errors import DataError
 
 
 @dataclass(frozen=True)

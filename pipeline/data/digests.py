@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.data.storage import Storage, StoredFile
-from pipeline.errors import DataError
+from asvp.data.storage import Storage, StoredFile
+from asvp.errors import DataError
 
 _VERSION = "1"
 _CHUNK = 8 << 20

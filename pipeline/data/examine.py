@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.dataset import Dataset
-from pipeline.data.images import readable
-from pipeline.data.source import Source
+from asvp.data.dataset import Dataset
+from asvp.data.images import readable
+from asvp.data.source import Source
 
 _BLOCK_ROWS = {"text": 4096, "features": 4096, "image": 128}
 _IMBALANCE = 10

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.digests import Digests
-from pipeline.data.source import Kind
-from pipeline.data.table_source import check_filled
-from pipeline.data.tables import Tables
-from pipeline.errors import DataError
+from asvp.data.digests import Digests
+from asvp.data.source import Kind
+from asvp.data.table_source import check_filled
+from asvp.data.tables import Tables
+from asvp.errors import DataError
 
 KEY = "data.features"
 

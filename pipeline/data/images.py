@@ -10,13 +10,13 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.digests import Digests, combine
-from pipeline.data.labels import is_text
-from pipeline.data.source import Kind, check_rows
-from pipeline.data.storage import READ_ERRORS, Storage, StoredFile, first_line, open_filesystem
-from pipeline.data.table_source import check_filled, row_error
-from pipeline.data.tables import Tables
-from pipeline.errors import DataError
+from asvp.data.digests import Digests, combine
+from asvp.data.labels import is_text
+from asvp.data.source import Kind, check_rows
+from asvp.data.storage import READ_ERRORS, Storage, StoredFile, first_line, open_filesystem
+from asvp.data.table_source import check_filled, row_error
+from asvp.data.tables import Tables
+from asvp.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 

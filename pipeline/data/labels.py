@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError
+from asvp.errors import DataError
 
 LabelType = Literal["text", "whole numbers", "booleans"]
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pipeline.config import DataConfig
-from pipeline.data import arrays, images, tables
-from pipeline.data.arrays import ArraySource
-from pipeline.data.digests import Digests
-from pipeline.data.feature_column import FeatureColumn
-from pipeline.data.images import ImageColumn, ImageFolder
-from pipeline.data.source import Source
-from pipeline.data.storage import StoredFile, locate, nearest
-from pipeline.data.table_source import Column, TableSource, TextColumn
-from pipeline.data.tables import Tables
-from pipeline.errors import DataError
+from pathlib import Path
+
+from asvp.config import DataConfig
+from asvp.data import arrays, images, tables
+from asvp.data.arrays import ArraySource
+from asvp.data.digests import Digests
+from asvp.data.feature_column import FeatureColumn
+from asvp.data.images import ImageColumn, ImageFolder
+from asvp.data.source import Source
+from asvp.data.storage import StoredFile, locate, nearest
+from asvp.data.table_source import Column, TableSource, TextColumn
+from asvp.data.tables import Tables
+from asvp.errors import DataError
+from asvp.plugins import SOURCES, is_import_path, load_plugin, plugins
 
 IMAGE_FOLDER = "imagefolder:"
 
@@ -34,6 +37,9 @@ def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
     """
     key = f"data.{split}"
     value = config.pool if split == "pool" else config.test or config.pool
+    named = plugin_place(value)
+    if named is not None:
+        return _from_plugin(*named, config, key)
     if config.image is not None and config.features is not None:
         mend = "Name the column of one of them, and set the other to null"
         raise DataError("contradicts data.features", key="data.image", value=config.image, mend=mend)
@@ -63,6 +69,30 @@ def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
     default_id = DataConfig.model_fields["id"].default
     id = config.id if config.id in names or config.id != default_id else None
     return TableSource(opened, _content(config), label=label, id=id, digests=digests)
+
+
+def plugin_place(value: str) -> tuple[str, str] | None:
+    """The opener and the place that a value such as `NAME:PLACE` or `package.module:FUNCTION:PLACE` names, or None.
+
+    NAME is an entry point of the group "asvp.sources". A file or folder that is there goes first.
+    """
+    head, colon, rest = value.partition(":")
+    if not colon or rest.startswith("//") or Path(value).expanduser().exists():
+        return None
+    if head in plugins(SOURCES):
+        return head, rest
+    function, _, place = rest.partition(":")
+    opener = f"{head}:{function}"
+    return (opener, place) if "." in head and is_import_path(opener) else None
+
+
+def _from_plugin(opener: str, place: str, config: DataConfig, key: str) -> Source:
+    open_rows = load_plugin(SOURCES, opener, key=key)
+    source = open_rows(place, config) if callable(open_rows) else open_rows
+    if not isinstance(source, Source):
+        mend = "A source is opened by a function (place, config) -> Source; docs/extending.md shows one"
+        raise DataError(f"gives a {type(source).__name__}, not a source of rows", key=key, value=opener, mend=mend)
+    return source
 
 
 def _content(config: DataConfig) -> Column:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.data.source import check_rows
-from pipeline.errors import DataError
+from asvp.data.source import check_rows
+from asvp.errors import DataError
 
 
 class Oracle:

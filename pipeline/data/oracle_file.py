@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from pipeline.config import DataConfig
-from pipeline.data.labels import RawLabels, check_label_type, is_text, join, normalise
-from pipeline.data.source import Source
-from pipeline.data.storage import Storage, StoredFile, locate, nearest, reach
-from pipeline.data.tables import SUFFIXES, Tables
-from pipeline.errors import DataError
+from asvp.config import DataConfig
+from asvp.data.labels import RawLabels, check_label_type, is_text, join, normalise
+from asvp.data.source import Source
+from asvp.data.storage import Storage, StoredFile, locate, nearest, reach
+from asvp.data.tables import SUFFIXES, Tables
+from asvp.errors import DataError
 
 _KEY = "data.oracle"
 _TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}

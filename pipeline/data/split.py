@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.errors import DataError
+from asvp.errors import DataError
 
 
 def shuffled_prefix(count: int, limit: int | None, seed: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from pipeline.errors import DataError
+from asvp.errors import DataError
 
 BUILTIN = "builtin:"
 _FIRST_RETRY_SECONDS = 8
@@ -180,7 +180,7 @@ def first_line(error: BaseException) -> str:
 
 def builtin_sets() -> list[str]:
     """Names of the data sets that come with the package."""
-    folder = files("pipeline.data") / "builtin"
+    folder = files("asvp.data") / "builtin"
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and (entry / "pool.parquet").is_file())
 
 
@@ -202,7 +202,7 @@ def _locate_builtin(value: str, key: str, split: str) -> tuple[Storage, list[Sto
 
 
 def _builtin_folder(name: str) -> Path:
-    return Path(str(files("pipeline.data"))) / "builtin" / name
+    return Path(str(files("asvp.data"))) / "builtin" / name
 
 
 def _stored(path: str, info: Any) -> StoredFile:

@@ -7,11 +7,11 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.digests import Digests, combine
-from pipeline.data.labels import check_label_type, is_text, join, normalise
-from pipeline.data.source import Kind, Rows, check_rows
-from pipeline.data.tables import Tables
-from pipeline.errors import DataError
+from asvp.data.digests import Digests, combine
+from asvp.data.labels import check_label_type, is_text, join, normalise
+from asvp.data.source import Kind, Rows, check_rows
+from asvp.data.tables import Tables
+from asvp.errors import DataError
 
 
 class Column(Protocol):

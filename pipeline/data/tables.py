@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.data.cursor import Cursor
-from pipeline.data.storage import READ_ERRORS, Storage, StoredFile, first_line, nearest
-from pipeline.errors import DataError
+from asvp.data.cursor import Cursor
+from asvp.data.storage import READ_ERRORS, Storage, StoredFile, first_line, nearest
+from asvp.errors import DataError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 Format = Literal["parquet", "arrow", "stream"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.features.feature_set import FeatureSet, HeldShard, Shard
-from pipeline.features.moments import Moments
-from pipeline.features.table import feature_table, features_of
+from asvp.features.feature_set import FeatureSet, HeldShard, Shard
+from asvp.features.moments import Moments
+from asvp.features.table import feature_table, features_of
 
 __all__ = ["FeatureSet", "HeldShard", "Moments", "Shard", "feature_table", "features_of"]

@@ -25,7 +25,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import CacheError, ConfigError
+from asvp.errors import CacheError, ConfigError
 
 FORMAT = 1
 _PART = re.compile(r"^(?P<part>[\w.]+)-(?P<checksum>[0-9a-f]{32})\.(?P<suffix>\w+)$")

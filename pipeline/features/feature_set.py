@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.features.moments import Moments
-from pipeline.features.table import features_of
+from asvp.features.moments import Moments
+from asvp.features.table import features_of
 
 
 class Shard(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from asvp.errors import DataError
 
 
 def feature_table(features: NDArray[np.floating], first_row: int, dtype: str) -> pa.Table:

@@ -13,12 +13,12 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-import pipeline
-from pipeline.config import EncoderConfig
-from pipeline.errors import DataError
-from pipeline.models.encoder import Encoder
-from pipeline.models.head import Head
-from pipeline.models.quiet import quiet_transformers
+import asvp
+from asvp.config import EncoderConfig
+from asvp.errors import DataError
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import Head
+from asvp.models.quiet import quiet_transformers
 
 _HEAD = "head.safetensors"
 _RECORD = "asvp.json"
@@ -43,7 +43,7 @@ class Classifier:
 
     Examples
     --------
-    >>> from pipeline.models.classifier import Classifier
+    >>> from asvp.models.classifier import Classifier
     >>> classifier = Classifier.load("runs/demo/model")  # doctest: +SKIP
     >>> classifier.predict(["a fast text editor"])  # doctest: +SKIP
     ['editors']
@@ -102,7 +102,7 @@ class Classifier:
                 "was trained on ready-made features and has no encoder",
                 key="folder",
                 value=str(folder),
-                mend="Read it with pipeline.models.classifier.load_head and give it features",
+                mend="Read it with asvp.models.classifier.load_head and give it features",
             )
         config = EncoderConfig(
             model=str(folder), **{key: encoder[key] for key in ("pooling", "max_length", "dtype", "batch_size")}
@@ -120,7 +120,7 @@ def save_head(folder: str | Path, head: Head, classes: Sequence[str], *, encoder
         "classes": list(classes),
         "encoder": encoder,
         "versions": {
-            "asvp": pipeline.__version__,
+            "asvp": asvp.__version__,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },

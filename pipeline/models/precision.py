@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.config import EncoderConfig
-from pipeline.errors import EncoderError
-from pipeline.models.threads import cpu_threads
+from asvp.config import EncoderConfig
+from asvp.errors import EncoderError
+from asvp.models.threads import cpu_threads
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALLEST_WIDTH = 128

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline.report.comparison import Comparison, compare, compare_records
-from pipeline.report.curves import Curve, CurvePoint, learning_curves
-from pipeline.report.figures import draw_figures, draw_learning_curves
-from pipeline.report.records import RunRecord, read_records, read_run
-from pipeline.report.results import TrialRounds, read_results, results_table, write_results
-from pipeline.report.savings import Saving, cost_needed, labels_needed, savings
-from pipeline.report.tables import Table, arm_table, curve_table, savings_table
-from pipeline.report.verdict import Verdict, verdict
+from asvp.report.comparison import Comparison, compare, compare_records
+from asvp.report.curves import Curve, CurvePoint, learning_curves
+from asvp.report.figures import draw_figures, draw_learning_curves
+from asvp.report.records import RunRecord, read_records, read_run
+from asvp.report.results import TrialRounds, read_results, results_table, write_results
+from asvp.report.savings import Saving, cost_needed, labels_needed, savings
+from asvp.report.tables import Table, arm_table, curve_table, savings_table
+from asvp.report.verdict import Verdict, verdict
 
 __all__ = [
     "Comparison",

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.report.tables import Table, dollars, duration
+from asvp.report.tables import Table, dollars, duration
 
 if TYPE_CHECKING:
-    from pipeline.features.cache import EntryInfo
-    from pipeline.selection.contract import StrategyInfo
+    from asvp.features.cache import EntryInfo
+    from asvp.selection.contract import StrategyInfo
 
 _RUN_NOTE = (
     "Proxy: accuracy on the test rows of the small model that scores the pool. Final: of the encoder trained on all "

@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.errors import RunDirectoryError
-from pipeline.report.curves import BASELINE, by_arm
-from pipeline.report.figures import draw_figures
-from pipeline.report.records import RunRecord, common_measure, read_records
-from pipeline.report.savings import default_targets, savings
-from pipeline.report.tables import Table, arm_table, curve_table, savings_table
-from pipeline.report.verdict import Verdict, verdict
+from asvp.errors import RunDirectoryError
+from asvp.report.curves import BASELINE, by_arm
+from asvp.report.figures import draw_figures
+from asvp.report.records import RunRecord, common_measure, read_records
+from asvp.report.savings import default_targets, savings
+from asvp.report.tables import Table, arm_table, curve_table, savings_table
+from asvp.report.verdict import Verdict, verdict
 
 
 @dataclass(frozen=True)

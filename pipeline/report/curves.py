@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.report.records import Measure, RunRecord
+from asvp.report.records import Measure, RunRecord
 
 BASELINE = "random"
 """The arm that others are held against."""

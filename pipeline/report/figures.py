@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from pipeline.report.curves import BASELINE, Curve, by_arm, learning_curves
-from pipeline.report.records import Measure, RunRecord, common_measure
+from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
+from asvp.report.records import Measure, RunRecord, common_measure
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that white swallows.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

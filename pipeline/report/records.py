@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from pipeline.config import labels_by_round
-from pipeline.errors import DataError, RunDirectoryError
-from pipeline.report.results import read_results
+from asvp.config import labels_by_round
+from asvp.errors import DataError, RunDirectoryError
+from asvp.report.results import read_results
 
 Measure = Literal["final", "proxy", "either"]
 """Accuracy of the final model, of the proxy, or of the final model where it was trained and else of the proxy."""

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
+from asvp.errors import DataError
 
 _TRIAL_COLUMNS = ("trial", "arm", "seed", "finished")
 _ROUND_COLUMNS = (

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.curves import BASELINE, Curve, by_arm, learning_curves
-from pipeline.report.records import Measure, RunRecord
+from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
+from asvp.report.records import Measure, RunRecord
 
 
 @dataclass(frozen=True)

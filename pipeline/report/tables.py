@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
-from pipeline.report.curves import by_arm
-from pipeline.report.records import Measure, RunRecord
-from pipeline.report.savings import Saving
+from asvp.report.curves import by_arm
+from asvp.report.records import Measure, RunRecord
+from asvp.report.savings import Saving
 
 ARM_NOTE = (
     "Sampling is all the time that went into choosing rows, refreshes included; "

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
 
-from pipeline.report.curves import Curve, by_arm, learning_curves
-from pipeline.report.records import Measure, RunRecord
-from pipeline.report.savings import amount_needed, cost_curve, labels_needed
-from pipeline.report.tables import count, dollars, duration
+from asvp.report.curves import Curve, by_arm, learning_curves
+from asvp.report.records import Measure, RunRecord
+from asvp.report.savings import amount_needed, cost_curve, labels_needed
+from asvp.report.tables import count, dollars, duration
 
 
 @dataclass(frozen=True)

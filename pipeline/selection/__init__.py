@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.selection.choose import check_budget, make_pool, run_plan, select
-from pipeline.selection.contract import INPUT_HELP, Options, Plan, StrategyInfo, WrapperInfo
-from pipeline.selection.pool import Pool
-from pipeline.selection.registry import check_strategy, strategies, wrappers
-from pipeline.selection.rows import ArrayRows, FeatureRows, MappedRows, SubsetRows, as_rows
+from asvp.selection.choose import check_budget, make_pool, run_plan, select
+from asvp.selection.contract import INPUT_HELP, Options, Plan, StrategyInfo, WrapperInfo
+from asvp.selection.pool.pool import Pool
+from asvp.selection.registry import check_strategy, find_strategy, strategies, wrappers
+from asvp.selection.rows import ArrayRows, FeatureRows, MappedRows, SubsetRows, as_rows
 
 __all__ = [
     "INPUT_HELP",
@@ -22,6 +22,7 @@ __all__ = [
     "as_rows",
     "check_budget",
     "check_strategy",
+    "find_strategy",
     "make_pool",
     "run_plan",
     "select",

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
-from pipeline.errors import BudgetError, SelectionError
-from pipeline.selection.contract import INPUT_HELP, Input, Plan
-from pipeline.selection.points import as_tensor
-from pipeline.selection.pool import HeadLike, Pool, ScorerLike
-from pipeline.selection.registry import check_strategy
-from pipeline.selection.rows import BLOCK_ROWS, Array, FeatureRows, as_rows
+from asvp.errors import BudgetError, SelectionError
+from asvp.selection.contract import INPUT_HELP, Input, Plan, StrategyInfo
+from asvp.selection.geometry.points import as_tensor
+from asvp.selection.pool.pool import HeadLike, Pool, ScorerLike
+from asvp.selection.registry import check_strategy, strategies
+from asvp.selection.rows import BLOCK_ROWS, Array, FeatureRows, as_rows
 
 _LARGEST = 1e15
 """Of a number in a feature, in magnitude."""
 
 
+@overload
 def select(
-    strategy: str,
+    strategy: str | StrategyInfo, *, budget: int, seed: int, return_scores: Literal[True], **rest: Any
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def select(
+    strategy: str | StrategyInfo, *, budget: int, seed: int, return_scores: Literal[False] = False, **rest: Any
+) -> Array: ...
+
+
+def select(
+    strategy: str | StrategyInfo,
     *,
     budget: int,
     seed: int,
@@ -33,16 +46,18 @@ def select(
     scorer: ScorerLike | None = None,
     raw_features: Any = None,
     size: int | None = None,
+    among: Any = None,
     wrap: Iterable[Mapping[str, Any] | str] = (),
     device: str = "cpu",
+    return_scores: bool = False,
     **options: Any,
-) -> Array:
+) -> Array | tuple[Array, Array]:
     """Choose rows of a pool to label next.
 
     Parameters
     ----------
-    strategy : str
-        A name of `strategies()`; its record tells which of the inputs below it needs.
+    strategy : str or StrategyInfo
+        A name of `strategies()`, an import path, or a record, which tells which of the inputs below it needs.
     budget : int
         Rows to pick, B.
     seed : int
@@ -65,24 +80,32 @@ def select(
         The encoder's features, for wrappers, where `features` are others.
     size : int, optional
         Rows in the pool, N, where no input tells.
+    among : array of int, optional
+        Candidates: the row numbers to pick from, as if no other row were unlabelled; labelled ones are never picked.
+        None: all rows.
     wrap : iterable of one-key mappings
         Wrappers, outermost first.
     device : str
         Torch device of the matrix products.
+    return_scores : bool
+        Give the picks' scores too, for strategies that rank rows one by one (their record has a `score`).
     **options
         The strategy's own options.
 
     Returns
     -------
-    ndarray of int64, shape (B,)
+    picks : ndarray of int64, shape (B,)
         Distinct unlabelled row numbers in pick order.
+    scores : ndarray of float64, shape (B,)
+        Their scores, highest picked first; only with `return_scores`.
 
     Raises
     ------
     SelectionError
-        If a name, option or input is unknown, missing, ill-shaped or not finite.
+        If a name, option or input is unknown, missing, ill-shaped or not finite, or scores are asked of a strategy
+        that has none.
     BudgetError
-        If fewer than B rows are unlabelled.
+        If fewer than B rows (of the candidates) are unlabelled.
 
     Examples
     --------
@@ -91,6 +114,13 @@ def select(
     array([1])
     """
     plan = check_strategy(strategy, options, wrap)
+    if return_scores and plan.info.score is None:
+        raise SelectionError(
+            "gives no scores: it picks rows together, not one by one",
+            key="return_scores",
+            value=plan.info.name,
+            mend=f"Strategies with scores: {', '.join(name for name, info in strategies().items() if info.score)}",
+        )
     pool = make_pool(
         features=features,
         probabilities=probabilities,
@@ -103,7 +133,22 @@ def select(
         size=size,
         device=device,
     )
-    return run_plan(plan, pool, budget=budget, seed=seed)
+    rows = None if among is None else _row_numbers(among, pool.size, "among")
+    if rows is None:
+        picks = run_plan(plan, pool, budget=budget, seed=seed)
+    else:
+        picks = pool.kept(rows)[run_plan(plan, pool.subset(rows), budget=budget, seed=seed)]
+    return (picks, scores_of(plan, pool, picks)) if return_scores else picks
+
+
+def scores_of(plan: Plan, pool: Pool, rows: Array) -> Array:
+    """What a strategy that ranks rows one by one gives rows, (len(rows),) float64, higher picked first."""
+    assert plan.info.score is not None
+    places, kept = np.unique(rows, return_inverse=True)
+    some = replace(pool.subset(places), labelled=np.empty(0, np.int64), labels=None)
+    own = np.searchsorted(pool.kept(places), places)
+    scores = np.concatenate([plan.info.score(block) for block in some.blocks()]).astype(np.float64)
+    return np.asarray(scores[own][kept])
 
 
 def run_plan(plan: Plan, pool: Pool, *, budget: int, seed: int) -> Array:
@@ -209,21 +254,9 @@ def _check_inputs(plan: Plan, pool: Pool) -> None:
 
 
 def _labelled(labelled: Any, labels: Any, size: int) -> tuple[Array, Array | None]:
-    rows = np.asarray(labelled)
-    if rows.size == 0:
-        rows = np.empty(0, dtype=np.int64)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise SelectionError(
-            "are no row numbers", key="labelled", value=f"{rows.dtype} of shape {rows.shape}", mend="Pass whole numbers"
-        )
-    outside = rows[(rows < 0) | (rows >= size)]
-    if len(outside):
-        raise SelectionError(f"is not a row number from 0 to {size - 1}", key="labelled", value=int(outside[0]))
+    rows = _row_numbers(labelled, size, "labelled")
     order = np.argsort(rows, kind="stable")
-    ordered = rows[order].astype(np.int64)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise SelectionError("names a row twice", key="labelled", value=int(twice[0]))
+    ordered = rows[order]
     if labels is None:
         return ordered, None
     classes = np.asarray(labels)
@@ -236,6 +269,25 @@ def _labelled(labelled: Any, labels: Any, size: int) -> tuple[Array, Array | Non
             value=f"{classes.dtype} of shape {classes.shape}",
         )
     return ordered, classes[order].astype(np.int64)
+
+
+def _row_numbers(values: Any, size: int, key: str) -> Array:
+    """Different row numbers as int64, in the order given."""
+    rows = np.asarray(values)
+    if rows.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise SelectionError(
+            "are no row numbers", key=key, value=f"{rows.dtype} of shape {rows.shape}", mend="Pass whole numbers"
+        )
+    outside = rows[(rows < 0) | (rows >= size)]
+    if len(outside):
+        raise SelectionError(f"is not a row number from 0 to {size - 1}", key=key, value=int(outside[0]))
+    ordered = np.sort(rows)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise SelectionError("names a row twice", key=key, value=int(twice[0]))
+    return rows.astype(np.int64)
 
 
 class _Checked:

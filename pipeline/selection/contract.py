@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.selection.pool import Pool, Score
-from pipeline.selection.rows import Array
+from asvp.selection.pool.pool import Pool, Score
+from asvp.selection.rows import Array
 
 Input = Literal["features", "probabilities", "labels", "members", "head", "scorer", "raw_features"]
 Representation = Literal["raw", "proxy"]
@@ -62,7 +62,7 @@ class StrategyInfo:
     needs_labelled : bool
         Whether at least one row has to be labelled.
     sharded : bool
-        Whether all rows are looked at where their shards lie (`pipeline.selection.sharded`).
+        Whether all rows are looked at where their shards lie (`asvp.selection.pool.sharded`).
     """
 
     name: str

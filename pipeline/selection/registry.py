@@ -1,15 +1,19 @@
-"""All strategies and wrappers by name, and the check of a name with its options."""
+"""All strategies and wrappers by name, those of other packages too, and the check of a name with its options."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.errors import SelectionError
-from pipeline.selection import (
+from asvp.errors import AsvpError, SelectionError
+from asvp.plugins import STRATEGIES, load_plugin, plugins
+from asvp.selection import wrappers as wrapping
+from asvp.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
+from asvp.selection.strategies import (
     activeft,
     badge,
     bait,
@@ -20,10 +24,6 @@ from pipeline.selection import (
     scores,
     typiclust,
 )
-from pipeline.selection import (
-    wrap as wrapping,
-)
-from pipeline.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
 
 _STRATEGIES = {
     info.name: info
@@ -54,8 +54,41 @@ _WRAPPERS = {
 
 
 def strategies() -> dict[str, StrategyInfo]:
-    """Every registered strategy by name."""
-    return dict(_STRATEGIES)
+    """Every registered strategy by name: the package's own, then those that installed packages add.
+
+    One that cannot be loaded is left out with a warning in the log, so that a broken package stops only its own users.
+    """
+    known = dict(_STRATEGIES)
+    for name in plugins(STRATEGIES):
+        try:
+            known.setdefault(name, find_strategy(name, key="strategy"))
+        except AsvpError as error:
+            logging.getLogger("asvp").warning("%s", error)
+    return known
+
+
+def find_strategy(name: str | StrategyInfo, *, key: str) -> StrategyInfo:
+    """A strategy by its name, by its entry point's name, or by an import path such as `mypackage.mine:STRATEGY`.
+
+    A record stands for itself.
+
+    Raises
+    ------
+    SelectionError
+        If there is none (the nearest name is suggested), or what is there is no strategy.
+    ConfigError
+        If it cannot be imported.
+    """
+    if isinstance(name, StrategyInfo):
+        return name
+    if name in _STRATEGIES:
+        return _STRATEGIES[name]
+    found = load_plugin(STRATEGIES, name, key=key) if isinstance(name, str) else None
+    if found is None:
+        raise _unknown(key, name, {**_STRATEGIES, **plugins(STRATEGIES)}, "strategy")
+    if not isinstance(found, StrategyInfo):
+        raise SelectionError(f"is a {type(found).__name__}, not a StrategyInfo", key=key, value=name)
+    return found
 
 
 def wrappers() -> dict[str, WrapperInfo]:
@@ -64,7 +97,7 @@ def wrappers() -> dict[str, WrapperInfo]:
 
 
 def check_strategy(
-    name: str,
+    name: str | StrategyInfo,
     options: Mapping[str, Any] | None = None,
     wrap: Iterable[Mapping[str, Any] | str] = (),
     *,
@@ -74,7 +107,8 @@ def check_strategy(
 
     Parameters
     ----------
-    name : str
+    name : str or StrategyInfo
+        As `find_strategy` takes it.
     options : mapping, optional
         The strategy's own options.
     wrap : iterable of one-key mappings
@@ -92,12 +126,10 @@ def check_strategy(
     SelectionError
         If a name or option is unknown (the nearest one is suggested) or a value is out of bounds.
     """
-    if name not in _STRATEGIES:
-        raise _unknown(f"{key}strategy", name, _STRATEGIES, "strategy")
-    info = _STRATEGIES[name]
+    info = find_strategy(name, key=f"{key}strategy")
     inside = f"{key}options." if key else ""
     checked = tuple(_check_wrapper(position, entry, key) for position, entry in enumerate(wrap))
-    return Plan(info, _check_options(info.options, options or {}, inside, name), checked)
+    return Plan(info, _check_options(info.options, options or {}, inside, info.name), checked)
 
 
 def _check_wrapper(position: int, entry: Mapping[str, Any] | str, key: str) -> tuple[WrapperInfo, Options]:

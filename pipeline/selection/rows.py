@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.errors import SelectionError
+from asvp.errors import SelectionError
 
 BLOCK_ROWS = 2048
 """Rows worked on at once. Blocks are cut at its multiples, so that results do not depend on the shards."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.selection.contract import Run
-from pipeline.selection.pool import Pool
-from pipeline.selection.rows import Array
+from asvp.selection.contract import Run
+from asvp.selection.pool.pool import Pool
+from asvp.selection.rows import Array
 
 
 def share_out(

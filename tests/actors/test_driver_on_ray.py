@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tiny_runs import picks, tiny_config, wait_until, wide_config
 
-from actors.placement import Placement
-from actors.workers import RayWorkers
-from pipeline.config import Config
-from pipeline.driver import run
-from pipeline.progress import SilentReporter
+from asvp.actors.backend import RayBackend
+from asvp.compute.placement import Placement
+from asvp.config import Config
+from asvp.driver.loop import run
+from asvp.progress import SilentReporter
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +22,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return tiny_config(folder, mode="asvp", refresh={"policy": "at", "at": [20, 30]})
 
 
-def ray_team(config: Config, actors: int) -> RayWorkers:
-    return RayWorkers(config.encoder, "text", Placement(actors, 1.0, 0.0), None, SilentReporter())
+def ray_team(config: Config, actors: int) -> RayBackend:
+    return RayBackend(config.encoder, "text", Placement(actors, 1.0, 0.0), None, SilentReporter())
 
 
 def test_picks_are_the_same_with_one_actor_two_actors_and_in_process(
     ray_local: Any, config: Config, tmp_path: Path
 ) -> None:
     results = [
-        run(config, out=tmp_path / "1", workers=ray_team(config, 1)),
-        run(config, out=tmp_path / "2", workers=ray_team(config, 2)),
+        run(config, out=tmp_path / "1", backend=ray_team(config, 1)),
+        run(config, out=tmp_path / "2", backend=ray_team(config, 2)),
         run(config, out=tmp_path / "0", in_process=True),
     ]
     assert picks(tmp_path / "1") == picks(tmp_path / "2") == picks(tmp_path / "0")
@@ -61,6 +61,6 @@ def test_after_refreshes_the_store_holds_one_feature_version(ray_local: Any, tmp
             # The store frees what is dropped a moment later. One version and the weights that made it stay.
             wait_until(lambda: stored_bytes() - before < 1.2 * version + weights)
 
-    run(config, workers=ray_team(config, 1), on_round=look)
+    run(config, backend=ray_team(config, 1), on_round=look)
     assert refreshed == [1, 2, 3]
     wait_until(lambda: stored_bytes() - before < 0.2 * version)

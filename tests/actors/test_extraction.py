@@ -15,17 +15,17 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file, save_file
 from tiny_runs import wide_config
 
-from actors.placement import Placement
-from actors.workers import RayWorkers
-from pipeline.config import Config
-from pipeline.data import Dataset, open_dataset
-from pipeline.errors import DataError, WorkError
-from pipeline.features import FeatureSet
-from pipeline.features.cache import Cache
-from pipeline.models.encoder import Encoder
-from pipeline.progress import SilentReporter
-from pipeline.workers import Extraction
-from pipeline.workers.in_process import InProcessWorkers
+from asvp.actors.backend import RayBackend
+from asvp.compute import Extraction
+from asvp.compute.in_process import InProcessBackend
+from asvp.compute.placement import Placement
+from asvp.config import Config
+from asvp.data import Dataset, open_dataset
+from asvp.errors import DataError, WorkError
+from asvp.features import FeatureSet
+from asvp.features.cache import Cache
+from asvp.models.encoder import Encoder
+from asvp.progress import SilentReporter
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,12 @@ def dataset(config: Config) -> Dataset:
     return open_dataset(config.data)
 
 
-def ray_team(config: Config, actors: int, cache: Cache | None = None) -> RayWorkers:
-    return RayWorkers(config.encoder, "text", Placement(actors, 1.0, 0.0), cache, SilentReporter())
+def ray_team(config: Config, actors: int, cache: Cache | None = None) -> RayBackend:
+    return RayBackend(config.encoder, "text", Placement(actors, 1.0, 0.0), cache, SilentReporter())
 
 
-def in_process(config: Config, cache: Cache | None = None) -> InProcessWorkers:
-    return InProcessWorkers(config.encoder, "text", cache, SilentReporter())
+def in_process(config: Config, cache: Cache | None = None) -> InProcessBackend:
+    return InProcessBackend(config.encoder, "text", cache, SilentReporter())
 
 
 def extraction(config: Config, dataset: Dataset) -> Extraction:
@@ -55,9 +55,9 @@ def whole(features: FeatureSet) -> np.ndarray:
 
 
 def worker_processes() -> list[psutil.Process]:
-    """Processes of this session's EncoderWorker actors."""
+    """Processes of this session's Worker actors."""
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if _command(child).startswith("ray::_EncoderWorker")]
+    return [child for child in children if _command(child).startswith("ray::_Worker")]
 
 
 def _command(process: psutil.Process) -> str:
@@ -152,7 +152,7 @@ def test_an_actor_killed_in_mid_shard_is_replaced_and_its_shard_redone(
 
             return Killing()
 
-    team = RayWorkers(config.encoder, "text", Placement(2, 1.0, 0.0), None, KillFirst())
+    team = RayBackend(config.encoder, "text", Placement(2, 1.0, 0.0), None, KillFirst())
     features = team.extract(extraction(config, dataset))
     assert killed
     assert_array_equal(whole(features), whole(expected))
@@ -203,7 +203,7 @@ def test_an_error_in_an_actor_arrives_as_it_was_raised(ray_local: Any, config: C
             (copy / path.name).write_bytes(path.read_bytes())
     save_file(arrays, copy / "model.safetensors", metadata={"format": "pt"})
     encoder = config.encoder.model_copy(update={"model": str(copy)})
-    team = RayWorkers(encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
+    team = RayBackend(encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
     with pytest.raises(DataError, match="not finite as float16"):
         team.extract(extraction(changed, open_dataset(config.data)))
 

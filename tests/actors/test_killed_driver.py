@@ -17,8 +17,8 @@ import pytest
 from same_runs import assert_same
 from tiny_runs import picks, tiny_config
 
-from pipeline.config import Config
-from pipeline.driver import RunResult, run
+from asvp.config import Config
+from asvp.driver.loop import RunResult, run
 
 ROOT = Path(__file__).resolve().parents[2]
 

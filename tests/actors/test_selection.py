@@ -13,24 +13,24 @@ import pytest
 import ray
 from tiny_runs import picks, tiny_config
 
-import actors.selection
-from actors.placement import Placement
-from actors.selection import ActorCrew, SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
-from actors.shards import ObjectStoreShard
-from actors.workers import RayWorkers
-from pipeline.config import ProxyConfig
-from pipeline.driver import run
-from pipeline.features.cache import Cache, CacheEntry
-from pipeline.features.feature_set import FeatureSet, HeldShard
-from pipeline.features.moments import Moments
-from pipeline.features.table import feature_table
-from pipeline.labelled import LabelledSet
-from pipeline.models.proxy import Proxy, fit_proxy
-from pipeline.progress import SilentReporter
-from pipeline.selection import Plan, Pool, check_strategy, make_pool, run_plan, strategies
-from pipeline.selection_inputs import selection_inputs
-from pipeline.workers import LocalPicker
-from pipeline.workers.session import ShardTask, serialised
+import asvp.actors.selection
+from asvp.actors.backend import RayBackend
+from asvp.actors.selection import ActorCrew, SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
+from asvp.actors.shards import ObjectStoreShard
+from asvp.compute import LocalPicker
+from asvp.compute.placement import Placement
+from asvp.compute.selection_inputs import selection_inputs
+from asvp.compute.session import ShardJob, serialised
+from asvp.config import ProxyConfig
+from asvp.driver.loop import run
+from asvp.features.cache import Cache, CacheEntry
+from asvp.features.feature_set import FeatureSet, HeldShard
+from asvp.features.moments import Moments
+from asvp.features.table import feature_table
+from asvp.models.proxy import Proxy, fit_proxy
+from asvp.progress import SilentReporter
+from asvp.record.labelled import LabelledSet
+from asvp.selection import Plan, Pool, check_strategy, make_pool, run_plan, strategies
 
 ROWS, DIM, CLASSES = 8000, 24, 4
 STARTS = (0, 2048, 4096, 6144, ROWS)
@@ -53,7 +53,7 @@ def feature_set(features: np.ndarray, shards: tuple[Any, ...]) -> FeatureSet:
 
 def stored(references: list[Any], entry: CacheEntry | None = None) -> tuple[ObjectStoreShard, ...]:
     cuts = enumerate(itertools.pairwise(STARTS))
-    tasks = [ShardTask(index, start, stop, "float32", entry) for index, (start, stop) in cuts]
+    tasks = [ShardJob(index, start, stop, "float32", entry) for index, (start, stop) in cuts]
     return tuple(ObjectStoreShard(reference, task) for reference, task in zip(references, tasks, strict=True))
 
 
@@ -121,7 +121,7 @@ def test_actors_on_two_nodes_pick_what_one_process_picks(two_nodes: Any, monkeyp
     assert shard_homes(away) == homes
     margin = check_strategy("margin")
     assert isinstance(team.picker(margin, away, "auto"), LocalPicker)
-    monkeypatch.setattr(actors.selection, "WORTH_BYTES", away.nbytes)
+    monkeypatch.setattr(asvp.actors.selection, "WORTH_BYTES", away.nbytes)
     assert isinstance(team.picker(margin, away, "auto"), ShardedPicker)
     assert isinstance(team.picker(margin, here, "auto"), LocalPicker)
 
@@ -186,7 +186,7 @@ def test_a_killed_actor_is_replaced_and_the_picks_stay_the_same(ray_local: Any, 
 def test_a_run_with_sharded_selection_is_the_run_without(ray_local: Any, tmp_path: Path, strategy: str) -> None:
     config = tiny_config(tmp_path, mode="asvp", refresh={"policy": "at", "at": [30]}, selection={"strategy": strategy})
     sharded = config.model_copy(update={"selection": config.selection.model_copy(update={"sharded": True})})
-    team = RayWorkers(config.encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
-    run(sharded, out=tmp_path / "sharded", workers=team)
+    team = RayBackend(config.encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
+    run(sharded, out=tmp_path / "sharded", backend=team)
     run(config, out=tmp_path / "plain", in_process=True)
     assert picks(tmp_path / "sharded") == picks(tmp_path / "plain")

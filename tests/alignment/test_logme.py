@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from pipeline.alignment import fit_evidence, logme
-from pipeline.alignment.logme import MAX_STEPS, RATIO_RANGE, RELATIVE_CHANGE, RESIDUAL_FLOOR
-from pipeline.errors import DataError
+from asvp.alignment import fit_evidence, logme
+from asvp.alignment.logme import MAX_STEPS, RATIO_RANGE, RELATIVE_CHANGE, RESIDUAL_FLOOR
+from asvp.errors import DataError
 
 
 def clusters(rows: int, dim: int, classes: int, *, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +183,7 @@ def test_row_order_and_class_numbers_do_not_matter() -> None:
 def test_many_blocks_give_the_result_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     tall, wide = clusters(90, 12, 4), clusters(20, 70, 4)
     whole = [logme(*tall), logme(*wide)]
-    monkeypatch.setattr("pipeline.alignment.labelled._BLOCK_VALUES", 100)
+    monkeypatch.setattr("asvp.alignment.labelled._BLOCK_VALUES", 100)
     assert [logme(*tall), logme(*wide)] == pytest.approx(whole, rel=1e-10)
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.alignment import logme, logme_ped, ped
-from pipeline.errors import DataError
+from asvp.alignment import logme, logme_ped, ped
+from asvp.errors import DataError
 
 
 def by_plain_loops(
@@ -101,8 +101,8 @@ def test_motion_stops_before_a_step_that_has_calmed_down() -> None:
 def test_blocks_of_pairs_give_the_result_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels, mean, std = sample(120, 9, 20, 2)
     whole = ped(features, labels, mean, std)
-    monkeypatch.setattr(import_module("pipeline.alignment.ped"), "_PAIR_VALUES", 45)
-    monkeypatch.setattr("pipeline.alignment.labelled._BLOCK_VALUES", 50)
+    monkeypatch.setattr(import_module("asvp.alignment.ped"), "_PAIR_VALUES", 45)
+    monkeypatch.setattr("asvp.alignment.labelled._BLOCK_VALUES", 50)
     np.testing.assert_allclose(ped(features, labels, mean, std), whole, rtol=1e-10, atol=1e-12)
 
 

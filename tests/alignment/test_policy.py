@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.alignment import Observation, Reading, make_policy
-from pipeline.alignment.policy import LOGME_FALL, LOGME_PED_GAP, READING_NOISE, LogmeFall, LogmePedGap
-from pipeline.config import RefreshConfig
-from pipeline.errors import ConfigError
+from asvp.alignment import Observation, Reading, make_policy
+from asvp.alignment.policy import LOGME_FALL, LOGME_PED_GAP, READING_NOISE, LogmeFall, LogmePedGap
+from asvp.config import RefreshConfig
+from asvp.errors import ConfigError
 
 POLICIES = [
     RefreshConfig(policy="never"),

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config import DataConfig
-from pipeline.data import open_dataset
-from pipeline.errors import DataError
+from asvp.config import DataConfig
+from asvp.data import open_dataset
+from asvp.errors import DataError
 
 GOOD = {"id": ["a", "b", "c"], "text": ["one", "two", "three"], "label": ["x", "y", "x"]}
 

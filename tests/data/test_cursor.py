@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.cursor import Cursor
+from asvp.data.cursor import Cursor
 
 
 def cursor_over(lengths: list[int], block: int):

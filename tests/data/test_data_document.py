@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.config import build_config
-from pipeline.data import open_dataset
+from asvp.config import build_config
+from asvp.data import open_dataset
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
 

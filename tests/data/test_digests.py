@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import DataConfig
-from pipeline.data import digests, open_dataset
-from pipeline.errors import DataError
+from asvp.config import DataConfig
+from asvp.data import digests, open_dataset
+from asvp.errors import DataError
 
 TEXTS = ["one", "two", "three", "four"] * 3
 ROWS = {"text": TEXTS, "body": TEXTS[::-1], "label": ["x", "y"] * 6}

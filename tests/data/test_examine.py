@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config import DataConfig
-from pipeline.data import examine, open_dataset
+from asvp.config import DataConfig
+from asvp.data import examine, open_dataset
 
 
 def findings(tmp_path, pool, test, content=True, **config):

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import DataConfig
-from pipeline.data import open_dataset
+from asvp.config import DataConfig
+from asvp.data import open_dataset
 
 ROWS, WIDTH = 40, 5
 FEATURES = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype(np.float32)
@@ -32,7 +32,7 @@ def check(data, expected=FEATURES, dtype=np.float32):
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int16"])
 def test_npz_arrays(tmp_path, compressed, dtype, monkeypatch):
-    monkeypatch.setattr("pipeline.data.arrays._BLOCK_BYTES", 100)
+    monkeypatch.setattr("asvp.data.arrays._BLOCK_BYTES", 100)
     features = (FEATURES * 100).astype(dtype)
     save = np.savez_compressed if compressed else np.savez
     save(tmp_path / "f.npz", labels=LABELS, features=features, ids=np.array([f"r{row}" for row in range(ROWS)]))
@@ -79,7 +79,7 @@ def test_values_are_looked_at_once_for_each_state_of_a_file(tmp_path, monkeypatc
     config = DataConfig(pool=str(path), test=str(path), features="f")
     open_dataset(config, tmp_path / "memory")
     scans = []
-    from pipeline.data.tables import Tables
+    from asvp.data.tables import Tables
 
     original = Tables.scan
     monkeypatch.setattr(Tables, "scan", lambda self, name, file=None: scans.append(name) or original(self, name, file))

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config import DataConfig
-from pipeline.data import open_dataset
-from pipeline.data.tables import Tables
-from pipeline.errors import DataError
+from asvp.config import DataConfig
+from asvp.data import open_dataset
+from asvp.data.tables import Tables
+from asvp.errors import DataError
 
 
 def encoded(number: int, format: str = "PNG") -> bytes:

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline
-from pipeline.config import DataConfig
-from pipeline.data import Source, open_dataset
-from pipeline.errors import DataError
+import asvp
+from asvp.config import DataConfig
+from asvp.data import Source, open_dataset
+from asvp.errors import DataError
 
 WORDS = ["red", "green", "blue", "cyan", "pink", "grey"]
 
@@ -76,7 +76,7 @@ def test_take_gives_rows_in_the_order_asked_for(pool, test):
 
 @pytest.mark.parametrize("block_bytes", [1, 40, 1 << 26])
 def test_take_is_the_same_however_row_groups_are_cut(tmp_path, test, monkeypatch, block_bytes):
-    monkeypatch.setattr("pipeline.data.tables._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("asvp.data.tables._BLOCK_BYTES", block_bytes)
     expected = rows(50)
     generator = np.random.default_rng(3)
     for size in (1, 7, 50):
@@ -89,7 +89,7 @@ def test_take_is_the_same_however_row_groups_are_cut(tmp_path, test, monkeypatch
 def test_a_pass_in_row_order_decodes_each_row_group_once(pool, test, monkeypatch):
     data = open_dataset(DataConfig(pool=pool, test=test))
     opened = []
-    from pipeline.data import tables
+    from asvp.data import tables
 
     original = tables._READERS["parquet"]
 
@@ -111,7 +111,7 @@ def test_a_pickled_pool_is_small_and_reads_in_another_process(pool, test):
         "import pickle, sys, numpy as np; source = pickle.load(sys.stdin.buffer);"
         "print('|'.join(source.take(np.arange(12)[::-1])), source.digest())"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(asvp.__file__).parents[1])}
     command = [sys.executable, "-c", code]
     there = subprocess.run(command, input=packed, capture_output=True, check=True, cwd="/", env=environment)
     here = "|".join(data.pool.take(np.arange(12)[::-1]))

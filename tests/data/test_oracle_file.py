@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import DataConfig
-from pipeline.data import open_dataset
+from asvp.config import DataConfig
+from asvp.data import open_dataset
 
 
 def opened(tmp_path, *, own, oracle, test, ids=("a", "b", "c", "d")):

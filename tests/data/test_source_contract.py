@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config import DataConfig
-from pipeline.data import Source, open_dataset
+from asvp.config import DataConfig
+from asvp.data import Source, open_dataset
 
 COUNT = 10
 LABELS = ["x", "y"] * (COUNT // 2)

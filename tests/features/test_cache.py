@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import CacheError, ConfigError
-from pipeline.features.cache import Cache, CacheEntry, DamagedPartError, content_key, parse_size
+from asvp.errors import CacheError, ConfigError
+from asvp.features.cache import Cache, CacheEntry, DamagedPartError, content_key, parse_size
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pipeline.errors import DataError
-from pipeline.features import FeatureSet, HeldShard, Moments, feature_table, features_of
-from pipeline.features.feature_set import shard_starts
+from asvp.errors import DataError
+from asvp.features import FeatureSet, HeldShard, Moments, feature_table, features_of
+from asvp.features.feature_set import shard_starts
 
 
 def make_set(features: np.ndarray, starts: tuple[int, ...], dtype: str = "float32") -> FeatureSet:

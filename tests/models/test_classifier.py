@@ -10,12 +10,12 @@ import pytest
 from tiny_encoders import tiny_text_encoder, tiny_texts
 from transformers import AutoModel, AutoTokenizer
 
-from pipeline.config import EncoderConfig, TrainingConfig
-from pipeline.errors import DataError
-from pipeline.models.classifier import Classifier, load_head, save_head
-from pipeline.models.encoder import Encoder
-from pipeline.models.finetune import fine_tune
-from pipeline.models.head import Head
+from asvp.config import EncoderConfig, TrainingConfig
+from asvp.errors import DataError
+from asvp.models.classifier import Classifier, load_head, save_head
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import Head
+from asvp.models.training.finetune import fine_tune
 
 TEXTS, LABELS = tiny_texts(20)
 

@@ -12,9 +12,9 @@ import torch
 from tiny_encoders import tiny_text_encoder, tiny_texts
 from transformers import AutoModel, AutoTokenizer
 
-from pipeline.config import EncoderConfig
-from pipeline.errors import DataError, EncoderError
-from pipeline.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
+from asvp.config import EncoderConfig
+from asvp.errors import DataError, EncoderError
+from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
 
 TEXTS = tiny_texts(50, seed=3)[0]
 
@@ -76,7 +76,7 @@ def test_batches_are_bounded_in_rows_and_tokens_and_hold_every_row_once(
     batches = encoder.inputs.plan(examples, 7)
     assert sorted(np.concatenate(batches).tolist()) == list(range(70))
     assert max(map(len, batches)) == 7
-    monkeypatch.setattr("pipeline.models.inputs._TOKENS_ON_CPU", 100)
+    monkeypatch.setattr("asvp.models.encoder.inputs._TOKENS_ON_CPU", 100)
     for batch in encoder.inputs.plan(examples, 7):
         assert len(batch) == 1 or len(batch) * max(len(examples[row]) for row in batch) <= 100
 

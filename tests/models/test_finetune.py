@@ -11,12 +11,11 @@ from tiny_encoders import tiny_text_encoder, tiny_texts
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
-from pipeline.config import EncoderConfig, ProxyConfig, TrainingConfig
-from pipeline.errors import DataError
-from pipeline.models.encoder import Encoder
-from pipeline.models.finetune import fine_tune, linear_probe
-from pipeline.models.head import Head
-from pipeline.models.proxy import fit_proxy
+from asvp.config import EncoderConfig, ProxyConfig, TrainingConfig
+from asvp.errors import DataError
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import Head, fit_proxy
+from asvp.models.training.finetune import fine_tune, linear_probe
 
 TEXTS, LABELS = tiny_texts(41)
 LABELS = np.array(LABELS)
@@ -128,7 +127,7 @@ def test_words_that_no_labelled_row_has_keep_their_embeddings(folder: Path) -> N
 def test_a_small_vocabulary_gives_the_weights_of_the_whole_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
     for share in (1.0, 0.0):
-        monkeypatch.setattr("pipeline.models.vocabulary._WORTH_IT", share)
+        monkeypatch.setattr("asvp.models.training.vocabulary._WORTH_IT", share)
         encoder = load(folder)
         fine_tune(encoder, TEXTS, LABELS, classes=3, config=TrainingConfig(epochs=2), seed=0)
         states.append(encoder.state())

@@ -13,11 +13,11 @@ from PIL import Image
 from tiny_encoders import IMAGE_FAMILIES, tiny_image_encoder, tiny_images, tiny_text_encoder
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from pipeline.config import EncoderConfig, TrainingConfig
-from pipeline.errors import DataError, EncoderError
-from pipeline.models.classifier import Classifier
-from pipeline.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint
-from pipeline.models.finetune import fine_tune
+from asvp.config import EncoderConfig, TrainingConfig
+from asvp.errors import DataError, EncoderError
+from asvp.models.classifier import Classifier
+from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint
+from asvp.models.training.finetune import fine_tune
 
 IMAGES, LABELS = tiny_images(12)
 

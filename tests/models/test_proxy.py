@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.config import ProxyConfig
-from pipeline.errors import DataError, SelectionError
-from pipeline.models.head import Head
-from pipeline.models.mlp import batch_bounds
-from pipeline.models.proxy import Proxy, balanced_weights, fit_proxy
+from asvp.config import ProxyConfig
+from asvp.errors import DataError, SelectionError
+from asvp.models.proxy import Head, Proxy, balanced_weights, fit_proxy
+from asvp.models.proxy.mlp import batch_bounds
 
 
 def clusters(rows: int, *, dim: int = 16, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -107,13 +106,13 @@ def test_equal_inputs_give_equal_proxies_on_any_thread_count(dim: int) -> None:
 
 
 def test_large_steps_use_all_threads_and_still_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.models.mlp._PARALLEL_WORK", 0)
+    monkeypatch.setattr("asvp.models.proxy.mlp._PARALLEL_WORK", 0)
     test_equal_inputs_give_equal_proxies_on_any_thread_count(160)
 
 
 def test_large_steps_repeat_on_processors_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.models.mlp._PARALLEL_WORK", 0)
-    monkeypatch.setattr("pipeline.models.proxy.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("asvp.models.proxy.mlp._PARALLEL_WORK", 0)
+    monkeypatch.setattr("asvp.models.proxy.proxy.cpu_has_bfloat16", lambda: False)
     features, labels = clusters(200, dim=384, classes=10)
     threads, states = torch.get_num_threads(), []
     try:

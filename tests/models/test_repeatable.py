@@ -11,11 +11,11 @@ from tiny_encoders import tiny_text_encoder, tiny_texts
 from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from pipeline.config import EncoderConfig, TrainingConfig
-from pipeline.models.attention import short_attention
-from pipeline.models.encoder import Encoder
-from pipeline.models.finetune import fine_tune
-from pipeline.models.repeatable import repeatable_gradients
+from asvp.config import EncoderConfig, TrainingConfig
+from asvp.models.encoder import Encoder
+from asvp.models.training.attention import short_attention
+from asvp.models.training.finetune import fine_tune
+from asvp.models.training.repeatable import repeatable_gradients
 
 
 def test_layer_norm_has_the_outputs_and_gradients_of_pytorch() -> None:

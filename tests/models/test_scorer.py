@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import ProxyConfig
-from pipeline.errors import SelectionError
-from pipeline.models.head import Head
-from pipeline.models.proxy import fit_proxy
+from asvp.config import ProxyConfig
+from asvp.errors import SelectionError
+from asvp.models.proxy import Head, fit_proxy
 
 
 @pytest.mark.parametrize("classes", [2, 5, 10, 33, 100])

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import build_config
-from pipeline.report.records import RunRecord
+from asvp.config import build_config
+from asvp.report.records import RunRecord
 
 
 def make_round(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.errors import RunDirectoryError
-from pipeline.report import compare, compare_records, draw_figures, draw_learning_curves
+from asvp.errors import RunDirectoryError
+from asvp.report import compare, compare_records, draw_figures, draw_learning_curves
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.report.curves import by_arm, learning_curves
+from asvp.report.curves import by_arm, learning_curves
 
 
 def test_a_curve_is_mean_and_range_over_seeds(make_run):

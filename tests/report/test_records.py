@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from pipeline.errors import DataError, RunDirectoryError
-from pipeline.report.records import common_measure, read_records
-from pipeline.report.results import TrialRounds, write_results
+from asvp.errors import DataError, RunDirectoryError
+from asvp.report.records import common_measure, read_records
+from asvp.report.results import TrialRounds, write_results
 
 
 def test_a_run_directory_is_read_whole(tmp_path, write_run, a_round):

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import build_config
-from pipeline.errors import DataError
-from pipeline.report.results import TrialRounds, read_results, results_table, write_results
+from asvp.config import build_config
+from asvp.errors import DataError
+from asvp.report.results import TrialRounds, read_results, results_table, write_results
 
 
 @pytest.fixture

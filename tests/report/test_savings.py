@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.savings import cost_curve, cost_needed, default_targets, labels_needed, savings
+from asvp.report.savings import cost_curve, cost_needed, default_targets, labels_needed, savings
 
 CURVE = [(100, 0.5), (200, 0.6), (400, 0.7)]
 

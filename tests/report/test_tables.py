@@ -8,8 +8,8 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.report.savings import savings
-from pipeline.report.tables import arm_table, curve_table, dollars, duration, savings_table, spread
+from asvp.report.savings import savings
+from asvp.report.tables import arm_table, curve_table, dollars, duration, savings_table, spread
 
 
 @pytest.fixture

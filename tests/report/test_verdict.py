@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.verdict import verdict
+from asvp.report.verdict import verdict
 
 
 def test_the_cheapest_arm_that_does_as_well_is_named(make_run):

@@ -7,14 +7,14 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from pipeline.selection import select
-from pipeline.selection.activeft import ActiveFTOptions, _gradient, _nearest_rows
-from pipeline.selection.clusters import kmeans, representatives
-from pipeline.selection.pool import Pool
-from pipeline.selection.probcover import purity_radius
-from pipeline.selection.rows import ArrayRows
-from pipeline.selection.spaces import EuclideanSpace
-from pipeline.selection.typiclust import typicalities
+from asvp.selection import select
+from asvp.selection.pool.pool import Pool
+from asvp.selection.pool.spaces import EuclideanSpace
+from asvp.selection.rows import ArrayRows
+from asvp.selection.strategies.activeft import ActiveFTOptions, _gradient, _nearest_rows
+from asvp.selection.strategies.clusters import kmeans, representatives
+from asvp.selection.strategies.probcover import purity_radius
+from asvp.selection.strategies.typiclust import typicalities
 
 
 def blobs(groups: int, each: int, dim: int = 5, seed: int = 0, spread: float = 0.1) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.selection import strategies, wrappers
+from asvp.selection import strategies, wrappers
 
 DOCS = Path(__file__).parents[2] / "docs"
 

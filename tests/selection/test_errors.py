@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import BudgetError, SelectionError
-from pipeline.selection import check_strategy, select
+from asvp.errors import BudgetError, SelectionError
+from asvp.selection import check_strategy, select
 
 P = np.full((10, 2), 0.5)
 

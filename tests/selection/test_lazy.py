@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.selection import lazy, select
-from pipeline.selection.bounds import HeldBounds
-from pipeline.selection.lazy import d2_sample, farthest_first
-from pipeline.selection.points import between, full_precision, lower
-from pipeline.selection.rows import ArrayRows
-from pipeline.selection.spaces import EuclideanSpace, GradientSpace
+from asvp.selection import select
+from asvp.selection.geometry import lazy
+from asvp.selection.geometry.bounds import HeldBounds
+from asvp.selection.geometry.lazy import d2_sample, farthest_first
+from asvp.selection.geometry.points import between, full_precision, lower
+from asvp.selection.pool.spaces import EuclideanSpace, GradientSpace
+from asvp.selection.rows import ArrayRows
 
 
 def squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:

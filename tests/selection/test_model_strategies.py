@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from pipeline.selection import select
+from asvp.selection import select
 
 ROWS, DIM, CLASSES = 80, 5, 4
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.selection import select, strategies
-from pipeline.selection.pool import Pool
-from pipeline.selection.ranking import best_rows, merge_best
-from pipeline.selection.rows import ArrayRows
-from pipeline.selection.scores import entropies, margins
+from asvp.selection import select, strategies
+from asvp.selection.pool.pool import Pool
+from asvp.selection.pool.ranking import best_rows, merge_best
+from asvp.selection.rows import ArrayRows
+from asvp.selection.strategies.scores import entropies, margins
 
 P = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.8, 0.1, 0.1], [0.34, 0.33, 0.33], [1.0, 0.0, 0.0]])
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import SelectionError
-from pipeline.selection import ArrayRows, check_strategy, make_pool, run_plan, strategies, wrappers
-from pipeline.selection.points import Points
-from pipeline.selection.rows import BLOCK_ROWS, BlockRows
-from pipeline.selection.sharded import LocalCrew, PartRows, ShardedSpace, even_owners, in_parts
+from asvp.errors import SelectionError
+from asvp.selection import ArrayRows, check_strategy, make_pool, run_plan, strategies, wrappers
+from asvp.selection.geometry.points import Points
+from asvp.selection.pool.sharded import LocalCrew, PartRows, ShardedSpace, even_owners, in_parts
+from asvp.selection.rows import BLOCK_ROWS, BlockRows
 
 ROWS, DIM, CLASSES = 4 * BLOCK_ROWS + 300, 5, 4
 LABELLED = np.array([3, 50, 2 * BLOCK_ROWS - 1, 2 * BLOCK_ROWS, 8000, ROWS - 1])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.errors import SelectionError
-from pipeline.selection import ArrayRows, check_strategy, select
-from pipeline.selection import neighbours as neighbours_module
-from pipeline.selection.wrap import balanced_shares
+from asvp.errors import SelectionError
+from asvp.selection import ArrayRows, check_strategy, select
+from asvp.selection.geometry import neighbours as neighbours_module
+from asvp.selection.wrappers import balanced_shares
 
 ROWS = 200
 

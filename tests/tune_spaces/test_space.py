@@ -9,9 +9,9 @@ import pytest
 import yaml
 from tiny_runs import tiny_settings
 
-from pipeline.config import build_config
-from pipeline.errors import ConfigError
-from tune_spaces.space import load_space, spaces, trials
+from asvp.config import build_config
+from asvp.errors import ConfigError
+from asvp.tune_spaces.space import load_space, spaces, trials
 
 
 @pytest.fixture

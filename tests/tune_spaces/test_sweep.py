@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_runs import picks, tiny_config
 
-from pipeline.config import Config
-from pipeline.driver import run
-from pipeline.errors import RunDirectoryError
-from pipeline.progress import SilentReporter
-from pipeline.report.comparison import compare
-from tune_spaces.space import Space, Trial, trials
-from tune_spaces.sweep import run_sweep
+from asvp.config import Config
+from asvp.driver.loop import run
+from asvp.errors import RunDirectoryError
+from asvp.progress import SilentReporter
+from asvp.report.comparison import compare
+from asvp.tune_spaces.space import Space, Trial, trials
+from asvp.tune_spaces.sweep import run_sweep
 
 ARMS = {
     "random": {"selection": {"strategy": "random"}},

@@ -1,0 +1,1 @@
+"""The `asvp` command, a file for each command."""

@@ -1,0 +1,220 @@
+"""EncoderSession: one encoder in one process, doing extraction and fine-tuning."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from asvp.compute.jobs import Arrays, FineTuneJob
+from asvp.config import EncoderConfig
+from asvp.data.source import Kind, Source
+from asvp.errors import CacheError
+from asvp.features.cache import CacheEntry, DamagedPartError
+from asvp.features.moments import Moments
+from asvp.features.table import feature_table, features_of
+from asvp.models.encoder import Encoder
+from asvp.models.proxy import Head
+from asvp.models.threads import cpu_threads
+from asvp.models.training.finetune import fine_tune, linear_probe
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to extract: rows start to stop of a source, as a part of a cache entry where there is one."""
+
+    index: int
+    start: int
+    stop: int
+    dtype: str
+    entry: CacheEntry | None = None
+
+    @property
+    def part(self) -> str:
+        """Name of the shard in the cache."""
+        return f"{self.index:06d}"
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What is told of a finished shard; small, unlike the shard.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall seconds spent on it, waiting for the encoder included.
+    cache_error : str or None
+        Why it could not be written to the cache, if so.
+    """
+
+    index: int
+    rows: int
+    dim: int
+    moments: Moments
+    seconds: float
+    cache_error: str | None = None
+
+
+class EncoderSession:
+    """Holds an encoder and does its work in this process.
+
+    Thread-safe: with two threads the next shard is read and tokenised while the current one is in the forward pass.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+    kind : {"text", "image", "features"}
+        Of the rows; "features" need no encoder.
+    threads : int, optional
+        CPU threads of PyTorch in this process; what `use` says for extraction from then on.
+    """
+
+    def __init__(self, config: EncoderConfig, kind: Kind, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._config = config
+        self._kind = kind
+        self._encoder: Encoder | None = None
+        self._loaded: str | None = None
+        self._extraction_threads = threads
+        self._prepare_lock = threading.Lock()
+        self._encode_lock = threading.Lock()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first used."""
+        if self._encoder is None:
+            self._encoder = Encoder.load(self._config, self._kind)
+        return self._encoder
+
+    def use(
+        self, fingerprint: str | None, load: Callable[[], Arrays] | None = None, threads: int | None = None
+    ) -> None:
+        """Take over fine-tuned weights, or return to the pre-trained ones (None); extract with so many CPU threads."""
+        with self._prepare_lock, self._encode_lock:
+            self._use(fingerprint, load)
+            self._extraction_threads = threads
+
+    def extract(self, task: ShardJob, source: Source) -> tuple[pa.Table, ShardReport]:
+        """Read the rows of a shard, encode them, and store them in the cache.
+
+        Returns
+        -------
+        table : pyarrow.Table {row: int64, feature: fixed_size_list[D]}
+        report : ShardReport
+        """
+        began = time.perf_counter()
+        rows = np.arange(task.start, task.stop, dtype=np.int64)
+        if self._kind == "features":
+            features = np.asarray(source.take(rows))
+        else:
+            with self._prepare_lock:
+                encoder = self.encoder
+                prepared = encoder.prepare(_inputs(source, rows))
+            # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
+            with self._encode_lock, cpu_threads(self._extraction_threads):
+                features = encoder.encode_prepared(prepared)
+        table = feature_table(features, task.start, task.dtype)
+        error = None
+        if task.entry is not None:
+            try:
+                task.entry.write(task.part, serialised(table), "arrow")
+            except CacheError as problem:
+                error = str(problem)
+        return table, _report(task, table, time.perf_counter() - began, error)
+
+    def train(self, job: FineTuneJob, threads: int | None = None) -> tuple[Head, Arrays | None, float]:
+        """Do a job from the pre-trained weights.
+
+        Parameters
+        ----------
+        job : FineTuneJob
+        threads : int, optional
+            CPU threads while this lasts, where it is not what the session has otherwise.
+
+        Returns
+        -------
+        head : Head
+        weights : mapping of str to ndarray, or None
+            None where the encoder was not trained.
+        seconds : float
+        """
+        began = time.perf_counter()
+        with self._prepare_lock, self._encode_lock, cpu_threads(threads):
+            self._use(None, None)
+            head = self._probe(job) if job.method in ("lp", "lp_ft") else None
+            if head is not None and job.method == "lp":
+                return head, None, time.perf_counter() - began
+            self._loaded = job.key
+            rows = _inputs(job.source, job.rows)
+            head = fine_tune(
+                self.encoder, rows, job.labels, classes=job.classes, config=job.training, seed=job.seed, head=head
+            )
+            return head, self.encoder.state(), time.perf_counter() - began
+
+    def _probe(self, job: FineTuneJob) -> Head:
+        """A head on the features of the pre-trained encoder."""
+        if self._kind == "features":
+            features = np.asarray(job.source.take(job.rows))
+        else:
+            features = self.encoder.encode(_inputs(job.source, job.rows))
+        return linear_probe(
+            features, job.labels, classes=job.classes, seed=job.seed, class_weight=job.training.class_weight
+        )
+
+    def _use(self, fingerprint: str | None, load: Callable[[], Arrays] | None) -> None:
+        if fingerprint == self._loaded:
+            return
+        if fingerprint is None:
+            self._encoder = None
+        else:
+            assert load is not None
+            self.encoder.load_state(load())
+        self._loaded = fingerprint
+
+
+def _inputs(source: Source, rows: NDArray[np.int64]) -> list[str] | list[bytes]:
+    taken = source.take(rows)
+    assert isinstance(taken, list), "ready-made features need no encoder"
+    return taken
+
+
+def stored_shard(task: ShardJob) -> tuple[pa.Table, ShardReport]:
+    """Read a shard from the cache.
+
+    Raises
+    ------
+    DamagedPartError
+        If it is not there, damaged, or does not hold the rows of the task.
+    """
+    began = time.perf_counter()
+    assert task.entry is not None
+    buffer = task.entry.read(task.part)
+    try:
+        table = pa.ipc.open_file(buffer).read_all()
+        rows = table.column("row").to_numpy()
+        fits = len(rows) == task.stop - task.start and rows[0] == task.start and rows[-1] == task.stop - 1
+    except (pa.ArrowInvalid, KeyError, IndexError) as error:
+        raise DamagedPartError(f"is no feature shard: {error}", key=task.part) from None
+    if not fits:
+        raise DamagedPartError("holds other rows than it should", key=task.part)
+    return table, _report(task, table, time.perf_counter() - began, None)
+
+
+def serialised(table: pa.Table) -> pa.Buffer:
+    """A table as an Arrow IPC file in memory."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _report(task: ShardJob, table: pa.Table, seconds: float, error: str | None) -> ShardReport:
+    features = features_of(table)
+    return ShardReport(task.index, len(features), features.shape[1], Moments.of(features), seconds, error)

@@ -1,0 +1,44 @@
+"""Every option, once, and how a configuration is read."""
+
+from __future__ import annotations
+
+from asvp.config.load import build_config, load_config, presets
+from asvp.config.options import (
+    Auto,
+    ClassWeight,
+    Config,
+    CostConfig,
+    DataConfig,
+    EncoderConfig,
+    ExtractionConfig,
+    ProxyConfig,
+    RefreshConfig,
+    ResourcesConfig,
+    SelectionConfig,
+    TrainingConfig,
+    labels_by_round,
+)
+from asvp.config.text import merge, parse_override, read_mapping, read_scalar
+
+__all__ = [
+    "Auto",
+    "ClassWeight",
+    "Config",
+    "CostConfig",
+    "DataConfig",
+    "EncoderConfig",
+    "ExtractionConfig",
+    "ProxyConfig",
+    "RefreshConfig",
+    "ResourcesConfig",
+    "SelectionConfig",
+    "TrainingConfig",
+    "build_config",
+    "labels_by_round",
+    "load_config",
+    "merge",
+    "parse_override",
+    "presets",
+    "read_mapping",
+    "read_scalar",
+]

@@ -1,0 +1,216 @@
+"""Every option, once: pydantic models with types, bounds, defaults and help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from asvp.config.budget import parse_budget
+
+Auto = Literal["auto"]
+Mode = Literal["svp", "asvp", "standard"]
+Policy = Literal["never", "every", "at", "logme", "logme_ped"]
+Method = Literal["auto", "ft", "lp_ft", "lp"]
+ClassWeight = Literal["balanced"]
+
+
+class _Section(BaseModel):
+    """A part of the configuration: immutable, and strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Where the rows come from."""
+
+    pool: str = Field(
+        "builtin:debian_sections", description="Rows to choose from: builtin:NAME, a file, folder or URI."
+    )
+    test: str | None = Field(
+        "builtin:debian_sections", description="Rows for reporting only; null takes a stratified share of the pool."
+    )
+    test_share: float = Field(0.2, gt=0, lt=1, description="Share of the pool held out when `test` is null.")
+    text: str = Field("text", description="Column with the text.")
+    image: str | None = Field(None, description="Column with images: encoded bytes, or paths.")
+    features: str | None = Field(None, description="Column or array with ready-made features (no encoder is used).")
+    label: str = Field("label", description="Column with the label, text or whole numbers.")
+    id: str | None = Field("id", description="Column with a row's own name; null, or a missing column: the row number.")
+    oracle: str | None = Field(None, description="File with columns id and label for pool rows that carry none.")
+    limit: int | None = Field(None, ge=1, description="Use the first so many pool rows of a seeded shuffle.")
+    test_limit: int | None = Field(None, ge=1, description="Use the first so many test rows of a seeded shuffle.")
+    shuffle_seed: int = Field(
+        0, ge=0, description="Seed of that shuffle and of the share; apart from `seed`, so all seeds share one pool."
+    )
+
+
+class EncoderConfig(_Section):
+    """The pre-trained encoder and how a feature is read from it."""
+
+    model: str = Field(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        description="A hub name, a folder, or package:NAME/PATH for a folder inside an installed package.",
+    )
+    revision: str | None = Field(None, description="Hub revision: a branch, tag or commit.")
+    pooling: Literal["auto", "mean", "cls", "pooler"] = Field(
+        "mean", description="How a feature is made of the outputs."
+    )
+    max_length: int = Field(64, ge=2, description="Tokens kept of a text.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Type of the matrix products; auto: bfloat16 where the device is faster with it."
+    )
+    batch_size: int = Field(256, ge=1, description="Rows in one forward pass.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Overrides of the model's own configuration.")
+    compile: bool = Field(False, description="Compile the forward pass with torch.compile.")
+
+
+class ExtractionConfig(_Section):
+    """Who extracts features, in which pieces, and where they are kept."""
+
+    actors: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto",
+        description="How many actors extract; auto: one a GPU; else one a core, or what is measured to be faster.",
+    )
+    cpus_per_actor: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="CPU cores an actor holds; its threads."
+    )
+    gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = Field("auto", description="GPUs an actor holds.")
+    shard_rows: int = Field(4096, ge=1, description="Rows in one feature shard.")
+    feature_dtype: Literal["float32", "float16"] = Field("float32", description="Type of the stored features.")
+    cache: str | None = Field("~/.cache/asvp", description="Folder or URI of the feature cache; null: none.")
+    cache_limit: str | int | None = Field(None, description="Size at which least recently used entries go, e.g. 200GB.")
+
+
+class SelectionConfig(_Section):
+    """Which rows are bought."""
+
+    strategy: str = Field("margin", description="Name of a strategy; `asvp strategies` lists them.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The strategy's own options.")
+    cold_start: str = Field("random", description="Strategy of the first round, when nothing is labelled.")
+    wrap: list[dict[str, Any]] = Field(
+        default_factory=list, description="Wrappers around the strategy, outermost first."
+    )
+    sharded: bool | Auto = Field(
+        "auto",
+        description="Select where the shards lie, by an actor a node; auto: when other nodes hold over 1 GiB of them.",
+    )
+
+
+class ProxyConfig(_Section):
+    """The small model that scores the pool."""
+
+    hidden: list[Annotated[int, Field(ge=1)] | Auto] = Field(
+        ["auto"], description="Hidden widths; auto: as many as features; [] is a linear model."
+    )
+    epochs: int = Field(60, ge=1, description="Passes over the labelled rows.")
+    lr: float = Field(0.1, gt=0, description="Learning rate (SGD, Nesterov momentum 0.9, cosine decay).")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty of all weights.")
+    batch_size: int = Field(128, ge=1, description="Rows in a step.")
+    class_weight: ClassWeight | None = Field(None, description="balanced: weigh classes by inverse frequency.")
+
+
+class RefreshConfig(_Section):
+    """When the encoder is fine-tuned and all features are made anew."""
+
+    policy: Policy = Field("logme_ped", description="never | every | at | logme | logme_ped")
+    threshold: float | None = Field(None, description="Of the indicator; null: the policy's measured default.")
+    every: int | None = Field(None, ge=1, description="Rounds between refreshes (policy every).")
+    at: list[Annotated[int, Field(ge=1)]] | None = Field(None, description="Label counts to refresh at (policy at).")
+    min_labels: int = Field(0, ge=0, description="No refresh with fewer labels.")
+    max_refreshes: int | None = Field(None, ge=0, description="No more refreshes than this.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_count(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and isinstance(raw.get("at"), int):
+            return {**raw, "at": [raw["at"]]}
+        return raw
+
+    @model_validator(mode="after")
+    def _complete(self) -> RefreshConfig:
+        if self.policy == "every" and self.every is None:
+            raise ValueError("refresh.policy 'every' needs refresh.every, the rounds between refreshes")
+        if self.policy == "at" and not self.at:
+            raise ValueError("refresh.policy 'at' needs refresh.at, the label counts to refresh at")
+        return self
+
+
+EvaluateAt = Literal["last", "every"] | list[Annotated[int, Field(ge=1)]]
+
+
+class TrainingConfig(_Section):
+    """How the encoder is fine-tuned, for a refresh and for the final model."""
+
+    method: Method = Field(
+        "auto", description="auto | ft | lp_ft | lp; auto: LP-FT before the first refresh, FT after."
+    )
+    epochs: int = Field(8, ge=1, description="Passes over the labelled rows.")
+    lr: float = Field(2e-4, gt=0, description="Learning rate of the encoder (AdamW, linear decay).")
+    head_lr: float = Field(2e-3, gt=0, description="Learning rate of the head.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay (AdamW).")
+    batch_size: int = Field(32, ge=1, description="Rows in a step.")
+    class_weight: ClassWeight | None = Field(None, description="balanced: weigh classes by inverse frequency.")
+    augment: bool = Field(True, description="Random resized crop and flip for images (never while the pool is scored).")
+    evaluate_at: EvaluateAt = Field("last", description="When the final model is trained: last | every | label counts.")
+
+
+class CostConfig(_Section):
+    """Prices, in dollars."""
+
+    per_label: float = Field(0.04, ge=0, description="Dollars a label.")
+    gpu_hour: float = Field(0.0, ge=0, description="Dollars a GPU-hour.")
+    cpu_hour: float = Field(0.0, ge=0, description="Dollars a CPU-core-hour.")
+
+
+class ResourcesConfig(_Section):
+    """What a trial's own process holds, beside its extraction actors."""
+
+    cpus_per_trial: Annotated[float, Field(ge=0)] | Auto = Field("auto", description="CPU cores a trial holds.")
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto", description="GPUs a trial holds; parts allowed."
+    )
+
+
+class Config(_Section):
+    """One arm with one seed."""
+
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random in the run.")
+    mode: Mode = Field("asvp", description="svp: never refresh; asvp: by the policy; standard: every round.")
+    data: DataConfig = DataConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    extraction: ExtractionConfig = ExtractionConfig()
+    budget: Annotated[list[int], BeforeValidator(parse_budget)] = Field(
+        parse_budget("300+200x6"),
+        description="Labels bought a round: 300+200x6, or a list.",
+    )
+    selection: SelectionConfig = SelectionConfig()
+    proxy: ProxyConfig = ProxyConfig()
+    refresh: RefreshConfig = RefreshConfig()
+    training: TrainingConfig = TrainingConfig()
+    cost: CostConfig = CostConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _counts_are_reached(self) -> Config:
+        counts = labels_by_round(self.budget)
+        for key, wanted in (("refresh.at", self.refresh.at), ("training.evaluate_at", self.training.evaluate_at)):
+            if isinstance(wanted, list):
+                missed = [n for n in wanted if n not in counts]
+                if missed:
+                    raise ValueError(f"{key} {missed} is not reached by the budget, which stops at {counts} labels")
+        return self
+
+    def to_yaml(self) -> str:
+        """The whole configuration as YAML, in the order of the fields."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def labels_by_round(budget: Iterable[int]) -> list[int]:
+    """Labels bought by the end of each round."""
+    counts, total = [], 0
+    for bought in budget:
+        total += bought
+        counts.append(total)
+    return counts

@@ -1,0 +1,271 @@
+"""`asvp check`: everything validated, and the plan of a run with what it will use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from asvp.compute.measured_placement import alternatives, fewest_rows, memory, recall
+from asvp.compute.placement import Placement, place
+from asvp.config import Config, labels_by_round
+from asvp.config.budget import format_budget
+from asvp.data.examine import examine
+from asvp.driver.preparation import Prepared, prepare
+from asvp.features.feature_set import shard_starts
+from asvp.models.encoder import Encoder
+from asvp.models.threads import cpu_threads
+
+_SAMPLE_ROWS = 128
+# A training step costs about a forward pass and twice that for the gradients.
+_STEP_IN_FORWARD_PASSES = 3.0
+_SHARED_MEMORY_OF_RAY = 0.3
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will do and use.
+
+    Attributes
+    ----------
+    lines : dict of str to str
+        What is told, by its name.
+    classes : dict of str to int
+        Pool rows of each class.
+    warnings : list of str
+        What will hurt, with its mend.
+    numbers : dict of str to object
+        The same as plain values: counts, bytes and seconds.
+    """
+
+    lines: dict[str, str]
+    classes: dict[str, int]
+    warnings: list[str]
+    numbers: dict[str, Any]
+
+    def rich(self) -> Group:
+        """For a terminal."""
+        table = Table(title="Plan", title_justify="left", show_header=False, box=None)
+        for name, text in self.lines.items():
+            table.add_row(name, text)
+        warnings = [Text(f"Warning: {warning}") for warning in self.warnings]
+        return Group(table, *warnings, Text("The configuration is valid."))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**self.numbers, "classes": self.classes, "warnings": self.warnings}
+
+
+@dataclass(frozen=True)
+class _Speed:
+    """Measured on a small sample of the pool, in this process."""
+
+    dim: int
+    rows_per_second: float | None
+    encoder_dtype: str
+
+
+@dataclass(frozen=True)
+class _Team:
+    """Who would extract on this machine, and why.
+
+    `basis` is "configuration", "rule" or "measurement".
+    """
+
+    placement: Placement
+    basis: str
+    reason: str
+
+
+def check_config(config: Config) -> RunPlan:
+    """Validate a configuration with its data, encoder, strategies and cache, and say what a run will use here.
+
+    The time is estimated from a forward pass of a small sample on this machine.
+
+    Raises
+    ------
+    AsvpError
+        Whatever is wrong first.
+    """
+    prepared = prepare(config)
+    dataset = prepared.dataset
+    speed = _measure(prepared)
+    team = _team(prepared.resolved(speed.encoder_dtype))
+    placement = team.placement
+    rows, tests = len(dataset.pool), len(dataset.test)
+    feature_bytes = (rows + tests) * speed.dim * np.dtype(config.extraction.feature_dtype).itemsize
+    shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
+    labels = labels_by_round(config.budget)
+    classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
+    store, disk = _object_store(), _free_disk(config)
+    seconds = _estimate(prepared, placement, speed)
+    findings = examine(dataset)
+    warnings = [f"{finding.message}. {finding.mend}" for finding in findings]
+    return RunPlan(
+        lines={
+            "mode": f"{config.mode}: {_refreshes(prepared)}",
+            "rows": f"{rows:,} pool, {tests:,} test",
+            "classes": _range_of(classes),
+            "encoder": f"{config.encoder.model if dataset.kind != 'features' else 'none'}, {speed.dim} features",
+            "budget": f"{format_budget(config.budget)}: {labels[-1]:,} labels in {len(labels)} rounds, "
+            f"${labels[-1] * config.cost.per_label:,.2f}",
+            "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
+            "final model": f"{config.training.method}, {config.training.epochs} epochs",
+            "extraction": f"{shards} shards of the pool; {placement} ({team.reason})",
+            "features": f"{_size(feature_bytes)} a version; the object store here would have {_size(store)}",
+            "cache": f"{config.extraction.cache or 'none'}" + (f", {_size(disk)} free" if disk is not None else ""),
+            **_told_times(seconds),
+        },
+        classes=classes,
+        warnings=warnings + _memory_warnings(feature_bytes, store, disk),
+        numbers={
+            "pool_rows": rows,
+            "test_rows": tests,
+            "dim": speed.dim,
+            "shards": shards,
+            "actors": placement.workers,
+            "cpus_per_actor": placement.cpus,
+            "gpus_per_actor": placement.gpus,
+            "placement": team.basis,
+            "feature_bytes": feature_bytes,
+            "labels": labels,
+            "object_store_bytes": store,
+            "disk_bytes": disk,
+            "estimated_seconds": seconds,
+        },
+    )
+
+
+def _measure(prepared: Prepared) -> _Speed:
+    """Feature width, and rows a second of one actor's thread."""
+    dataset = prepared.dataset
+    sample = np.unique(np.linspace(0, len(dataset.pool) - 1, min(_SAMPLE_ROWS, len(dataset.pool))).astype(np.int64))
+    taken = dataset.pool.take(sample)
+    if isinstance(taken, np.ndarray):
+        return _Speed(int(taken.shape[1]), None, prepared.config.encoder.dtype)
+    with cpu_threads(1):
+        encoder = Encoder.load(prepared.config.encoder, dataset.kind)
+        encoder.encode(taken)
+        began = time.perf_counter()
+        encoder.encode(taken)
+        spent = time.perf_counter() - began
+    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name)
+
+
+def _team(prepared: Prepared) -> _Team:
+    """The placement on this machine: as configured, as measured before, or by the rule."""
+    config, dataset = prepared.config, prepared.dataset
+    cores = os.cpu_count() or 1
+    rule = place(config.extraction, {"CPU": float(cores), "GPU": float(torch.cuda.device_count())})
+    if {config.extraction.actors, config.extraction.cpus_per_actor} != {"auto"}:
+        return _Team(rule, "configuration", "as configured")
+    others = () if dataset.kind == "features" else alternatives(config.extraction, rule, [cores])
+    if not others:
+        return _Team(rule, "rule", "one actor a GPU" if rule.gpus else "one actor a core")
+    teams = (rule, *others)
+    measured = recall(memory(prepared.cache, config.encoder, dataset.kind, [cores]), teams)
+    if measured is not None:
+        return _Team(measured.fastest, "measurement", f"measured before: {measured}")
+    fewest = fewest_rows(teams)
+    measures = (
+        "a run measures first whether it is the fastest"
+        if len(dataset.pool) >= fewest
+        else f"measured from {fewest:,} rows on"
+    )
+    return _Team(rule, "rule", f"one actor a core; {measures}")
+
+
+def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[str, float] | None:
+    """Seconds of an extraction of all rows and of the final model; None where no encoder works."""
+    if speed.rows_per_second is None:
+        return None
+    rows = len(prepared.dataset.pool) + len(prepared.dataset.test)
+    config = prepared.config
+    passes = labels_by_round(config.budget)[-1] * config.training.epochs * _STEP_IN_FORWARD_PASSES
+    return {
+        "extraction": rows / (speed.rows_per_second * placement.workers * placement.threads),
+        "final_model": passes / (speed.rows_per_second * placement.all_threads),
+    }
+
+
+def _told_times(seconds: dict[str, float] | None) -> dict[str, str]:
+    if seconds is None:
+        return {}
+    return {
+        "time": f"about {_duration(seconds['extraction'])} for a version of the features, "
+        f"{_duration(seconds['final_model'])} for the final model (from a small sample)"
+    }
+
+
+def _memory_warnings(feature_bytes: int, store: int, disk: int | None) -> list[str]:
+    warnings = []
+    if feature_bytes > store:
+        warnings.append(
+            "One version of the features does not fit the object store here; Ray will spill it to disk. Use "
+            "extraction.feature_dtype float16, or a machine with more memory"
+        )
+    if disk is not None and feature_bytes > disk:
+        warnings.append("The cache's disk has no room for the features. Name another folder in extraction.cache")
+    return warnings
+
+
+def _range_of(classes: dict[str, int]) -> str:
+    largest, smallest = max(classes, key=classes.__getitem__), min(classes, key=classes.__getitem__)
+    return f"{len(classes)}, from {largest} ({classes[largest]:,} rows) to {smallest} ({classes[smallest]:,})"
+
+
+def _refreshes(prepared: Prepared) -> str:
+    refresh = prepared.mode.refresh
+    every = "every round" if refresh.every == 1 else f"every {refresh.every} rounds"
+    told = {
+        "never": "features are never refreshed",
+        "every": f"the encoder is fine-tuned and all features are made anew {every}",
+        "at": f"features are refreshed at {_listed(refresh.at or [])} labels",
+        "logme": "features are refreshed when LogME says that it pays",
+        "logme_ped": "features are refreshed when LogME-PED says that it pays",
+    }
+    return told[refresh.policy]
+
+
+def _listed(counts: Sequence[int]) -> str:
+    return ", ".join(f"{count:,}" for count in counts)
+
+
+def _object_store() -> int:
+    """Bytes Ray would give the object store of a cluster started here."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else memory
+    return int(min(memory * _SHARED_MEMORY_OF_RAY, shared))
+
+
+def _free_disk(config: Config) -> int | None:
+    cache = config.extraction.cache
+    if cache is None or "://" in cache:
+        return None
+    path = Path(os.path.expanduser(cache)).absolute()
+    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
+
+
+def _size(count: int) -> str:
+    amount, unit = float(count), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

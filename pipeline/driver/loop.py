@@ -1,0 +1,128 @@
+"""The driver: one loop of rounds for every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvp.compute import Backend
+from asvp.config import Config
+from asvp.driver.active_learning import ActiveLearning
+from asvp.driver.feature_versions import VersionZero
+from asvp.driver.preparation import Prepared, prepare
+from asvp.errors import RunDirectoryError
+from asvp.progress import LoggedReporter, Reporter, SilentReporter
+from asvp.record.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves.
+
+    Attributes
+    ----------
+    rounds : list of dict
+        The objects of rounds.jsonl.
+    summary : dict
+        summary.json; empty if the run was stopped before its last round.
+    directory : Path or None
+        Where all of it lies.
+    """
+
+    rounds: list[dict[str, Any]]
+    summary: dict[str, Any]
+    directory: Path | None
+
+
+def run(
+    config: Config,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    until_round: int | None = None,
+    in_process: bool = False,
+    address: str | None = None,
+    prepared: Prepared | None = None,
+    backend: Backend | None = None,
+    features: VersionZero | None = None,
+    reporter: Reporter | None = None,
+    on_round: Callable[[Mapping[str, Any]], None] | None = None,
+) -> RunResult:
+    """Run one arm with one seed.
+
+    Parameters
+    ----------
+    config : Config
+    out : path, optional
+        The run directory; None leaves no files.
+    resume : bool
+        Go on with the run that `out` holds.
+    until_round : int, optional
+        Stop after this round.
+    in_process : bool
+        Do everything in this process, without Ray.
+    address : str, optional
+        Of a Ray cluster; None joins or starts a local one.
+    prepared : Prepared, optional
+        The checked configuration, where it was checked before.
+    backend : Backend, optional
+        Who does the encoder's work, where they are there already.
+    features : VersionZero, optional
+        Version-0 features, where they are there already.
+    reporter : Reporter, optional
+        Told of progress.
+    on_round : callable, optional
+        Given each finished round's object.
+
+    Raises
+    ------
+    AsvpError
+        If the input is wrong (before any work), or work could not be finished.
+    """
+    news = LoggedReporter(reporter or SilentReporter())
+    directory = None if out is None else RunDirectory(Path(out))
+    if directory is not None:
+        directory.check(resume=resume)
+    elif resume:
+        raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
+    prepared = prepared or prepare(config)
+    with ExitStack() as stack:
+        if backend is None:
+            backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
+        prepared = prepared.resolved(backend.dtype())
+        if directory is not None:
+            directory.begin(prepared.config)
+            stack.enter_context(directory.locked())
+            stack.enter_context(news.to_file(directory.log))
+        learning = ActiveLearning(prepared, backend, news, directory, features)
+        for number in learning.rounds(until_round):
+            learning.choose_rows(number)
+            learning.fit_proxy(number)
+            learning.refresh_if_it_pays(number)
+            learning.train_final_model_if_due(number)
+            record = learning.close_round(number)
+            news.round(record)
+            if on_round is not None:
+                on_round(record)
+        if prepared.cache is not None:
+            prepared.cache.prune(keep=learning.cache_keys())
+        return RunResult(learning.records, learning.summary, None if directory is None else directory.path)
+
+
+@contextmanager
+def open_backend(prepared: Prepared, reporter: Reporter, *, in_process: bool, address: str | None) -> Iterator[Backend]:
+    """Backend for a configuration, in this process or on Ray, let go at the end."""
+    config, kind, cache = prepared.config, prepared.dataset.kind, prepared.cache
+    if in_process:
+        from asvp.compute.in_process import InProcessBackend
+
+        yield InProcessBackend(config.encoder, kind, cache, reporter)
+    else:
+        # Ray is imported only where it is used, so that debugging needs none.
+        from asvp.actors.backend import ray_backend
+
+        with ray_backend(config, kind, cache, reporter, address) as backend:
+            yield backend

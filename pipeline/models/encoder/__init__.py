@@ -1,0 +1,7 @@
+"""Pre-trained encoders: found, loaded, and read for features."""
+
+from __future__ import annotations
+
+from asvp.models.encoder.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
+
+__all__ = ["Encoder", "check_encoder", "encoder_spec_fingerprint", "resolve_dtype"]

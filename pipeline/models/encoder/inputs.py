@@ -1,0 +1,159 @@
+"""From rows to batches of tensors: what a model's input is made of, apart from the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asvp.errors import DataError, EncoderError
+
+_ROWS_ON_CPU = 64
+"""More rows a batch were slower on every CPU measured: the activations leave the cache."""
+_TOKENS_ON_CPU = 4096
+_TOKENS_ON_GPU = 131072
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go through the model together.
+
+    `positions` (n,) int64 are their places in the list they came from, `tensors` the model's inputs.
+    """
+
+    positions: np.ndarray
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows ready for the forward pass: `Encoder.prepare` makes it, `Encoder.encode_prepared` uses it up."""
+
+    rows: int
+    batches: tuple[Batch, ...]
+
+
+class Inputs(Protocol):
+    """Reads rows of one kind. The examples it makes are its own affair."""
+
+    def read(self, rows: Sequence[Any]) -> Any:
+        """Tokenise or decode rows, once."""
+
+    def plan(self, examples: Any, batch_size: int) -> list[np.ndarray]:
+        """Positions of the rows of each batch for scoring; depends on nothing but the rows, batch size and device."""
+
+    def collate(
+        self, examples: Any, positions: np.ndarray, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Tensors of some rows on the CPU; a generator asks for training augmentation."""
+
+    def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Last step before the model, on its device."""
+
+    def blank(self) -> Any:
+        """Examples of one row without content."""
+
+    def save(self, folder: str) -> None:
+        """Write what `read` needs beside a checkpoint."""
+
+
+class TextInputs:
+    """Tokenises texts once and pads each batch to its longest row.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+    max_length : int
+        Tokens kept of a text.
+    device : torch.device
+        The forward pass's device, which decides how many tokens a batch may have.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int, device: torch.device) -> None:
+        longest = min(int(tokenizer.model_max_length), 1 << 20)
+        if max_length > longest:
+            raise EncoderError(
+                f"this model reads at most {longest} tokens",
+                key="encoder.max_length",
+                value=max_length,
+                mend="Lower it",
+            )
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self._device = device
+        self._pad = _padding_token(tokenizer)
+        tokenizer.padding_side = "right"
+
+    def read(self, rows: Sequence[Any]) -> list[list[int]]:
+        """Token numbers of each text, cut at `max_length`."""
+        for number, row in enumerate(rows):
+            if not isinstance(row, str):
+                raise DataError("is no text", key=f"row {number}", value=row, mend="Use a column of strings")
+        if not rows:
+            return []
+        encoded: list[list[int]] = self.tokenizer(
+            list(rows),
+            truncation=True,
+            max_length=self.max_length,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        # A tokenizer without special tokens makes nothing of an empty text, and a model needs at least one token.
+        return [tokens or [self._pad] for tokens in encoded]
+
+    def plan(self, examples: list[list[int]], batch_size: int) -> list[np.ndarray]:
+        """Batches of neighbours in length, shortest first, bounded in rows and in tokens."""
+        lengths = np.fromiter((len(tokens) for tokens in examples), np.int64, len(examples))
+        order = np.argsort(lengths, kind="stable")
+        on_cpu = self._device.type == "cpu"
+        rows = min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
+        tokens = _TOKENS_ON_CPU if on_cpu else _TOKENS_ON_GPU
+        batches, start = [], 0
+        while start < len(order):
+            end = min(start + rows, len(order))
+            while end > start + 1 and (end - start) * lengths[order[end - 1]] > tokens:
+                end -= 1
+            batches.append(order[start:end])
+            start = end
+        return batches
+
+    def collate(
+        self, examples: list[list[int]], positions: np.ndarray, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Token numbers and mask, (n, longest), padded on the right."""
+        chosen = [examples[position] for position in positions]
+        longest = max(len(tokens) for tokens in chosen)
+        tokens = np.full((len(chosen), longest), self._pad, np.int64)
+        mask = np.zeros((len(chosen), longest), np.int64)
+        for number, row in enumerate(chosen):
+            tokens[number, : len(row)] = row
+            mask[number, : len(row)] = 1
+        return {"input_ids": torch.from_numpy(tokens), "attention_mask": torch.from_numpy(mask)}
+
+    def tokens_in(self, examples: list[list[int]]) -> np.ndarray:
+        """All token numbers of some examples and their padding, in any order."""
+        return np.fromiter((token for tokens in [*examples, [self._pad]] for token in tokens), np.int64)
+
+    def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Nothing is left to do for texts."""
+        return tensors
+
+    def blank(self) -> list[list[int]]:
+        """One empty text."""
+        return self.read([""])
+
+    def save(self, folder: str) -> None:
+        """Write the tokenizer's files."""
+        self.tokenizer.save_pretrained(folder)
+
+
+def _padding_token(tokenizer: Any) -> int:
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0

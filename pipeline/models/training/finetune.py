@@ -1,0 +1,217 @@
+"""Training of the final model: linear probe (LP), fine-tuning (FT), and one after the other (LP-FT)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
+from asvp.errors import DataError
+from asvp.models.encoder import Encoder
+from asvp.models.encoder.inputs import TextInputs
+from asvp.models.proxy import Head, balanced_weights, fit_proxy
+from asvp.models.proxy.mlp import batch_bounds
+from asvp.models.training.repeatable import repeatable_gradients
+from asvp.models.training.vocabulary import used_embeddings, word_embeddings
+
+_LONGEST_GRADIENT = 1.0
+_PROBE_RATE = 4.0
+"""Learning rate of the linear probe times D: its curvature grows with the number of standardised features."""
+
+
+def linear_probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int,
+    seed: int,
+    class_weight: ClassWeight | None = None,
+    config: ProxyConfig | None = None,
+) -> Head:
+    """Fit a linear classifier on ready features.
+
+    Parameters
+    ----------
+    features : np.ndarray
+        (N, D) float16 or float32.
+    labels : np.ndarray
+        (N,) class numbers below `classes`.
+    classes : int
+        C.
+    seed : int
+        Decides the first weights and the order of rows.
+    class_weight : {"balanced"}, optional
+        Weigh classes by inverse frequency.
+    config : ProxyConfig, optional
+        Other training settings; its hidden widths and class weights are not used.
+
+    Returns
+    -------
+    Head
+        On raw features: the standardisation of the fit is folded into its weights.
+
+    Raises
+    ------
+    DataError
+        As `fit_proxy`.
+    """
+    if config is None:
+        config = ProxyConfig(lr=_PROBE_RATE / max(features.shape[-1], 1), weight_decay=0.01)
+    settings = config.model_copy(update={"hidden": [], "class_weight": class_weight})
+    return fit_proxy(features, labels, classes=classes, config=settings, seed=seed).head()
+
+
+def fine_tune(
+    encoder: Encoder,
+    rows: Sequence[str] | Sequence[bytes],
+    labels: np.ndarray,
+    *,
+    classes: int,
+    config: TrainingConfig,
+    seed: int,
+    head: Head | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Head:
+    """Train an encoder and a linear head on its features together.
+
+    AdamW with two learning rates, both falling linearly to zero; gradients are clipped at length 1. Weights with two or
+    more dimensions decay, except embeddings; biases and norms do not. Matrix products have the encoder's type.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Changed in place; load the pre-trained one for training from the pre-trained weights.
+    rows : list of str or bytes
+        N >= 1 labelled rows.
+    labels : np.ndarray
+        (N,) class numbers below `classes`.
+    classes : int
+        C.
+    config : TrainingConfig
+        Epochs, learning rates, weight decay, batch size, class weights, augmentation of images.
+    seed : int
+        Decides the head's first weights, the order of rows, dropout and augmentation.
+    head : Head, optional
+        To start from (LP-FT: Kumar et al. 2022); None draws a fresh one.
+    on_step : callable, optional
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    Head
+        The trained head; the encoder is in evaluation mode again.
+
+    Raises
+    ------
+    DataError
+        If there is no row, or rows, labels and head do not fit each other.
+    """
+    _check(encoder, rows, labels, classes, head)
+    encoder.weights_will_change()
+    generator = torch.Generator().manual_seed(seed)
+    examples = encoder.inputs.read(rows)
+    vocabulary: AbstractContextManager[None] = nullcontext()
+    if isinstance(encoder.inputs, TextInputs):
+        vocabulary = used_embeddings(encoder.model, encoder.inputs.tokens_in(examples))
+    devices = [encoder.device] if encoder.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), vocabulary, repeatable_gradients(encoder.model):
+        # Dropout can draw from the global generator only.
+        torch.manual_seed(seed)
+        output = _first_head(encoder, classes, head, generator)
+        try:
+            _train(
+                encoder, output, examples, torch.tensor(labels, dtype=torch.int64), classes, config, generator, on_step
+            )
+        finally:
+            encoder.model.train(False)
+            encoder.model.zero_grad(set_to_none=True)
+    return Head(output.weight.detach().cpu().numpy().copy(), output.bias.detach().cpu().numpy().copy())
+
+
+def _train(
+    encoder: Encoder,
+    output: nn.Linear,
+    examples: object,
+    labels: Tensor,
+    classes: int,
+    config: TrainingConfig,
+    generator: torch.Generator,
+    on_step: Callable[[int, int], None] | None,
+) -> None:
+    groups = _parameter_groups(encoder, output, config)
+    rates = [group["lr"] for group in groups]
+    optimiser = torch.optim.AdamW(groups, fused=True)
+    scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.dtype_name == "float16")
+    weighted = config.class_weight == "balanced"
+    weights = balanced_weights(labels.numpy(), classes).to(encoder.device) if weighted else None
+    trained = [parameter for group in groups for parameter in group["params"]]
+    augmentation = generator if config.augment else None
+    cuts = batch_bounds(len(labels), config.batch_size)
+    steps, step = config.epochs * len(cuts), 0
+    encoder.model.train()
+    for _ in range(config.epochs):
+        order = torch.randperm(len(labels), generator=generator)
+        for start, end in cuts:
+            chosen = order[start:end]
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * (1 - step / steps)
+            features = encoder.features(encoder.inputs.collate(examples, chosen.numpy(), augmentation))
+            loss = nn.functional.cross_entropy(output(features), labels[chosen].to(encoder.device), weight=weights)
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(scaler.scale(loss))
+            scaler.unscale_(optimiser)
+            nn.utils.clip_grad_norm_(trained, _LONGEST_GRADIENT)
+            scaler.step(optimiser)
+            scaler.update()
+            step += 1
+            if on_step is not None:
+                on_step(step, steps)
+
+
+def _parameter_groups(encoder: Encoder, output: nn.Linear, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Decaying and other weights of the encoder, then of the head, each group with its rate."""
+    table = word_embeddings(encoder.model)
+    embeddings = set() if table is None else {id(parameter) for parameter in table.parameters()}
+
+    def split(parameters: Iterable[nn.Parameter], rate: float) -> list[dict[str, Any]]:
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        decaying = [parameter for parameter in trained if parameter.ndim > 1 and id(parameter) not in embeddings]
+        chosen = {id(parameter) for parameter in decaying}
+        others = [parameter for parameter in trained if id(parameter) not in chosen]
+        pairs = ((decaying, config.weight_decay), (others, 0.0))
+        return [{"params": some, "lr": rate, "weight_decay": decay} for some, decay in pairs if some]
+
+    return split(encoder.model.parameters(), config.lr) + split(output.parameters(), config.head_lr)
+
+
+def _first_head(encoder: Encoder, classes: int, head: Head | None, generator: torch.Generator) -> nn.Linear:
+    output = nn.Linear(encoder.dim, classes, device=encoder.device)
+    with torch.no_grad():
+        if head is None:
+            drawn = 2 * torch.rand((classes, encoder.dim), generator=generator) - 1
+            output.weight.copy_(drawn / encoder.dim**0.5)
+            output.bias.zero_()
+        else:
+            output.weight.copy_(torch.tensor(head.weight))
+            output.bias.copy_(torch.tensor(head.bias))
+    return output
+
+
+def _check(
+    encoder: Encoder, rows: Sequence[str] | Sequence[bytes], labels: np.ndarray, classes: int, head: Head | None
+) -> None:
+    if len(rows) == 0:
+        raise DataError("there is no labelled row to train on", key="rows", mend="Buy labels first")
+    if np.shape(labels) != (len(rows),):
+        raise DataError(f"there must be one label a row, {len(rows)}", key="labels", value=np.shape(labels))
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"class numbers must lie in 0..{classes - 1}", key="labels", value=[int(labels.min()), int(labels.max())]
+        )
+    if head is not None and head.weight.shape != (classes, encoder.dim):
+        raise DataError(f"the head must be ({classes}, {encoder.dim})", key="head", value=head.weight.shape)

@@ -1,0 +1,1 @@
+"""What a run leaves: its directory, checkpoint, accounts and labelled rows."""
