@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import asvp.compute.session
-import asvp.driver.active_learning
+import asvp.driver.journal
 from asvp.config import load_config
 from asvp.driver.loop import run
 
@@ -72,7 +72,7 @@ def watch_actors() -> None:
     asvp.actors.extraction.ObjectStoreShard = before("shard", shard)  # type: ignore[misc,assignment]
 
 
-journal = asvp.driver.active_learning
+journal = asvp.driver.journal
 journal.save_checkpoint = before("checkpoint", journal.save_checkpoint)  # type: ignore[assignment]
 journal.save_final_model = before("final", journal.save_final_model)  # type: ignore[assignment]
 (watch_actors if where else watch_work)()

@@ -109,7 +109,7 @@ def run(
                 on_round(record)
         if prepared.cache is not None:
             prepared.cache.prune(keep=learning.cache_keys())
-        return RunResult(learning.records, learning.summary, None if directory is None else directory.path)
+        return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)
 
 
 @contextmanager

@@ -1,0 +1,25 @@
+"""`asvp check`: a configuration validated, and its plan."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from asvp.cli.options import OUT, config_options, json_option
+from asvp.config import load_config
+
+
+@click.command()
+@click.argument("config", required=False)
+@config_options
+@json_option
+def check(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Validate everything about a configuration and print its plan; nothing is run."""
+    from asvp.driver.check import check_config
+
+    plan = check_config(load_config(config, overrides))
+    if as_json:
+        print(json.dumps(plan.as_json()))
+    else:
+        OUT.print(plan.rich())

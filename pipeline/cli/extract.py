@@ -1,0 +1,33 @@
+"""`asvp extract`: the cache filled with features."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.config import load_config
+
+
+@click.command()
+@click.argument("config")
+@config_options
+@click.option("--in-process", is_flag=True, help="Do everything in this process, without Ray (for debugging).")
+@address_option
+@json_option
+def extract(config: str, overrides: tuple[str, ...], in_process: bool, address: str | None, as_json: bool) -> None:
+    """Fill the cache with the features of CONFIG; interrupted and started again, it goes on at the missing shards."""
+    from asvp.driver.extract import extract as extract_features
+    from asvp.progress import reporter_for
+
+    settings = load_config(config, overrides)
+    made = extract_features(settings, in_process=in_process, address=address, reporter=reporter_for())
+    if as_json:
+        print(json.dumps([one.as_json() for one in made]))
+        return
+    for one in made:
+        rate = "from the cache" if one.reused else f"{one.rows / max(one.seconds, 1e-9):,.0f} rows/s"
+        OUT.print(
+            f"{one.title}: {one.rows:,} rows x {one.dim} features, {one.nbytes / 1e6:,.1f} MB, {rate}; key {one.key}"
+        )

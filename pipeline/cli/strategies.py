@@ -1,0 +1,22 @@
+"""`asvp strategies`: what can choose rows."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from asvp.cli.options import OUT, json_option
+
+
+@click.command()
+@json_option
+def strategies(as_json: bool) -> None:
+    """List the strategies: what each needs, what it costs, where it comes from."""
+    from asvp.report.closing import strategy_list, strategy_records
+    from asvp.selection import strategies as registered
+
+    if as_json:
+        print(json.dumps(strategy_records(registered())))
+    else:
+        OUT.print(strategy_list(registered()))

@@ -1,0 +1,71 @@
+"""`asvp sweep`: arms and seeds compared."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.config import load_config
+from asvp.errors import ConfigError
+
+
+@click.command()
+@click.argument("space")
+@click.argument("config", required=False)
+@config_options
+@click.option("--seeds", help="Seeds instead of the space's own, such as 0,1,2.")
+@click.option("--out", type=click.Path(path_type=Path), help="Sweep directory; default: a new one under sweeps/.")
+@click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
+@address_option
+@json_option
+def sweep(
+    space: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    seeds: str | None,
+    out: Path | None,
+    resume: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Compare arms. SPACE is a module of tune_spaces or a YAML file; CONFIG what all arms share."""
+    from asvp.progress import reporter_for
+    from asvp.tune_spaces.sweep import sweep as run_space
+
+    if resume and out is None:
+        raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
+    result = run_space(
+        space,
+        load_config(config, overrides),
+        out=out,
+        seeds=_parse_seeds(seeds),
+        resume=resume,
+        address=address,
+        reporter=reporter_for(),
+    )
+    for trial, reason in result.failed.items():
+        print(f"asvp: {trial} failed: {reason}", file=sys.stderr)
+    comparison = result.report(result.directory)
+    if as_json:
+        print(json.dumps({"directory": str(result.directory), "failed": result.failed, **comparison.to_json()}))
+    else:
+        comparison.print(OUT)
+        OUT.print(f"Sweep directory: {result.directory}")
+    if result.failed:
+        sys.exit(1)
+
+
+def _parse_seeds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError("is not a list of different whole numbers", key="--seeds", value=text, mend="Write 0,1,2")
+    return seeds

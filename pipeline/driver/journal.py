@@ -1,0 +1,97 @@
+"""What a run writes as it goes, and how it is taken up again."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import pyarrow as pa
+
+from asvp.alignment.policy import Reading
+from asvp.config import labels_by_round
+from asvp.driver.final_model import save_final_model
+from asvp.driver.preparation import Prepared
+from asvp.driver.state import RunState
+from asvp.errors import RunDirectoryError
+from asvp.features.feature_set import FeatureSet
+from asvp.record.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from asvp.record.labelled import rows_of_round
+from asvp.record.ledger import Ledger
+from asvp.record.run_directory import RunDirectory
+
+
+class Journal:
+    """Keeps a run's state in its directory; without a directory it keeps nothing.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    directory : RunDirectory, optional
+        Begun and locked.
+    """
+
+    def __init__(self, prepared: Prepared, directory: RunDirectory | None) -> None:
+        self._prepared = prepared
+        self._directory = directory
+
+    def write(self, state: RunState, pool: FeatureSet, ledger: Ledger) -> None:
+        """Put the finished rounds on disk; the checkpoint comes last, and makes them count."""
+        if self._directory is None:
+            return
+        if state.summary and state.final is not None:
+            save_final_model(self._directory.model, self._prepared.config, self._prepared.dataset, state.final)
+        self._directory.write_labelled(state.labelled.table(self._ids, self._prepared.dataset.classes))
+        self._directory.write_rounds(state.records)
+        if state.summary:
+            self._directory.write_summary(state.summary)
+        checkpoint = Checkpoint(
+            rounds=state.next_round,
+            readings=[list(reading) for reading in state.readings],
+            refreshes=pool.version,
+            last_refresh=state.last_refresh,
+            model=None if state.model is None else state.model.key,
+            features=pool.fingerprint,
+            ledger=ledger.state(),
+        )
+        save_checkpoint(self._directory.checkpoint, checkpoint, state.model)
+
+    def read(self) -> tuple[RunState, Checkpoint] | None:
+        """The state that the last finished round left, scorer and final model apart; None if there is none.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the files of the directory do not fit each other.
+        """
+        stored = None if self._directory is None else load_checkpoint(self._directory.checkpoint)
+        if self._directory is None or stored is None:
+            return None
+        checkpoint, model = stored
+        state = RunState(
+            readings=[Reading(*reading) for reading in checkpoint.readings],
+            last_refresh=checkpoint.last_refresh,
+            model=model,
+            records=self._directory.rounds()[: checkpoint.rounds],
+        )
+        bought, oracle = self._directory.labelled(), self._prepared.dataset.oracle
+        for number in range(checkpoint.rounds):
+            rows = rows_of_round(bought, number)
+            state.labelled.add(rows, oracle.buy(rows), number)
+        counts = labels_by_round(self._prepared.config.budget)
+        if len(state.labelled) != counts[checkpoint.rounds - 1]:
+            raise RunDirectoryError("labelled.parquet does not fit the checkpoint", key=str(self._directory.path))
+        if state.next_round == len(counts):
+            state.summary = self._directory.read_summary() or {}
+        return state, checkpoint
+
+    def require_same_features(self, pool: FeatureSet, checkpoint: Checkpoint) -> None:
+        """Raise a RunDirectoryError unless the features made now are those that the run was at work on."""
+        if self._directory is not None and pool.fingerprint != checkpoint.features:
+            raise RunDirectoryError(
+                "the features made now are not those of the run: the data or the encoder have changed",
+                key=str(self._directory.path),
+                mend="Put them back, or begin a new run",
+            )
+
+    @cached_property
+    def _ids(self) -> pa.Array:
+        return self._prepared.dataset.pool.ids()

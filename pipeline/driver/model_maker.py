@@ -1,0 +1,85 @@
+"""The models of a run, made of the labels bought so far and booked where they are made."""
+
+from __future__ import annotations
+
+from asvp.compute import Backend, FineTuneJob, TrainedModel
+from asvp.compute.jobs import TrainingMethod
+from asvp.config import Config
+from asvp.data import Dataset
+from asvp.features.feature_set import FeatureSet
+from asvp.models.proxy import Proxy, fit_proxy
+from asvp.progress import Reporter
+from asvp.record.labelled import LabelledSet
+from asvp.record.ledger import Ledger, Stage
+from asvp.seeds import derive_seed
+
+
+class ModelMaker:
+    """Fits proxies and trains encoders on a labelled set, with seeds that depend on the run's alone.
+
+    Parameters
+    ----------
+    config : Config
+    dataset : Dataset
+    backend : Backend
+    encoder : str
+        Fingerprint of the pre-trained encoder.
+    ledger : Ledger
+    reporter : Reporter
+    """
+
+    def __init__(
+        self, config: Config, dataset: Dataset, backend: Backend, encoder: str, ledger: Ledger, reporter: Reporter
+    ) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._backend = backend
+        self._encoder = encoder
+        self._ledger = ledger
+        self._reporter = reporter
+
+    def proxy(self, pool: FeatureSet, labelled: LabelledSet, number: int, purpose: str) -> Proxy:
+        """A proxy on all labels, with a seed of its own for each purpose and round."""
+        return fit_proxy(
+            pool.gather(labelled.rows),
+            labelled.labels,
+            classes=len(self._dataset.classes),
+            config=self._config.proxy,
+            seed=derive_seed(self._config.seed, purpose, number),
+            mean=pool.mean,
+            std=pool.std,
+        )
+
+    def train(
+        self, method: TrainingMethod, labelled: LabelledSet, stage: Stage, *, present: TrainedModel | None
+    ) -> TrainedModel:
+        """A model on all labels; if the present one was made by an equal job, it is that one."""
+        rows, labels = labelled.ascending()
+        job = FineTuneJob(
+            method=method,
+            source=self._dataset.pool,
+            rows=rows,
+            labels=labels,
+            classes=len(self._dataset.classes),
+            training=self._config.training,
+            seed=derive_seed(self._config.seed, "train"),
+            encoder=self._encoder,
+        )
+        if present is not None and present.key == job.key:
+            return present
+        held = {"cpus": self._backend.cpus, "gpus": self._backend.gpus}
+        with self._ledger.stage(stage, **held):
+            self._reporter.say(f"Training ({method}) on {len(rows):,} labels")
+            model = self._backend.train(job)
+        if model.reused:
+            self._ledger.charge(stage, model.seconds, **held)
+        return model
+
+    def final_method(self, refreshes: int) -> TrainingMethod:
+        """What `training.method: auto` is: LP-FT before the first refresh, FT after it, LP without an encoder."""
+        method = self._config.training.method
+        if method != "auto":
+            return method
+        if self._dataset.kind == "features":
+            return "lp"
+        return "ft" if refreshes else "lp_ft"

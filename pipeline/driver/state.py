@@ -1,0 +1,77 @@
+"""What a run has come to, and what becomes known in a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from asvp.alignment.policy import Reading
+from asvp.compute import TrainedModel
+from asvp.compute.evaluation import Evaluation
+from asvp.models.proxy import Scorer
+from asvp.record.labelled import LabelledSet
+
+
+@dataclass
+class RunState:
+    """Everything that the next round depends on, the features apart.
+
+    Attributes
+    ----------
+    labelled : LabelledSet
+    readings : list of Reading
+        Indicators of the finished rounds.
+    last_refresh : int or None
+        Round of the last refresh.
+    model : TrainedModel or None
+        The one whose features are current; None: the pre-trained encoder.
+    scorer : Scorer or None
+        The model that scores the pool; None before the first labels.
+    final : TrainedModel or None
+        The final model trained last.
+    records : list of dict
+        Objects of the finished rounds, as in rounds.jsonl.
+    summary : dict
+        Of the finished run; empty before.
+    """
+
+    labelled: LabelledSet = field(default_factory=LabelledSet)
+    readings: list[Reading] = field(default_factory=list)
+    last_refresh: int | None = None
+    model: TrainedModel | None = None
+    scorer: Scorer | None = None
+    final: TrainedModel | None = None
+    records: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def next_round(self) -> int:
+        """Number of the first round that is not finished."""
+        return len(self.records)
+
+
+@dataclass
+class RoundState:
+    """What becomes known in the course of one round.
+
+    Attributes
+    ----------
+    bought : int
+        Labels bought.
+    refreshed : bool
+    reason : str
+        Why the features were, or were not, refreshed.
+    logme, logme_ped : float or None
+        Indicators, in nats a row, where the policy asked for them.
+    proxy, final : Evaluation or None
+        Of the proxy and of the final model, on the test rows.
+    """
+
+    bought: int = 0
+    refreshed: bool = False
+    reason: str = ""
+    logme: float | None = None
+    logme_ped: float | None = None
+    proxy: Evaluation | None = None
+    final: Evaluation | None = None
+    final_method: str | None = None
