@@ -1,12 +1,14 @@
 # Each target works on its own on a fresh machine with make and Python 3.11 or newer.
 #   make demo PYTHON=python3.12                    another interpreter for .venv
 #   make test TESTS="tests/selection -k margin"    a part of the tests
+#   make test JOBS=0                               all tests in one process, for a debugger
 #   make demo PIP_ARGS="--extra-index-url URL"     another source of PyTorch builds (CPU only, or another CUDA)
 
 SHELL := /bin/bash
 PYTHON ?= python3
 PIP_ARGS ?=
 TESTS ?= tests
+JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # What is installed, and the links to the source files that make pipeline/, actors/ and tune_spaces/ one package.
@@ -20,7 +22,7 @@ demo: $(LINKED)
 	@$(BIN)/asvp sweep svp_vs_asvp demo
 
 test: $(LINKED)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 lint: $(LINKED)
 	$(BIN)/ruff check .

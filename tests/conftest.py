@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 
+# Sessions that run side by side must not find each other's Ray; the path is short because it holds sockets.
+os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="asvp-", dir="/tmp")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# Ray's workers are polite by default, and starve beside the tests that wait for them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["MPLBACKEND"] = "Agg"
@@ -27,9 +33,8 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def ray_local() -> Iterator[Any]:
-    """The `ray` module, connected to a local Ray of its own with four logical CPUs and no GPU."""
+def start_local_ray() -> None:
+    """A Ray of this session's own with four logical CPUs and no GPU."""
     import ray
 
     ray.init(
@@ -42,6 +47,14 @@ def ray_local() -> Iterator[Any]:
         logging_level="ERROR",
         namespace="tests",
     )
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[Any]:
+    """The `ray` module, connected to a local Ray of the session's own."""
+    import ray
+
+    start_local_ray()
     yield ray
     ray.shutdown()
 
@@ -50,19 +63,22 @@ def ray_local() -> Iterator[Any]:
 def ray_cluster() -> Iterator[Any]:
     """A `ray.cluster_utils.Cluster` with a head node, to which a test adds nodes.
 
-    It ends the session's Ray, so every test that uses it is moved to the end of the run.
+    A process is connected to one Ray: the session's own ends before and begins anew after. What it held is lost, so a
+    file's tests with clusters are moved behind its others.
     """
     import ray
     from ray.cluster_utils import Cluster
 
-    if ray.is_initialized():
-        ray.shutdown()
+    was_connected = ray.is_initialized()
+    ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES})
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", namespace="tests")
     cluster.wait_for_nodes()
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+    if was_connected:
+        start_local_ray()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,3 +90,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif "ray_local" in names:
             item.add_marker(pytest.mark.ray)
     items.sort(key=lambda item: "ray_cluster" in getattr(item, "fixturenames", ()))
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the session's Ray has left."""
+    shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
