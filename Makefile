@@ -33,8 +33,9 @@ format: $(LINKED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Not --quiet: it would hide warnings from --strict. The variable silences a notice about the theme's successor.
 docs: $(LINKED)
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
 install: $(LINKED)

@@ -14,7 +14,7 @@ from asvp.cli.app import cli
 from asvp.config import build_config, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # docs/data.md has a test of its own, which also compares what the examples print.
 WITH_PYTHON = ["cache.md", "encoders.md"]
 
@@ -35,7 +35,7 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
         exec(compile(example, name, "exec"), names)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_yaml_examples_are_configurations(document: Path) -> None:
     for example in blocks(document, "yaml"):
         raw = yaml.safe_load(example)
@@ -43,7 +43,7 @@ def test_yaml_examples_are_configurations(document: Path) -> None:
             build_config(raw)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_exist_with_the_options_that_are_shown(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for line in re.findall(r"^asvp (.*)$", text, flags=re.MULTILINE):
@@ -59,7 +59,7 @@ def test_commands_exist_with_the_options_that_are_shown(document: Path) -> None:
         load_config(None, overrides)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Backend(Protocol):
-    """What the driver needs done; `InProcessBackend` does it here, `actors.RayBackend` by actors.
+    """What the driver needs done; `InProcessBackend` does it here, `RayBackend` by workers.
 
     Attributes
     ----------
