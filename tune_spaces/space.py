@@ -141,11 +141,19 @@ def trials(space: Space, base: Mapping[str, Any], seeds: Sequence[int] | None = 
     for seed in seeds if seeds is not None else space.seeds:
         for arm, changes in space.arms.items():
             try:
-                yield Trial(arm, seed, build_config(merge(base, changes, {"seed": seed})))
+                yield Trial(arm, seed, build_config(merge(_shared(base, changes), changes, {"seed": seed})))
             except ConfigError as error:
                 raise ConfigError(
                     f"{error.message} (in arm {arm})", key=error.key, value=error.value, mend=error.mend
                 ) from None
+
+
+def _shared(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an arm changes: the base, without the options of its strategy where the arm names another one."""
+    selection, changed = base.get("selection", {}), changes.get("selection", {})
+    if not isinstance(changed, Mapping) or changed.get("strategy") in (None, selection.get("strategy")):
+        return base
+    return {**base, "selection": {**selection, "options": {}}}
 
 
 def _parse(raw: Mapping[str, Any], path: str) -> Space:
