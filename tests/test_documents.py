@@ -14,7 +14,10 @@ from asvp.cli.app import cli
 from asvp.config import build_config, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = ["pipeline", "pipeline/*", "actors", "tune_spaces", "examples/*"]
+FOLDERS = ["pipeline", "pipeline/*", "actors", "tune_spaces", "examples/*"]
+READMES = [place for folder in FOLDERS for place in sorted(ROOT.glob(f"{folder}/README.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *READMES]
 # docs/data.md has a test of its own, which also compares what the examples print.
 WITH_PYTHON = ["cache.md", "encoders.md"]
 
@@ -35,7 +38,7 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
         exec(compile(example, name, "exec"), names)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_yaml_examples_are_configurations(document: Path) -> None:
     for example in blocks(document, "yaml"):
         raw = yaml.safe_load(example)
@@ -43,7 +46,7 @@ def test_yaml_examples_are_configurations(document: Path) -> None:
             build_config(raw)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_exist_with_the_options_that_are_shown(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for line in re.findall(r"^asvp (.*)$", text, flags=re.MULTILINE):
@@ -59,8 +62,19 @@ def test_commands_exist_with_the_options_that_are_shown(document: Path) -> None:
         load_config(None, overrides)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_folders_that_a_readme_names_are_there(readme: Path) -> None:
+    for name in re.findall(r"`([\w./-]+(?:\.py|\.yaml|\.md|/))`", readme.read_text(encoding="utf-8")):
+        assert any((place / name).exists() for place in (readme.parent, ROOT, ROOT / "pipeline")), name
+
+
+def test_every_folder_of_code_has_a_readme() -> None:
+    folders = [path.parent for path in (ROOT / "pipeline").glob("*/__init__.py")]
+    assert {*folders, ROOT / "actors", ROOT / "tune_spaces"} <= {path.parent for path in READMES}
