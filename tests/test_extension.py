@@ -42,7 +42,7 @@ def python(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Python:
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=here,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=False,
