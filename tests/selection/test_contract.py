@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_picks_and_need_a_strategy_that_has_them():
         budget=2,
         seed=0,
         probabilities=probabilities,
-        candidates=[0, 3],
+        among=[0, 3],
         wrap=["subsample"],
         return_scores=True,
     )
