@@ -14,7 +14,9 @@ from asvp.cli.app import cli
 from asvp.config import build_config, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = ["pipeline", "pipeline/*", "actors", "tune_spaces", "examples/*"]
+READMES = [place for folder in FOLDERS for place in sorted(ROOT.glob(f"{folder}/README.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *READMES]
 # docs/data.md has a test of its own, which also compares what the examples print.
 WITH_PYTHON = ["cache.md", "encoders.md"]
 
@@ -64,3 +66,14 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_folders_that_a_readme_names_are_there(readme: Path) -> None:
+    for name in re.findall(r"`([\w./-]+(?:\.py|\.yaml|\.md|/))`", readme.read_text(encoding="utf-8")):
+        assert any((place / name).exists() for place in (readme.parent, ROOT, ROOT / "pipeline")), name
+
+
+def test_every_folder_of_code_has_a_readme() -> None:
+    folders = [path.parent for path in (ROOT / "pipeline").glob("*/__init__.py")]
+    assert {*folders, ROOT / "actors", ROOT / "tune_spaces"} <= {path.parent for path in READMES}

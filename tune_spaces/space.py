@@ -15,7 +15,7 @@ from typing import Any
 from asvp.config import Config, build_config
 from asvp.config.text import merge, read_mapping
 from asvp.errors import ConfigError
-from asvp.plugins import SPACES, load_plugin, plugins
+from asvp.plugins import SPACES, call_plugin, is_import_path, load_plugin, origin, with_plugins
 
 _NAME = re.compile(r"^[\w.+-]+$")
 _NO_SPACES = {"space", "sweep", "trainable"}
@@ -51,9 +51,12 @@ class Trial:
 
 
 def spaces() -> dict[str, str]:
-    """Names of the ready spaces, those of installed packages too, and what question each answers."""
-    own = {name: _question(_own_space(name)) for name in _own_spaces()}
-    return own | {name: f"{entry.value}, of another package" for name, entry in plugins(SPACES).items()}
+    """Names of the ready spaces, those of installed packages too, and what question each answers.
+
+    One that cannot be loaded is left out with a warning in the log.
+    """
+    own = {name: _first_line(_own_space(name).__doc__) for name in _own_spaces()}
+    return with_plugins(own, SPACES, _question_of_another_package)
 
 
 def _own_spaces() -> list[str]:
@@ -65,15 +68,30 @@ def _own_space(name: str) -> ModuleType:
     return importlib.import_module(f"asvp.tune_spaces.{name}")
 
 
-def _question(module: ModuleType) -> str:
-    return (module.__doc__ or "").strip().splitlines()[0]
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
+
+
+def _question_of_another_package(name: str) -> str:
+    """The first line of a function's docstring; of a ready `Space`, its arms."""
+    made = load_plugin(SPACES, name, key=SPACES)
+    question = ", ".join(made.arms) if isinstance(made, Space) else _first_line(made.__doc__)
+    return f"{question} (added by {origin(SPACES, name)})".lstrip()
+
+
+def space_name(name_or_path: str) -> str:
+    """What a sweep of a space may be called as a folder."""
+    if is_import_path(name_or_path):
+        return name_or_path.replace(":", ".")
+    return Path(name_or_path).stem.replace(":", ".")
 
 
 def load_space(name_or_path: str, config: Config) -> Space:
-    """A space by its module's name, an entry point's name, an import path, or from a YAML file with `arms` and `seeds`.
+    """A space by its module's name, from a YAML file with `arms` and `seeds`, by an entry point's name or import path.
 
-    Behind an entry point or an import path such as `mypackage.mine:space` lies a `Space`, or a function that makes one
-    of the configuration that all arms share.
+    What is named first goes first, so that another package takes the place of no module here and of no file. Behind an
+    entry point or an import path such as `mypackage.mine:space` lies a `Space`, or a function that makes one of the
+    configuration that all arms share.
 
     Raises
     ------
@@ -83,22 +101,33 @@ def load_space(name_or_path: str, config: Config) -> Space:
     if name_or_path in _own_spaces():
         found: Space = _own_space(name_or_path).space(config)
         return found
+    if Path(name_or_path).expanduser().is_file():
+        return _parse(read_mapping(name_or_path, {}, what="SPACE"), name_or_path)
     foreign = load_plugin(SPACES, name_or_path, key="SPACE")
     if foreign is not None:
-        made = foreign(config) if callable(foreign) else foreign
-        if not isinstance(made, Space):
-            raise ConfigError(f"gives a {type(made).__name__}, not a Space", key="SPACE", value=name_or_path)
-        return made
-    if not Path(name_or_path).expanduser().is_file():
-        near = difflib.get_close_matches(name_or_path, spaces(), n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
+        return _made_by_another_package(foreign, config, name_or_path)
+    known = spaces()
+    near = difflib.get_close_matches(name_or_path, known, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise ConfigError(
+        "is neither a search space nor a YAML file",
+        key="SPACE",
+        value=name_or_path,
+        mend=f"{hint}Spaces: {', '.join(known)}",
+    )
+
+
+def _made_by_another_package(foreign: Any, config: Config, name: str) -> Space:
+    """A space that a package gives or makes, held to what is asked of a YAML file."""
+    made = call_plugin(foreign, config, key="SPACE", value=name) if callable(foreign) else foreign
+    if not isinstance(made, Space):
         raise ConfigError(
-            "is neither a search space nor a YAML file",
+            f"gives a {type(made).__name__}, not a Space",
             key="SPACE",
-            value=name_or_path,
-            mend=f"{hint}Spaces: {', '.join(spaces())}",
+            value=name,
+            mend="Name a Space or a function (config) -> Space; docs/extending.md shows one",
         )
-    return _parse(read_mapping(name_or_path, {}, what="SPACE"), name_or_path)
+    return _parse({"arms": made.arms, "seeds": made.seeds}, name)
 
 
 def trials(space: Space, base: Mapping[str, Any], seeds: Sequence[int] | None = None) -> Iterator[Trial]:
@@ -112,11 +141,19 @@ def trials(space: Space, base: Mapping[str, Any], seeds: Sequence[int] | None = 
     for seed in seeds if seeds is not None else space.seeds:
         for arm, changes in space.arms.items():
             try:
-                yield Trial(arm, seed, build_config(merge(base, changes, {"seed": seed})))
+                yield Trial(arm, seed, build_config(merge(_shared(base, changes), changes, {"seed": seed})))
             except ConfigError as error:
                 raise ConfigError(
                     f"{error.message} (in arm {arm})", key=error.key, value=error.value, mend=error.mend
                 ) from None
+
+
+def _shared(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an arm changes: the base, without the options of its strategy where the arm names another one."""
+    selection, changed = base.get("selection", {}), changes.get("selection", {})
+    if not isinstance(changed, Mapping) or changed.get("strategy") in (None, selection.get("strategy")):
+        return base
+    return {**base, "selection": {**selection, "options": {}}}
 
 
 def _parse(raw: Mapping[str, Any], path: str) -> Space:
@@ -124,7 +161,7 @@ def _parse(raw: Mapping[str, Any], path: str) -> Space:
     if unknown:
         raise ConfigError("is an unknown key", key=f"{path}: {unknown[0]}", mend="A space has arms and seeds")
     arms = raw.get("arms")
-    if not isinstance(arms, dict) or not arms:
+    if not isinstance(arms, Mapping) or not arms:
         raise ConfigError(
             "is not a mapping of names to changes",
             key=f"{path}: arms",
@@ -134,10 +171,10 @@ def _parse(raw: Mapping[str, Any], path: str) -> Space:
     for name, changes in arms.items():
         if not isinstance(name, str) or not _NAME.match(name):
             raise ConfigError("is no name: letters, digits, and _.+- only", key=f"{path}: arms", value=name)
-        if not isinstance(changes, dict):
+        if not isinstance(changes, Mapping):
             raise ConfigError("is not a mapping of keys to values", key=f"{path}: arms.{name}", value=changes)
     seeds = raw.get("seeds", [0])
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+    if not isinstance(seeds, Sequence) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ConfigError(
             "is not a list of whole numbers", key=f"{path}: seeds", value=seeds, mend="Write seeds: [0, 1]"
         )

@@ -25,7 +25,7 @@ from asvp.progress import Reporter, SilentReporter, round_line
 from asvp.report.comparison import Comparison, compare
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
-from asvp.tune_spaces.space import Space, Trial, load_space, trials
+from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
 from asvp.tune_spaces.trainable import run_trial
 
 
@@ -115,7 +115,7 @@ def sweep(
     if out is None:
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
-        name = Path(space).stem.replace(":", ".") if isinstance(space, str) else "sweep"
+        name = space_name(space) if isinstance(space, str) else "sweep"
         out = Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
     chosen = list(trials(arms, base.model_dump(), seeds))
     return run_sweep(chosen, Path(out), resume=resume, address=address, reporter=reporter or SilentReporter())

@@ -79,5 +79,6 @@ def _run_settings(
     settings = load_config(config, overrides)
     if out is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{stamp}-{settings.mode}-{settings.selection.strategy}-seed{settings.seed}"
+        strategy = settings.selection.strategy.replace(":", ".")
+        out = Path("runs") / f"{stamp}-{settings.mode}-{strategy}-seed{settings.seed}"
     return settings, out

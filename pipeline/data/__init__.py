@@ -5,6 +5,6 @@ from __future__ import annotations
 from asvp.data.dataset import Dataset, open_dataset
 from asvp.data.examine import Finding, examine
 from asvp.data.oracle import Oracle
-from asvp.data.source import Source
+from asvp.data.source import Source, check_rows
 
-__all__ = ["Dataset", "Finding", "Oracle", "Source", "examine", "open_dataset"]
+__all__ = ["Dataset", "Finding", "Oracle", "Source", "check_rows", "examine", "open_dataset"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from asvp.config import DataConfig
 from asvp.data.digests import Digests
-from asvp.data.labels import RawLabels, class_names
+from asvp.data.labels import RawLabels, check_label_type, class_names, normalise
 from asvp.data.open_source import open_source
 from asvp.data.oracle import Oracle
 from asvp.data.oracle_file import oracle_labels
@@ -68,13 +68,13 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
     """
     memory = Digests(digests)
     pool = open_source(config, "pool", memory)
-    given = [RawLabels(_labels(pool), "the pool")]
+    given = [_labels(pool, "the pool", config)]
     if config.oracle is not None:
         given.append(oracle_labels(config.oracle, pool, config))
     test = pool if config.test is None else open_source(config, "test", memory)
     if config.test is not None:
         _check_match(pool, test, config)
-        given.append(RawLabels(_labels(test), "the test rows"))
+        given.append(_labels(test, "the test rows", config))
     classes, numbers = class_names(given, key="data.label", column=config.label)
     pool_numbers = numbers[0]
     if config.oracle is not None:
@@ -98,9 +98,13 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
     )
 
 
-def _labels(source: Source) -> pa.Array:
+def _labels(source: Source, where: str, config: DataConfig) -> RawLabels:
+    """Labels of a source, whoever wrote it, in the few types that can be compared."""
     labels = source.labels()
-    return pa.nulls(len(source)) if labels is None else labels
+    if labels is None:
+        return RawLabels(pa.nulls(len(source)), where)
+    check_label_type(labels.type, key="data.label", column=config.label, where=where)
+    return RawLabels(normalise(labels), where)
 
 
 def _check_match(pool: Source, test: Source, config: DataConfig) -> None:

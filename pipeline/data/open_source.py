@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 from asvp.config import DataConfig
 from asvp.data import arrays, images, tables
@@ -10,14 +12,16 @@ from asvp.data.arrays import ArraySource
 from asvp.data.digests import Digests
 from asvp.data.feature_column import FeatureColumn
 from asvp.data.images import ImageColumn, ImageFolder
-from asvp.data.source import Source
-from asvp.data.storage import StoredFile, locate, nearest
+from asvp.data.source import Kind, Source
+from asvp.data.storage import BUILTIN, StoredFile, locate, nearest
 from asvp.data.table_source import Column, TableSource, TextColumn
 from asvp.data.tables import Tables
 from asvp.errors import DataError
-from asvp.plugins import SOURCES, is_import_path, load_plugin, plugins
+from asvp.plugins import SOURCES, call_plugin, is_import_path, load_plugin, plugins
 
 IMAGE_FOLDER = "imagefolder:"
+_HOW_A_SOURCE_IS_OPENED = "A source is opened by a function (place, config) -> Source; docs/extending.md shows one"
+_PLACE = re.compile(r"^[A-Za-z_][\w.-]*:(?!//)")
 
 
 def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
@@ -72,26 +76,43 @@ def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
 
 
 def plugin_place(value: str) -> tuple[str, str] | None:
-    """The opener and the place that a value such as `NAME:PLACE` or `package.module:FUNCTION:PLACE` names, or None.
+    """The opener and the place that a value of the form `NAME:PLACE` or `package.module:FUNCTION:PLACE` names, or None.
 
-    NAME is an entry point of the group "asvp.sources". A file or folder that is there goes first.
+    NAME is an entry point of the group "asvp.sources", installed or not; `builtin:`, `imagefolder:` and URIs are none,
+    and a file or folder that is there goes first.
     """
-    head, colon, rest = value.partition(":")
-    if not colon or rest.startswith("//") or Path(value).expanduser().exists():
+    reserved = value.startswith((BUILTIN, IMAGE_FOLDER))
+    if reserved or not _PLACE.match(value) or Path(value).expanduser().exists():
         return None
-    if head in plugins(SOURCES):
-        return head, rest
-    function, _, place = rest.partition(":")
+    head, _, rest = value.partition(":")
+    function, second, place = rest.partition(":")
     opener = f"{head}:{function}"
-    return (opener, place) if "." in head and is_import_path(opener) else None
+    return (opener, place) if second and head not in plugins(SOURCES) and is_import_path(opener) else (head, rest)
 
 
 def _from_plugin(opener: str, place: str, config: DataConfig, key: str) -> Source:
+    value = f"{opener}:{place}"
     open_rows = load_plugin(SOURCES, opener, key=key)
-    source = open_rows(place, config) if callable(open_rows) else open_rows
+    if open_rows is None:
+        known = sorted(plugins(SOURCES))
+        mend = f"{nearest(opener, known)}Sources of installed packages: {', '.join(known) or 'none'}"
+        raise DataError(f"there is no such file, nor a source {opener!r}", key=key, value=value, mend=mend)
+    if not callable(open_rows):
+        message = f"names a {type(open_rows).__name__}, not a function"
+        raise DataError(message, key=key, value=value, mend=_HOW_A_SOURCE_IS_OPENED)
+    return _checked(call_plugin(open_rows, place, config, key=key, value=value), key, value)
+
+
+def _checked(source: object, key: str, value: str) -> Source:
+    """What another package opened, if it is a source with rows."""
     if not isinstance(source, Source):
-        mend = "A source is opened by a function (place, config) -> Source; docs/extending.md shows one"
-        raise DataError(f"gives a {type(source).__name__}, not a source of rows", key=key, value=opener, mend=mend)
+        message = f"gives a {type(source).__name__}, not a source of rows"
+        raise DataError(message, key=key, value=value, mend=_HOW_A_SOURCE_IS_OPENED)
+    if source.kind not in get_args(Kind):
+        message = f"gives rows of kind {source.kind!r}, which is none of {', '.join(get_args(Kind))}"
+        raise DataError(message, key=key, value=value, mend="asvp.data.testing checks what a source promises")
+    if len(source) == 0:
+        raise DataError("holds no rows", key=key, value=value)
     return source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,11 +124,26 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def _absolute(place: str) -> str:
-    """A local path from the root; URIs, built-in names and what other packages open as they are."""
-    if "://" in place or place.startswith("builtin:") or plugin_place(place) is not None:
+    """A local path from the root; URIs and built-in names as they are."""
+    if "://" in place or place.startswith("builtin:"):
         return place
+    named = plugin_place(place)
+    if named is not None:
+        return f"{named[0]}:{_absolute_where_it_is_a_path(named[1])}"
     kind, colon, path = place.rpartition("imagefolder:")
-    return f"{kind}{colon}{Path(path).expanduser().absolute()}"
+    return f"{kind}{colon}{_from_the_root(path)}"
+
+
+def _absolute_where_it_is_a_path(place: str) -> str:
+    """What another package opens: all of it, or what is before a ? or #, may be a local path that is there."""
+    for path in (place, re.split("[?#]", place)[0]):
+        if path and Path(path).expanduser().exists():
+            return _from_the_root(path) + place[len(path) :]
+    return place
+
+
+def _from_the_root(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def open_cache(config: Config) -> Cache | None:

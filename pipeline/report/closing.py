@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table as RichTable
@@ -45,11 +45,12 @@ def run_table(rounds: Iterable[Mapping[str, Any]]) -> Table:
     )
 
 
-def strategy_records(strategies: Mapping[str, StrategyInfo]) -> list[dict[str, Any]]:
-    """The records of the strategies as plain values."""
+def strategy_records(strategies: Mapping[str, StrategyInfo], package_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The records of the strategies as plain values, with the package that each is of."""
     return [
         {
-            "name": info.name,
+            "name": name,
+            "package": package_of(name),
             "summary": info.summary,
             "inputs": list(info.inputs),
             "representation": info.representation,
@@ -59,23 +60,25 @@ def strategy_records(strategies: Mapping[str, StrategyInfo]) -> list[dict[str, A
             "complexity": info.complexity,
             "paper": info.paper,
         }
-        for info in strategies.values()
+        for name, info in strategies.items()
     ]
 
 
-def strategy_list(strategies: Mapping[str, StrategyInfo]) -> RichTable:
+def strategy_list(strategies: Mapping[str, StrategyInfo], package_of: Callable[[str], str]) -> RichTable:
     """The strategies for a terminal: what each picks, and below it what it needs, costs and comes from."""
     table = RichTable(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for info in strategies.values():
+    for name, info in strategies.items():
         first = "; can make the first picks" if info.cold_start else ""
-        table.add_row(info.name, Text(info.summary))
+        table.add_row(name, Text(info.summary))
         sharded = "; looks at rows where their shards lie" if info.sharded else ""
         table.add_row("", Text(f"needs {_needs(info)}{first}{sharded}; {info.complexity}", style="dim"))
-        for name, option in info.options.model_fields.items():
-            table.add_row("", Text(f"option {name} = {option.default}: {option.description}", style="dim"))
-        table.add_row("", Text(info.paper, style="dim italic"))
+        for option, field in info.options.model_fields.items():
+            default = "" if field.is_required() else f" = {field.get_default(call_default_factory=True)}"
+            table.add_row("", Text(f"option {option}{default}: {field.description}", style="dim"))
+        added = "" if package_of(name) == "asvp" else f" (added by {package_of(name)})"
+        table.add_row("", Text(f"{info.paper}{added}", style="dim italic"))
     return table
 
 

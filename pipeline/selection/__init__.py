@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from asvp.selection.choose import check_budget, make_pool, run_plan, select
 from asvp.selection.contract import INPUT_HELP, Options, Plan, StrategyInfo, WrapperInfo
-from asvp.selection.pool.pool import Pool
-from asvp.selection.registry import check_strategy, find_strategy, strategies, wrappers
+from asvp.selection.pool.pool import Block, Pool
+from asvp.selection.registry import check_strategy, find_strategy, package_of, strategies, wrappers
 from asvp.selection.rows import ArrayRows, FeatureRows, MappedRows, SubsetRows, as_rows
 
 __all__ = [
     "INPUT_HELP",
     "ArrayRows",
+    "Block",
     "FeatureRows",
     "MappedRows",
     "Options",
@@ -24,6 +25,7 @@ __all__ = [
     "check_strategy",
     "find_strategy",
     "make_pool",
+    "package_of",
     "run_plan",
     "select",
     "strategies",

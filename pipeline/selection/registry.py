@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from asvp.errors import AsvpError, SelectionError
-from asvp.plugins import STRATEGIES, load_plugin, plugins
+from asvp.errors import SelectionError
+from asvp.plugins import STRATEGIES, is_import_path, load_plugin, origin, plugins, with_plugins
 from asvp.selection import wrappers as wrapping
 from asvp.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
 from asvp.selection.strategies import (
@@ -58,19 +58,14 @@ def strategies() -> dict[str, StrategyInfo]:
 
     One that cannot be loaded is left out with a warning in the log, so that a broken package stops only its own users.
     """
-    known = dict(_STRATEGIES)
-    for name in plugins(STRATEGIES):
-        try:
-            known.setdefault(name, find_strategy(name, key="strategy"))
-        except AsvpError as error:
-            logging.getLogger("asvp").warning("%s", error)
-    return known
+    return with_plugins(_STRATEGIES, STRATEGIES, lambda name: find_strategy(name, key=STRATEGIES))
 
 
 def find_strategy(name: str | StrategyInfo, *, key: str) -> StrategyInfo:
     """A strategy by its name, by its entry point's name, or by an import path such as `mypackage.mine:STRATEGY`.
 
-    A record stands for itself.
+    A record stands for itself. One of another package is known by its entry point's name, whatever its record says,
+    and takes the place of none of the package's own.
 
     Raises
     ------
@@ -87,8 +82,14 @@ def find_strategy(name: str | StrategyInfo, *, key: str) -> StrategyInfo:
     if found is None:
         raise _unknown(key, name, {**_STRATEGIES, **plugins(STRATEGIES)}, "strategy")
     if not isinstance(found, StrategyInfo):
-        raise SelectionError(f"is a {type(found).__name__}, not a StrategyInfo", key=key, value=name)
-    return found
+        mend = "Name a strategy's record; docs/extending.md shows one"
+        raise SelectionError(f"is a {type(found).__name__}, not a StrategyInfo", key=key, value=name, mend=mend)
+    return found if is_import_path(name) else replace(found, name=name)
+
+
+def package_of(name: str) -> str:
+    """The package that a name of `strategies()` is of."""
+    return "asvp" if name in _STRATEGIES else origin(STRATEGIES, name)
 
 
 def wrappers() -> dict[str, WrapperInfo]:

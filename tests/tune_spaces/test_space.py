@@ -11,7 +11,7 @@ from tiny_runs import tiny_settings
 
 from asvp.config import build_config
 from asvp.errors import ConfigError
-from asvp.tune_spaces.space import load_space, spaces, trials
+from asvp.tune_spaces.space import Space, load_space, spaces, trials
 
 
 @pytest.fixture
@@ -62,6 +62,14 @@ def test_a_yaml_space_changes_what_it_names_and_keeps_the_rest(settings: dict[st
     assert made["a"].proxy.lr == 0.2
     assert made["a"].proxy.epochs == made["b"].proxy.epochs == 5
     assert {config.seed for config in made.values()} == {3}
+
+
+def test_options_of_the_strategy_stay_behind_in_arms_that_name_another(settings: dict[str, Any]) -> None:
+    base = build_config({**settings, "selection": {"strategy": "cluster_margin", "options": {"clusters": 7}}})
+    changes = [{}, {"strategy": "margin"}, {"strategy": "cluster_margin", "options": {"candidates": 3}}]
+    space = Space({f"arm{number}": {"selection": change} for number, change in enumerate(changes)})
+    made = [trial.config.selection.options for trial in trials(space, base.model_dump(), [0])]
+    assert made == [{"clusters": 7}, {}, {"clusters": 7, "candidates": 3}]
 
 
 def test_seeds_given_replace_those_of_the_space(settings: dict[str, Any]) -> None:
