@@ -91,7 +91,7 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
     _check_classes(pool_numbers[pool_rows], classes, config)
     return Dataset(
         pool=View(pool, _unless_all(pool_rows, pool), labelled=False),
-        test=View(test, _unless_all(test_rows, test)),
+        test=View(test, _unless_all(test_rows, test), title="the test rows"),
         classes=classes,
         oracle=Oracle(pool_numbers[pool_rows], len(classes)),
         test_labels=test_numbers[test_rows],

@@ -75,7 +75,7 @@ def driver(config: Config, out: Path, moment: str) -> Iterator[subprocess.Popen[
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "mortal_run.py"), str(path), str(out), moment, "ray"],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_TMPDIR": folder},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_TMPDIR": folder},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,

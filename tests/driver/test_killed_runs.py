@@ -23,7 +23,7 @@ from asvp.errors import WorkError
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def start(config: Config, folder: Path, moment: str) -> subprocess.Popen[bytes]:
     path.write_text(config.to_yaml())
     return subprocess.Popen(
         [sys.executable, str(ROOT / "tests" / "mortal_run.py"), str(path), str(folder / "run"), moment],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
     )
 
