@@ -118,9 +118,7 @@ def _rebuild(kind: type[AsvpError], message: str, key: str | None, value: Any, m
     return kind(message, key=key, value=value, mend=mend)
 
 
-def _rebuild_row(
-    problem: str, row: int, place: str | None, key: str | None, value: Any, mend: str | None
-) -> RowError:
+def _rebuild_row(problem: str, row: int, place: str | None, key: str | None, value: Any, mend: str | None) -> RowError:
     return RowError(problem, row=row, place=place, key=key, value=value, mend=mend)
 
 

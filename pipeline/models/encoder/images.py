@@ -156,6 +156,4 @@ def _decode(encoded: bytes, position: int) -> Image.Image:
     try:
         return decode_image(encoded)
     except UndecodableError as error:
-        raise RowError(
-            f"is no readable image: {error}", row=position, mend="Repair it or leave the row out"
-        ) from None
+        raise RowError(f"is no readable image: {error}", row=position, mend="Repair it or leave the row out") from None
