@@ -78,8 +78,12 @@ class ArraySource:
         self._check_shape()
         self._label_name = _first_of(names, label)
         self._id_name = _first_of(names, id)
-        self._labels = None if self._label_name is None else self._column(self._label_name, "data.label")
-        self._ids = None if self._id_name is None else self._column(self._id_name, "data.id")
+        self._labels: pa.Array | None = None
+        self._ids: pa.Array | None = None
+        if self._id_name is not None:
+            self._ids = self._column(self._id_name, "data.id")
+        if self._label_name is not None:
+            self._labels = self._column(self._label_name, "data.label")
         digests.remembered(storage, [file], f"finite {features}", lambda: str(self._guarded(self._check_finite)))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,6 +28,23 @@ def plain_type(type: pa.DataType) -> pa.DataType:
     return type
 
 
+def unpacked(values: pa.Array) -> pa.Array:
+    """Values without extension types and dictionaries, whose numbers are held against the dictionary's length.
+
+    Raises
+    ------
+    pyarrow.ArrowException
+        If a number lies outside, or the dictionary's own offsets do.
+    """
+    if isinstance(values, pa.ExtensionArray):
+        return unpacked(values.storage)
+    if not isinstance(values, pa.DictionaryArray):
+        return values
+    # As bytes: an entry that no row uses may be what it likes.
+    _as_bytes(values.dictionary).validate(full=True)
+    return unpacked(pc.take(values.dictionary, values.indices, boundscheck=True))
+
+
 def plain(values: pa.Array) -> pa.Array:
     """Values without views, dictionaries, run lengths and extension types.
 
@@ -35,10 +53,7 @@ def plain(values: pa.Array) -> pa.Array:
     pyarrow.ArrowException
         If pyarrow cannot turn one into the other.
     """
-    if isinstance(values, pa.ExtensionArray):
-        return plain(values.storage)
-    if isinstance(values, pa.DictionaryArray):
-        return plain(values.dictionary_decode())
+    values = unpacked(values)
     if isinstance(values, pa.RunEndEncodedArray):
         return plain(pc.run_end_decode(values))
     wanted = plain_type(values.type)
@@ -47,23 +62,21 @@ def plain(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.StructArray):
         fields = [plain(values.field(number)) for number in range(values.type.num_fields)]
         return pa.StructArray.from_arrays(fields, fields=list(wanted), mask=values.is_null())
+    if _is_list_view(values.type):
+        # Not by a cast: pyarrow 26 gives wrong offsets for a view that begins in the middle of its values.
+        lengths = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+        return pa.LargeListArray.from_arrays(offsets, plain(values.flatten()), mask=values.is_null())
     return values.cast(wanted)
 
 
 def first_not_utf8(values: pa.Array) -> tuple[int, bytes] | None:
     """The first value that is no UTF-8, also inside of structs; None where there is none, or it cannot be told."""
-    if isinstance(values, pa.DictionaryArray):
-        bad = first_not_utf8(values.dictionary)
-        rows = [] if bad is None else pc.equal(values.indices, bad[0]).to_pylist()
-        return (rows.index(True), bad[1]) if bad is not None and True in rows else None
     if isinstance(values, pa.StructArray):
         inner = (first_not_utf8(values.field(number)) for number in range(values.type.num_fields))
         return min((bad for bad in inner if bad is not None), default=None)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        coded = values.cast(pa.large_binary())
-    elif pa.types.is_string_view(values.type):
-        coded = values.cast(pa.binary_view()).cast(pa.large_binary())
-    else:
+    coded = _as_bytes(values)
+    if coded is values:
         return None
     for row, content in enumerate(coded.to_pylist()):
         try:
@@ -71,6 +84,15 @@ def first_not_utf8(values: pa.Array) -> tuple[int, bytes] | None:
         except UnicodeDecodeError:
             return row, content
     return None
+
+
+def _as_bytes(values: pa.Array) -> pa.Array:
+    """Text as the bytes it is made of; other values as they are."""
+    if pa.types.is_string_view(values.type):
+        return values.cast(pa.binary_view())
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return values.cast(pa.binary() if pa.types.is_string(values.type) else pa.large_binary())
+    return values
 
 
 def _is_list_view(type: pa.DataType) -> bool:

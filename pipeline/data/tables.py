@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asvp.data.cursor import Cursor
-from asvp.data.plain_arrays import first_not_utf8, plain, plain_type
+from asvp.data.plain_arrays import first_not_utf8, plain, plain_type, unpacked
 from asvp.data.storage import Storage, StoredFile, first_line, nearest, outside
 from asvp.data.text_files import TextFileError, survey_text, text_blocks, text_format
 from asvp.errors import DataError, RowError
@@ -180,6 +180,7 @@ class Tables:
 
     def _checked(self, stored: pa.Array, column: str, first: int) -> pa.Array:
         """A block of plain values whose offsets lie inside it and whose text is UTF-8: no reader looks at that."""
+        stored = unpacked(stored)
         try:
             stored.validate(full=True)
         except pa.ArrowInvalid:
