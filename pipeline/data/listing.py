@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -91,8 +91,8 @@ def locate(value: str, *, key: str, split: str) -> Listing:
             raise DataError(f"cannot be reached: {reason}", key=key, value=value, mend=mend)
         raise DataError("there is no such file or folder", key=key, value=value, mend=_near_path(filesystem, path))
     if info.is_file:
-        pure = PurePosixPath(path)
-        return Listing(Storage(uri, str(pure.parent)), [_stored(pure.name, info)], False)
+        folder, _, name = path.rpartition("/")
+        return Listing(Storage(uri, folder), [_stored(name, info)], False)
     if info.type != pafs.FileType.Directory:
         raise DataError("is neither a file nor a folder", key=key, value=value, mend="Give a file or a folder")
     storage = Storage(uri, path)
@@ -219,8 +219,8 @@ def _hidden(relative: str) -> bool:
 
 def _near_path(filesystem: Any, path: str) -> str:
     """A hint at a similar name in the same folder."""
-    pure = PurePosixPath(path)
-    near = nearest(pure.name, _names_in(filesystem, str(pure.parent)))
+    folder, _, name = path.rpartition("/")
+    near = nearest(name, _names_in(filesystem, folder or "/"))
     return f"{near}Give a file, a folder, a URI or {BUILTIN}NAME"
 
 

@@ -72,7 +72,9 @@ class Storage:
         if self.uri.startswith(BUILTIN):
             return f"{self.uri}/{path}"
         scheme, mark, _ = self.uri.partition("://")
-        return f"{scheme}://{self.full(path)}" if mark and not self.local else self.full(path)
+        full = self.full(path)
+        # fsspec's web client has whole addresses for paths.
+        return f"{scheme}://{full}" if mark and "://" not in full and not self.local else full
 
     def open(self, path: str) -> Any:
         """A random-access file; a memory map where the disk is local."""
