@@ -47,6 +47,43 @@ class DataError(AsvpError):
     """Rows, labels or columns that cannot be used."""
 
 
+class RowError(DataError):
+    """One row that cannot be used, on its way up: whoever knows the row by a better name raises it again with that.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong with the row.
+    row : int
+        Its number in the source or list that was asked.
+    place : str, optional
+        Where the row lies, as far as it is known: a file, a row of a file, an address.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        row: int,
+        place: str | None = None,
+        key: str | None = None,
+        value: Any = None,
+        mend: str | None = None,
+    ) -> None:
+        where = f"row {row}" if place is None else f"row {row} ({place})"
+        super().__init__(f"{where}: {message}", key=key, value=value, mend=mend)
+        self.problem = message
+        self.row = row
+        self.place = place
+
+    def moved(self, row: int) -> RowError:
+        """The same error with another row number."""
+        return RowError(self.problem, row=row, place=self.place, key=self.key, value=self.value, mend=self.mend)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_row, (self.problem, self.row, self.place, self.key, self.value, self.mend)
+
+
 class EncoderError(AsvpError):
     """An encoder that cannot be found, loaded or used for this kind of data."""
 
@@ -79,6 +116,10 @@ class WorkError(AsvpError):
 
 def _rebuild(kind: type[AsvpError], message: str, key: str | None, value: Any, mend: str | None) -> AsvpError:
     return kind(message, key=key, value=value, mend=mend)
+
+
+def _rebuild_row(problem: str, row: int, place: str | None, key: str | None, value: Any, mend: str | None) -> RowError:
+    return RowError(problem, row=row, place=place, key=key, value=value, mend=mend)
 
 
 def _shorten(value: Any, width: int = 120) -> str:

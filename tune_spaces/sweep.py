@@ -18,7 +18,7 @@ from asvp.compute import Extraction
 from asvp.compute.placement import Placement, place_trial
 from asvp.config import Config, load_config
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.preparation import Prepared, prepare
+from asvp.driver.preparation import Prepared, prepare, tell_of_data
 from asvp.errors import DataError, RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.progress import Reporter, SilentReporter, round_line
@@ -164,6 +164,8 @@ def run_sweep(
     """
     out = out.absolute()
     prepared = check_sweep(trials, out, resume=resume)
+    for one in {id(one.dataset): one for one in prepared.values()}.values():
+        tell_of_data(one, reporter)
     with cluster(address):
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         total = resources()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asvp.compute.jobs import Arrays, FineTuneJob
 from asvp.config import EncoderConfig
-from asvp.data.source import Kind, Source
+from asvp.data.source import ChosenRows, Kind, Source, rows_named
 from asvp.errors import CacheError
 from asvp.features.cache import CacheEntry, DamagedPartError
 from asvp.features.moments import Moments
@@ -116,9 +116,10 @@ class EncoderSession:
         else:
             with self._prepare_lock:
                 encoder = self.encoder
-                prepared = encoder.prepare(_inputs(source, rows))
+                with rows_named(source, rows):
+                    prepared = encoder.prepare(ChosenRows(source, rows))
             # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
-            with self._encode_lock, cpu_threads(self._extraction_threads):
+            with self._encode_lock, cpu_threads(self._extraction_threads), rows_named(source, rows):
                 features = encoder.encode_prepared(prepared)
         table = feature_table(features, task.start, task.dtype)
         error = None
@@ -153,9 +154,10 @@ class EncoderSession:
                 return head, None, time.perf_counter() - began
             self._loaded = job.key
             rows = _inputs(job.source, job.rows)
-            head = fine_tune(
-                self.encoder, rows, job.labels, classes=job.classes, config=job.training, seed=job.seed, head=head
-            )
+            with rows_named(job.source, job.rows):
+                head = fine_tune(
+                    self.encoder, rows, job.labels, classes=job.classes, config=job.training, seed=job.seed, head=head
+                )
             return head, self.encoder.state(), time.perf_counter() - began
 
     def _probe(self, job: FineTuneJob) -> Head:
@@ -163,7 +165,8 @@ class EncoderSession:
         if self._kind == "features":
             features = np.asarray(job.source.take(job.rows))
         else:
-            features = self.encoder.encode(_inputs(job.source, job.rows))
+            with rows_named(job.source, job.rows):
+                features = self.encoder.encode(ChosenRows(job.source, job.rows))
         return linear_probe(
             features, job.labels, classes=job.classes, seed=job.seed, class_weight=job.training.class_weight
         )

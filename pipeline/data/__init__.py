@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from asvp.data.dataset import Dataset, open_dataset
-from asvp.data.examine import Finding, examine
+from asvp.data.examine import examine
+from asvp.data.findings import Finding
 from asvp.data.oracle import Oracle
 from asvp.data.source import Source, check_rows
 

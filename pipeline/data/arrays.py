@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +16,8 @@ from asvp.data.digests import Digests, combine
 from asvp.data.feature_column import KEY, check_finite, stored_dtype
 from asvp.data.labels import check_label_type, is_text, normalise
 from asvp.data.source import Kind, check_rows
-from asvp.data.storage import READ_ERRORS, Storage, StoredFile, first_line, nearest
-from asvp.errors import DataError
+from asvp.data.storage import Storage, StoredFile, first_line, nearest, outside
+from asvp.errors import DataError, RowError
 
 DEFAULT_NAME = "features"
 
@@ -79,8 +78,12 @@ class ArraySource:
         self._check_shape()
         self._label_name = _first_of(names, label)
         self._id_name = _first_of(names, id)
-        self._labels = None if self._label_name is None else self._column(self._label_name, "data.label")
-        self._ids = None if self._id_name is None else self._column(self._id_name, "data.id")
+        self._labels: pa.Array | None = None
+        self._ids: pa.Array | None = None
+        if self._id_name is not None:
+            self._ids = self._column(self._id_name, "data.id")
+        if self._label_name is not None:
+            self._labels = self._column(self._label_name, "data.label")
         digests.remembered(storage, [file], f"finite {features}", lambda: str(self._guarded(self._check_finite)))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,6 +105,11 @@ class ArraySource:
         self._guarded(lambda: self._fill(features, rows))
         return features
 
+    def place(self, row: int) -> str:
+        """The row's number in the file, and its id."""
+        named = "" if self._id_name is None or self._ids is None else f", id {self._ids[row].as_py()!r}"
+        return f"row {row} of {self.storage.shown(self.file.path)}{named}"
+
     def ids(self) -> pa.Array:
         """(N,) text: the array with ids, or row numbers."""
         if self._id_name is None:
@@ -116,7 +124,7 @@ class ArraySource:
             return None
         if self._labels is None:
             self._labels = self._column(self._label_name, "data.label")
-        return normalise(self._labels)
+        return normalise(self._labels, self._label_name)
 
     def digest(self) -> str:
         """Fingerprint of the file and of the array used."""
@@ -162,15 +170,28 @@ class ArraySource:
         if values.shape != (len(self),):
             message = f"the array has shape {values.shape} for {len(self)} rows of features in {self.value}"
             raise DataError(message, key=key, value=name, mend="Store one value a row")
-        if values.dtype.kind == "S":
-            values = np.char.decode(values, "utf-8")
-        array = pa.array(values)
+        array = self._guarded(lambda: pa.array(self._plain(values, name, key)))
         if key == "data.label":
             check_label_type(array.type, key=key, column=name, where=self.value)
         elif not (is_text(array.type) or pa.types.is_integer(array.type)):
             mend = "Store text or whole numbers, or set data.id to null"
             raise DataError(f"has type {array.type}, which names no rows", key=key, value=name, mend=mend)
         return array
+
+    def _plain(self, values: np.ndarray, name: str, key: str) -> np.ndarray:
+        """Values in this machine's byte order, bytes as the text they are in UTF-8."""
+        if values.dtype.kind not in "biufSU":
+            mend = "Store text or whole numbers"
+            raise DataError(f"the array in {self.value} is of type {values.dtype}", key=key, value=name, mend=mend)
+        if values.dtype.kind != "S":
+            return values.astype(values.dtype.newbyteorder("="), copy=False)
+        try:
+            return np.char.decode(values, "utf-8")
+        except UnicodeDecodeError:
+            row = next(row for row, value in enumerate(values.tolist()) if not _is_utf8(value))
+            message = f"the array in {self.value} holds bytes that are no UTF-8, {values[row]!r}"
+            mend = "Store text, np.array([...], dtype=str)"
+            raise RowError(message, row=row, place=self.place(row), key=key, value=name, mend=mend) from None
 
     def _load(self, name: str) -> np.ndarray:
         with self.storage.open(self.file.path) as opened, np.load(opened, allow_pickle=False) as arrays:
@@ -227,12 +248,22 @@ class ArraySource:
 
     def _guarded(self, call: Any) -> Any:
         """Call, with a damaged or vanished file as a DataError."""
-        try:
-            return call()
-        except (*READ_ERRORS, zipfile.BadZipFile, zlib.error, KeyError) as error:
+
+        def describe(error: Exception) -> DataError:
             message = f"is no whole .npz file of plain arrays: {first_line(error)}"
             mend = "Write it again with numpy.savez, text as np.array([...], dtype=str)"
-            raise DataError(message, key=self.key, value=self.value, mend=mend) from None
+            return DataError(message, key=self.key, value=self.value, mend=mend)
+
+        with outside(describe):
+            return call()
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool]:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from asvp.config import DataConfig
 from asvp.data.digests import Digests
-from asvp.data.labels import RawLabels, check_label_type, class_names, normalise
+from asvp.data.findings import Finding
+from asvp.data.labels import RawLabels, check_label_type, class_names, normalise, odd_names
 from asvp.data.open_source import open_source
 from asvp.data.oracle import Oracle
 from asvp.data.oracle_file import oracle_labels
@@ -35,6 +36,8 @@ class Dataset:
         The labels of the pool.
     test_labels : (M,) int64
         Class number of every test row.
+    notes : tuple of Finding
+        What was left out or looks unintended, as far as opening shows it without reading the rows.
     """
 
     pool: Source
@@ -42,6 +45,7 @@ class Dataset:
     classes: tuple[str, ...]
     oracle: Oracle
     test_labels: np.ndarray
+    notes: tuple[Finding, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -67,14 +71,15 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
         If rows, columns or labels cannot be used.
     """
     memory = Digests(digests)
-    pool = open_source(config, "pool", memory)
-    given = [_labels(pool, "the pool", config)]
+    notes: list[Finding] = []
+    pool = open_source(config, "pool", memory, notes)
+    given = [_raw_labels(pool, "the pool", config)]
     if config.oracle is not None:
         given.append(oracle_labels(config.oracle, pool, config))
-    test = pool if config.test is None else open_source(config, "test", memory)
+    test = pool if config.test is None else open_source(config, "test", memory, notes)
     if config.test is not None:
         _check_match(pool, test, config)
-        given.append(_labels(test, "the test rows", config))
+        given.append(_raw_labels(test, "the test rows", config))
     classes, numbers = class_names(given, key="data.label", column=config.label)
     pool_numbers = numbers[0]
     if config.oracle is not None:
@@ -91,20 +96,21 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
     _check_classes(pool_numbers[pool_rows], classes, config)
     return Dataset(
         pool=View(pool, _unless_all(pool_rows, pool), labelled=False),
-        test=View(test, _unless_all(test_rows, test)),
+        test=View(test, _unless_all(test_rows, test), title="the test rows"),
         classes=classes,
         oracle=Oracle(pool_numbers[pool_rows], len(classes)),
         test_labels=test_numbers[test_rows],
+        notes=tuple(dict.fromkeys([*notes, *odd_names(classes)])),
     )
 
 
-def _labels(source: Source, where: str, config: DataConfig) -> RawLabels:
+def _raw_labels(source: Source, where: str, config: DataConfig) -> RawLabels:
     """Labels of a source, whoever wrote it, in the few types that can be compared."""
     labels = source.labels()
     if labels is None:
         return RawLabels(pa.nulls(len(source)), where)
     check_label_type(labels.type, key="data.label", column=config.label, where=where)
-    return RawLabels(normalise(labels), where)
+    return RawLabels(normalise(labels), where, guessed=getattr(source, "guessed", False))
 
 
 def _check_match(pool: Source, test: Source, config: DataConfig) -> None:

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from asvp.data.dataset import Dataset
-from asvp.data.images import readable
-from asvp.data.source import Source
+from asvp.data.findings import Finding
+from asvp.data.images import undecodable
+from asvp.data.source import Source, View
 
 _BLOCK_ROWS = {"text": 4096, "features": 4096, "image": 128}
 _IMBALANCE = 10
 _HASH = np.dtype("V16")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A warning.
-
-    Attributes
-    ----------
-    name : str
-        What kind of warning it is: small_classes, classes_missing_from_pool, imbalance, duplicates, test_in_pool,
-        empty_texts or unreadable_images.
-    count : int
-        Classes or rows concerned.
-    message : str
-        What was found, with counts and an example.
-    mend : str
-        What to do about it.
-    """
-
-    name: str
-    count: int
-    message: str
-    mend: str
-
-
 def examine(dataset: Dataset, *, content: bool = True) -> list[Finding]:
-    """Look for what will hurt: odd class counts, duplicates, test rows in the pool, rows that cannot be read.
+    """Look for what will hurt: files left out, odd class counts, duplicates, test rows in the pool, unreadable rows.
 
     Parameters
     ----------
@@ -50,7 +29,7 @@ def examine(dataset: Dataset, *, content: bool = True) -> list[Finding]:
     content : bool
         Read all rows (one block in memory at a time, 16 bytes a row kept). False looks at class counts only.
     """
-    findings = _class_findings(dataset)
+    findings = [*dataset.notes, *_class_findings(dataset)]
     if content:
         pool_hashes, pool_bad = _survey(dataset.pool)
         test_hashes, test_bad = _survey(dataset.test)
@@ -117,29 +96,39 @@ def _overlap(test: Source, pool_hashes: np.ndarray, test_hashes: np.ndarray) -> 
     return [Finding("test_in_pool", len(shared), message, "Take them out of the pool, or the accuracy is too good")]
 
 
-def _useless(source: Source, bad: list[int], split: str) -> list[Finding]:
+def _useless(source: Source, bad: dict[int, str], split: str) -> list[Finding]:
     if not bad:
         return []
-    example = source.ids()[bad[0]].as_py()
+    row, reason = next(iter(bad.items()))
     if source.kind == "text":
-        message = f"{len(bad)} {split} rows hold no text but white space, such as {example!r}"
+        message = f"{len(bad)} {split} rows hold no text but white space, such as {source.ids()[row].as_py()!r}"
         return [Finding("empty_texts", len(bad), message, "Leave them out: all of them get the same feature")]
-    message = f"{len(bad)} {split} images cannot be read, such as {example!r}"
-    return [Finding("unreadable_images", len(bad), message, "Make them again or leave them out: a run would stop")]
+    place = source.place(row) if isinstance(source, View) else f"id {source.ids()[row].as_py()!r}"
+    message = f"{len(bad)} {split} images cannot be read, the first is row {row}, {place}: {reason}"
+    mend = "Make them again or leave them out: a run would stop"
+    return [Finding("unreadable_images", len(bad), message, mend, stops=True)]
 
 
-def _survey(source: Source) -> tuple[np.ndarray, list[int]]:
-    """A hash of every row, and the rows that are of no use."""
+def _survey(source: Source) -> tuple[np.ndarray, dict[int, str]]:
+    """A hash of every row, and the rows that are of no use, with the reason."""
     hashes = np.empty(len(source), dtype=_HASH)
-    bad: list[int] = []
+    bad: dict[int, str] = {}
     step = _BLOCK_ROWS[source.kind]
-    for first in range(0, len(source), step):
-        rows = np.arange(first, min(first + step, len(source)))
-        for row, content in zip(rows.tolist(), _contents(source.take(rows)), strict=True):
-            hashes[row] = np.void(hashlib.blake2b(content, digest_size=_HASH.itemsize).digest())
-            if (source.kind == "text" and not content.strip()) or (source.kind == "image" and not readable(content)):
-                bad.append(row)
+    flaw = undecodable if source.kind == "image" else _emptiness
+    with ThreadPoolExecutor(os.cpu_count() or 1) as workers:
+        for first in range(0, len(source), step):
+            rows = np.arange(first, min(first + step, len(source)))
+            contents = list(_contents(source.take(rows)))
+            for row, content in zip(rows.tolist(), contents, strict=True):
+                hashes[row] = np.void(hashlib.blake2b(content, digest_size=_HASH.itemsize).digest())
+            if source.kind != "features":
+                flaws = zip(rows.tolist(), workers.map(flaw, contents), strict=True)
+                bad.update((row, reason) for row, reason in flaws if reason is not None)
     return hashes, bad
+
+
+def _emptiness(content: bytes) -> str | None:
+    return None if content.strip() else "white space"
 
 
 def _contents(rows: Any) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from asvp.data.digests import Digests
 from asvp.data.source import Kind
-from asvp.data.table_source import check_filled
+from asvp.data.table_source import check_filled, row_error
 from asvp.data.tables import Tables
 from asvp.errors import DataError
 
@@ -32,8 +32,7 @@ class FeatureColumn:
         The values themselves are read for this, once for each state of a file.
         """
         for type, where in tables.types(self.name, KEY):
-            plain = type.storage_type if isinstance(type, pa.BaseExtensionType) else type
-            if not _is_list(plain) or not _is_number(plain.value_type):
+            if not _is_list(type) or not _is_number(type.value_type):
                 mend = "Store lists of numbers, all of one length"
                 raise DataError(f"has type {type} in {where}, not features", key=KEY, value=self.name, mend=mend)
         check_filled(tables, self.name, KEY)
@@ -52,7 +51,7 @@ class FeatureColumn:
         """(n, D) float32, or float16 where it is stored so."""
         parts = []
         for positions, values in tables.gather(self.name, rows):
-            features = _matrix(values, self.name, tables.value)
+            features = _matrix(values, self.name, tables, rows[positions])
             check_finite(features, rows[positions], self.name, tables.value)
             parts.append((positions, features))
         if not parts:
@@ -66,14 +65,19 @@ class FeatureColumn:
         """Nothing lies outside the table."""
         return []
 
+    def name_of(self, tables: Tables, row: int) -> str | None:
+        """A vector has no name of its own."""
+        return None
+
     def _width(self, tables: Tables, number: int) -> str:
         """The width of a file's features, all of them having been looked at."""
         where = tables.storage.shown(tables.files[number].stored.path)
+        before = sum(sum(file.groups) for file in tables.files[:number])
         width = first = 0
         for block in tables.scan(self.name, number):
             if not len(block):
                 continue
-            features = _matrix(block, self.name, where)
+            features = _matrix(block, self.name, tables, before + np.arange(first, first + len(block)))
             check_finite(features, np.arange(first, first + len(block)), self.name, where)
             if width and features.shape[1] != width:
                 raise _ragged(self.name, width, where, features.shape[1], where)
@@ -94,23 +98,27 @@ def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float16) if dtype == np.float16 else np.dtype(np.float32)
 
 
-def _matrix(values: pa.Array, column: str, where: str) -> np.ndarray:
-    """Lists as an (n, D) matrix; a DataError where they are ragged."""
-    values = values.storage if isinstance(values, pa.ExtensionArray) else values
-    lengths = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+def _matrix(values: pa.Array, column: str, tables: Tables, rows: np.ndarray) -> np.ndarray:
+    """Lists as an (n, D) matrix; a DataError where one is missing or they are ragged. `rows` are their numbers."""
+    if values.null_count:
+        missing = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))
+        message = f"there are no features, as in {len(missing)} rows here"
+        raise row_error(tables, KEY, column, int(rows[missing[0]]), message)
+    lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
     width = int(lengths[0])
     odd = np.flatnonzero(lengths != width)
     if len(odd):
-        raise _ragged(column, width, where, int(lengths[odd[0]]), where)
+        raise _ragged(column, width, tables.place(int(rows[0])), int(lengths[odd[0]]), tables.place(int(rows[odd[0]])))
     if not width:
-        raise DataError(f"lists in {where} are empty", key=KEY, value=column, mend="Store at least one number a row")
+        message = f"lists are empty, the first is that of {tables.place(int(rows[0]))}"
+        raise DataError(message, key=KEY, value=column, mend="Store at least one number a row")
     flat = values.flatten().to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         return np.asarray(flat, dtype=stored_dtype(flat.dtype)).reshape(len(values), width)
 
 
 def _ragged(column: str, width: int, where: str, other: int, other_where: str) -> DataError:
-    message = f"features have {width} numbers in a row of {where} but {other} in a row of {other_where}"
+    message = f"features have {width} numbers in {where} but {other} in {other_where}"
     return DataError(message, key=KEY, value=column, mend="All rows need as many numbers")
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 
+from asvp.data.decoding import UndecodableError, decode_image
 from asvp.data.digests import Digests, combine
 from asvp.data.labels import is_text
 from asvp.data.source import Kind, check_rows
-from asvp.data.storage import READ_ERRORS, Storage, StoredFile, first_line, open_filesystem
+from asvp.data.storage import Storage, StoredFile, first_line, open_filesystem, outside
 from asvp.data.table_source import check_filled, row_error
 from asvp.data.tables import Tables
-from asvp.errors import DataError
+from asvp.errors import DataError, RowError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif", ".avifs"),
+    *(".tga", ".qoi", ".pcx", ".ico", ".sgi", ".dds", ".psd"),
+)
+"""A list of our own, so that the rows of a folder do not depend on the plug-ins that Pillow finds."""
 
 _READERS = 8
 """Files read at once; reading waits on disks and networks, not on cores."""
@@ -44,11 +50,13 @@ class ImageColumn:
                 raise DataError(f"has type {type} in {where}, not images", key=self.key, value=self.name, mend=mend)
         check_filled(tables, self.name, self.key)
         for storage, paths, rows in self._outside(tables):
-            for row, path, found in zip(rows, paths, storage.stat(paths), strict=True):
+            known = self._looked_up(tables, storage, paths, rows)
+            for row, path, found in zip(rows, paths, known, strict=True):
                 if found is None:
                     message = f"there is no file {storage.shown(path)}"
                     raise row_error(tables, self.key, self.name, row, message)
-        check_image(self.take(tables, np.zeros(1, dtype=np.int64))[0], tables.key, tables.value, "row 0")
+        first = self.take(tables, np.zeros(1, dtype=np.int64))[0]
+        check_image(first, tables.key, tables.value, f"row 0 ({tables.place(0)})")
 
     def take(self, tables: Tables, rows: np.ndarray) -> list[bytes]:
         """n encoded images."""
@@ -67,11 +75,13 @@ class ImageColumn:
 
         def read(job: tuple[int, str]) -> None:
             position, path = job
-            try:
-                images[position] = _read_path(tables.storage, folders[position], path)
-            except READ_ERRORS as error:
+
+            def describe(error: Exception) -> DataError:
                 message = f"{path} cannot be read: {first_line(error)}"
-                raise row_error(tables, self.key, self.name, int(rows[position]), message) from None
+                return row_error(tables, self.key, self.name, int(rows[position]), message)
+
+            with outside(describe):
+                images[position] = _read_path(tables.storage, folders[position], path)
 
         _in_parallel(read, paths)
         return images
@@ -83,6 +93,25 @@ class ImageColumn:
             stored = [file for file in storage.stat(paths) if file is not None]
             found.append(digests.group(storage, stored))
         return found
+
+    def name_of(self, tables: Tables, row: int) -> str | None:
+        """The path that stands for an image or beside its bytes."""
+        for _, values in tables.gather(self.name, np.array([row])):
+            path = _content_and_path(values[0].as_py())[1]
+            return None if not path else repr(path)
+        return None
+
+    def _looked_up(
+        self, tables: Tables, storage: Storage, paths: list[str], rows: list[int]
+    ) -> Sequence[StoredFile | None]:
+        """What is known of each file; a path that no file can have is named by its row."""
+        try:
+            return storage.stat(paths)
+        except Exception as error:
+            if len(paths) == 1:
+                message = f"{paths[0]!r} cannot be looked up: {first_line(error)}"
+                raise row_error(tables, self.key, self.name, rows[0], message) from None
+        return [self._looked_up(tables, storage, [path], [row])[0] for path, row in zip(paths, rows, strict=True)]
 
     def _outside(self, tables: Tables) -> Iterator[tuple[Storage, list[str], list[int]]]:
         """Local files that rows refer to: batches of paths below a storage, with their row numbers."""
@@ -102,6 +131,7 @@ class ImageColumn:
             far: list[tuple[str, int]] = []
             for row, value in enumerate(block.to_pylist(), first):
                 content, path = _content_and_path(value)
+                path = _local(path) if path else path
                 if content or not path or "://" in path:
                     continue
                 if path.startswith("/"):
@@ -162,15 +192,21 @@ class ImageFolder:
 
         def read(job: tuple[int, str]) -> None:
             position, path = job
-            try:
-                images[position] = self.storage.read(path)
-            except READ_ERRORS as error:
+
+            def describe(error: Exception) -> DataError:
                 message = f"{self.storage.shown(path)} cannot be read: {first_line(error)}"
                 mend = "Put the file back, or start again without it"
-                raise DataError(message, key=self.key, value=self.value, mend=mend) from None
+                return RowError(message, row=int(rows[position]), key=self.key, value=self.value, mend=mend)
+
+            with outside(describe):
+                images[position] = self.storage.read(path)
 
         _in_parallel(read, list(enumerate(paths)))
         return images
+
+    def place(self, row: int) -> str:
+        """The path of an image."""
+        return self.storage.shown(self._paths[row].as_py())
 
     def ids(self) -> pa.Array:
         """(N,) text: paths below the folder."""
@@ -195,22 +231,20 @@ class ImageFolder:
 
 
 def check_image(content: bytes, key: str, value: str, name: str) -> None:
-    """Raise a DataError unless Pillow knows the bytes as an image."""
-    if not readable(content):
+    """Raise a DataError unless the bytes can be decoded as an image."""
+    reason = undecodable(content)
+    if reason is not None:
         mend = "Give encoded images, such as JPEG, PNG or WebP"
-        raise DataError(f"{name} is no image that Pillow can read", key=key, value=value, mend=mend)
+        raise DataError(f"{name} is no image that Pillow can read: {reason}", key=key, value=value, mend=mend)
 
 
-def readable(content: bytes) -> bool:
-    """Whether Pillow can read the head of an encoded image; its pixels are not decoded."""
-    from PIL import Image
-
+def undecodable(content: bytes) -> str | None:
+    """Why an encoded image has no pixels that could be used; None where it has. It is decoded to find out."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
-    return True
+        decode_image(content)
+    except UndecodableError as error:
+        return str(error)
+    return None
 
 
 def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, str]]) -> None:
@@ -219,7 +253,13 @@ def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, 
             pass
 
 
+def _local(path: str) -> str:
+    """A file:// URI as the path it is, so that it is looked up like one."""
+    return unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
+
+
 def _read_path(storage: Storage, folder: str, path: str) -> bytes:
+    path = _local(path)
     if "://" in path:
         filesystem, inside = open_filesystem(path)
         with filesystem.open_input_stream(inside) as stream:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asvp.data.findings import Finding, some
 from asvp.errors import DataError
+
+_NO_NAMES = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 
 LabelType = Literal["text", "whole numbers", "booleans"]
 
@@ -62,10 +67,21 @@ def is_text(type: pa.DataType) -> bool:
     return bool(pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type))
 
 
-def normalise(values: pa.Array) -> pa.Array:
-    """Labels as text, int64 or booleans; empty text counts as missing."""
+def normalise(values: pa.Array, column: str = "label") -> pa.Array:
+    """Labels as text, int64 or booleans; empty text counts as missing.
+
+    Raises
+    ------
+    DataError
+        If a whole number does not fit 64 bits with a sign.
+    """
     if pa.types.is_integer(values.type):
-        return values.cast(pa.int64())
+        try:
+            return values.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            mend = "Store them as text"
+            message = f"holds whole numbers that are too large: {str(error).splitlines()[0]}"
+            raise DataError(message, key="data.label", value=column, mend=mend) from None
     if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
         return values
     text = values.cast(pa.large_string())
@@ -107,6 +123,32 @@ def class_names(sources: list[RawLabels], *, key: str, column: str) -> tuple[tup
     return tuple(classes.cast(pa.string()).to_pylist()), codes
 
 
+def odd_names(classes: Sequence[str]) -> list[Finding]:
+    """Warnings of class names that look like one another, or like no name at all."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(_as_read(name), []).append(name)
+    groups = [names for names in alike.values() if len(names) > 1]
+    findings = []
+    if groups:
+        message = (
+            f"{sum(map(len, groups))} classes differ from another only in white space, case or Unicode form, "
+            f"such as {' and '.join(map(ascii, groups[0][:3]))}"
+        )
+        findings.append(Finding("similar_classes", len(groups), message, "Write labels of one class in one way"))
+    odd = [name for name in classes if _as_read(name) in _NO_NAMES]
+    if odd:
+        message = f"{len(odd)} classes have names that look like missing labels: {some(odd)}"
+        findings.append(Finding("odd_classes", len(odd), message, "Leave the label empty where there is none"))
+    return findings
+
+
+def _as_read(name: str) -> str:
+    """What a reader sees of a name: without white space around, invisible characters, case and Unicode form."""
+    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
+
+
 def _codes(values: pa.Array, classes: pa.Array) -> np.ndarray:
     if pa.types.is_null(values.type):
         return np.full(len(values), -1, dtype=np.int64)
@@ -126,6 +168,7 @@ def _settle(source: RawLabels, sources: list[RawLabels]) -> RawLabels:
         if pc.all(pc.is_in(lowered, value_set=pa.array(["true", "false", None], lowered.type))).as_py():
             return RawLabels(lowered.cast(pa.bool_()), source.where)
         return source
-    if pc.all(pc.match_substring_regex(source.values, r"^(0|-?[1-9][0-9]{0,17})$")).as_py():
+    untyped = [other.values for other in sources if other.guessed and other.type == "text"]
+    if all(pc.all(pc.match_substring_regex(values, r"^(0|-?[1-9][0-9]{0,17})$")).as_py() for values in untyped):
         return RawLabels(source.values.cast(pa.int64()), source.where)
     return source

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import get_args
 
 from asvp.config import DataConfig
-from asvp.data import arrays, images, tables
+from asvp.data import arrays
 from asvp.data.arrays import ArraySource
 from asvp.data.digests import Digests
 from asvp.data.feature_column import FeatureColumn
+from asvp.data.findings import Finding
+from asvp.data.folders import choose_files, told_of
+from asvp.data.hugging_face import bookkeeping, hub_files, is_hub_place, is_saved, saved_files
 from asvp.data.images import ImageColumn, ImageFolder
+from asvp.data.listing import Listing, locate
 from asvp.data.source import Kind, Source
-from asvp.data.storage import BUILTIN, StoredFile, locate, nearest
+from asvp.data.storage import BUILTIN, Storage, StoredFile, nearest
 from asvp.data.table_source import Column, TableSource, TextColumn
 from asvp.data.tables import Tables
 from asvp.errors import DataError
@@ -24,7 +28,7 @@ _HOW_A_SOURCE_IS_OPENED = "A source is opened by a function (place, config) -> S
 _PLACE = re.compile(r"^[A-Za-z_][\w.-]*:(?!//)")
 
 
-def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
+def open_source(config: DataConfig, split: str, digests: Digests, notes: list[Finding] | None = None) -> Source:
     """Open the rows of one split.
 
     Parameters
@@ -33,6 +37,8 @@ def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
     split : {"pool", "test"}
         Which of `config.pool` and `config.test` to open.
     digests : Digests
+    notes : list of Finding, optional
+        Gets what is to be told: what was left out, and what looks unintended.
 
     Raises
     ------
@@ -41,47 +47,82 @@ def open_source(config: DataConfig, split: str, digests: Digests) -> Source:
     """
     key = f"data.{split}"
     value = config.pool if split == "pool" else config.test or config.pool
+    notes = [] if notes is None else notes
     named = plugin_place(value)
     if named is not None:
         return _from_plugin(*named, config, key)
     if config.image is not None and config.features is not None:
         mend = "Name the column of one of them, and set the other to null"
         raise DataError("contradicts data.features", key="data.image", value=config.image, mend=mend)
+    if is_hub_place(value):
+        listing, label_names = hub_files(value, key=key, split=split)
+        return _table_source(config, split, listing.storage, listing.files, digests, notes, label_names)
     path = value.removeprefix(IMAGE_FOLDER)
-    storage, stored, is_folder = locate(path, key=key, split=split, suffixes=(*tables.SUFFIXES, *images.SUFFIXES))
-    if is_folder:
-        table_files = [] if path != value else _ending(stored, tables.SUFFIXES)
-        image_files = _ending(stored, images.SUFFIXES)
-        if not table_files and not image_files:
-            what = "image files" if path != value else "table or image files"
-            counted = images.SUFFIXES if path != value else (*tables.SUFFIXES, *images.SUFFIXES)
-            mend = f"Files that count end in {' '.join(counted)}"
-            raise DataError(f"is a folder without {what}", key=key, value=value, mend=mend)
-        if not table_files:
-            return ImageFolder(storage, image_files, key=key, value=value, digests=digests)
-        stored = table_files
-    elif path != value:
+    listing = locate(path, key=key, split=split)
+    if listing.is_folder:
+        return _from_folder(config, split, listing, digests, notes, images_only=path != value)
+    if path != value:
         raise DataError("is a file", key=key, value=value, mend="Name the folder whose sub-folders are the classes")
-    elif stored[0].path.lower().endswith(".npz"):
-        name = config.features or arrays.DEFAULT_NAME
+    if listing.files[0].path.lower().endswith(".npz"):
         return ArraySource(
-            storage, stored[0], features=name, label=config.label, id=config.id, key=key, value=value, digests=digests
+            listing.storage,
+            listing.files[0],
+            features=config.features or arrays.DEFAULT_NAME,
+            label=config.label,
+            id=config.id,
+            key=key,
+            value=value,
+            digests=digests,
         )
-    opened = Tables(storage, stored, key=key, value=value)
-    names = opened.schema.names
-    label = _label_column(config, split, names, opened)
-    default_id = DataConfig.model_fields["id"].default
-    id = config.id if config.id in names or config.id != default_id else None
-    return TableSource(opened, _content(config), label=label, id=id, digests=digests)
+    return _table_source(config, split, listing.storage, listing.files, digests, notes, {})
+
+
+def _from_folder(
+    config: DataConfig, split: str, listing: Listing, digests: Digests, notes: list[Finding], *, images_only: bool
+) -> Source:
+    key = f"data.{split}"
+    value = config.pool if split == "pool" else config.test or config.pool
+    if is_saved(listing) and not images_only:
+        saved, label_names = saved_files(listing, key, value)
+        notes += told_of(listing, saved.files, value, besides=bookkeeping(listing))
+        return _table_source(config, split, saved.storage, saved.files, digests, notes, label_names)
+    chosen = choose_files(listing, images_only=images_only, with_images=config.image is not None, key=key, value=value)
+    notes += chosen.notes
+    if chosen.are_images:
+        return ImageFolder(listing.storage, chosen.files, key=key, value=value, digests=digests)
+    return _table_source(config, split, listing.storage, chosen.files, digests, notes, {})
+
+
+def _table_source(
+    config: DataConfig,
+    split: str,
+    storage: Storage,
+    stored: list[StoredFile],
+    digests: Digests,
+    notes: list[Finding],
+    label_names: dict[str, list[str]],
+) -> TableSource:
+    value = config.pool if split == "pool" else config.test or config.pool
+    opened = Tables(storage, stored, key=f"data.{split}", value=value)
+    label = _label_column(config, split, opened)
+    id = _id_column(config, opened, notes)
+    return TableSource(
+        opened, _content(config), label=label, id=id, digests=digests, label_names=label_names.get(config.label)
+    )
+
+
+def is_remote(value: str) -> bool:
+    """Whether a value is a URI, a built-in set or a data set of the hub: no path of this machine."""
+    return "://" in value or value.startswith(BUILTIN) or is_hub_place(value)
 
 
 def plugin_place(value: str) -> tuple[str, str] | None:
     """The opener and the place that a value of the form `NAME:PLACE` or `package.module:FUNCTION:PLACE` names, or None.
 
-    NAME is an entry point of the group "asvp.sources", installed or not; `builtin:`, `imagefolder:` and URIs are none,
-    and a file or folder that is there goes first.
+    NAME is an entry point of the group "asvp.sources", installed or not; `builtin:`, `imagefolder:`, `hf:` and URIs are
+    none, and a file or folder that is there goes first.
     """
-    reserved = value.startswith((BUILTIN, IMAGE_FOLDER))
+    reserved = value.startswith((BUILTIN, IMAGE_FOLDER)) or is_hub_place(value)
     if reserved or not _PLACE.match(value) or Path(value).expanduser().exists():
         return None
     head, _, rest = value.partition(":")
@@ -122,18 +163,41 @@ def _content(config: DataConfig) -> Column:
     return TextColumn(config.text) if config.image is None else ImageColumn(config.image)
 
 
-def _label_column(config: DataConfig, split: str, names: list[str], opened: Tables) -> str | None:
+def _label_column(config: DataConfig, split: str, opened: Tables) -> str | None:
     """The label column; None where the pool may do without."""
-    if config.label in names:
+    having = opened.having(config.label)
+    if any(having):
+        _check_everywhere(having, config.label, "data.label", opened)
         return config.label
     if split == "pool" and config.oracle is not None:
         return None
-    mend = f"{nearest(config.label, names)}Columns there: {', '.join(names)}"
-    if split == "pool":
-        mend += ". Labels may also come from data.oracle, a file with columns id and label"
-    where = opened.storage.shown(opened.files[0].stored.path)
-    raise DataError(f"is no column of {where}", key="data.label", value=config.label, mend=mend)
+    extra = ". Labels may also come from data.oracle, a file with columns id and label" if split == "pool" else ""
+    try:
+        opened.types(config.label, "data.label")
+    except DataError as error:
+        raise DataError(error.message, key=error.key, value=error.value, mend=f"{error.mend}{extra}") from None
+    return config.label
 
 
-def _ending(stored: list[StoredFile], suffixes: tuple[str, ...]) -> list[StoredFile]:
-    return [file for file in stored if file.path.lower().endswith(suffixes)]
+def _id_column(config: DataConfig, opened: Tables, notes: list[Finding]) -> str | None:
+    """The id column; None where rows are named by their numbers."""
+    if config.id is None:
+        return None
+    having = opened.having(config.id)
+    if any(having) or config.id != DataConfig.model_fields["id"].default:
+        _check_everywhere(having, config.id, "data.id", opened)
+        return config.id
+    other = next((name for name in opened.names if name.lower() == config.id), None)
+    if other is not None:
+        message = f"{opened.value} has a column {other!r} but none called {config.id!r}, so rows are named by number"
+        notes.append(Finding("id_by_another_name", 1, message, f"Set data.id to {other}, or to null"))
+    return None
+
+
+def _check_everywhere(having: list[bool], column: str, key: str, opened: Tables) -> None:
+    """Raise a DataError where some files have a column and others lack it."""
+    if any(having) and not all(having):
+        without = opened.storage.shown(opened.files[having.index(False)].stored.path)
+        message = f"is a column of {sum(having)} of {len(having)} files, and is missing in {without}"
+        mend = "Give it to all files" + (", or set data.id to null" if key == "data.id" else " or to none")
+        raise DataError(message, key=key, value=column, mend=mend)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 
 from asvp.config import DataConfig
+from asvp.data import tables
 from asvp.data.labels import RawLabels, check_label_type, is_text, join, normalise
+from asvp.data.listing import locate
 from asvp.data.source import Source
-from asvp.data.storage import Storage, StoredFile, locate, nearest, reach
-from asvp.data.tables import SUFFIXES, Tables
+from asvp.data.storage import nearest
+from asvp.data.tables import Tables
 from asvp.errors import DataError
 
 _KEY = "data.oracle"
-_TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 
 
 def oracle_labels(value: str, pool: Source, config: DataConfig) -> RawLabels:
-    """Labels of pool rows out of a Parquet, Arrow or CSV file with columns id and label.
+    """Labels of pool rows out of a Parquet, Arrow, CSV or JSON Lines file with columns id and label.
 
     Returns
     -------
@@ -33,49 +31,30 @@ def oracle_labels(value: str, pool: Source, config: DataConfig) -> RawLabels:
     DataError
         If the file is unusable, an id occurs twice, or a pool row that has no label of its own is not in it.
     """
-    storage, stored, _ = locate(value, key=_KEY, split="pool", suffixes=SUFFIXES)
+    listing = locate(value, key=_KEY, split="pool")
+    stored = listing.ending(tables.SUFFIXES) if listing.is_folder else listing.files
     if not stored:
         raise DataError("is a folder without table files", key=_KEY, value=value, mend="Name a file")
-    separator = next((mark for end, mark in _TEXT_SUFFIXES.items() if stored[0].path.lower().endswith(end)), None)
-    if separator is None:
-        ids, labels = _from_tables(Tables(storage, stored, key=_KEY, value=value), config)
-    else:
-        ids, labels = _from_text(storage, stored[0], separator, value, config)
+    opened = Tables(listing.storage, stored, key=_KEY, value=value)
+    ids, labels = _ids_and_labels(opened, config)
     _check_unique(ids, "the oracle file", _KEY, value)
     names = pool.ids().cast(pa.large_string())
     _check_unique(names, "the pool", "data.id", config.id)
     places = pc.index_in(names, value_set=ids)
     _check_found(names, places, ids, pool.labels(), value)
-    return RawLabels(labels.take(places), "the oracle file", guessed=separator is not None)
+    return RawLabels(labels.take(places), "the oracle file", guessed=opened.untyped)
 
 
-def _from_tables(tables: Tables, config: DataConfig) -> tuple[pa.Array, pa.Array]:
-    id_name, label_name = _columns(tables.schema.names, config, tables.value)
-    for type, where in tables.types(id_name, _KEY):
+def _ids_and_labels(opened: Tables, config: DataConfig) -> tuple[pa.Array, pa.Array]:
+    id_name, label_name = _columns(opened.names, config, opened.value)
+    for type, where in opened.types(id_name, _KEY):
         if not (is_text(type) or pa.types.is_integer(type)):
             mend = "Store text or whole numbers there"
-            raise DataError(f"column {id_name!r} has type {type} in {where}", key=_KEY, value=tables.value, mend=mend)
-    for type, where in tables.types(label_name, _KEY):
+            raise DataError(f"column {id_name!r} has type {type} in {where}", key=_KEY, value=opened.value, mend=mend)
+    for type, where in opened.types(label_name, _KEY):
         check_label_type(type, key=_KEY, column=label_name, where=where)
-    ids = join([block.cast(pa.large_string()) for block in tables.scan(id_name)])
-    return ids, join([normalise(block) for block in tables.scan(label_name)])
-
-
-def _from_text(
-    storage: Storage, file: StoredFile, separator: str, value: str, config: DataConfig
-) -> tuple[pa.Array, pa.Array]:
-    def read() -> Any:
-        content = pa.py_buffer(storage.read(file.path))
-        parsing = pacsv.ParseOptions(delimiter=separator, newlines_in_values=True)
-        names = pacsv.open_csv(pa.BufferReader(content), parse_options=parsing).schema.names
-        # As text: 007 and 7 are different ids.
-        types = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()))
-        return pacsv.read_csv(pa.BufferReader(content), parse_options=parsing, convert_options=types)
-
-    table = reach(read, _KEY, value)
-    id_name, label_name = _columns(table.column_names, config, value)
-    ids = table.column(id_name).combine_chunks()
-    return ids, normalise(table.column(label_name).combine_chunks())
+    ids = join([block.cast(pa.large_string()) for block in opened.scan(id_name)])
+    return ids, join([normalise(block, label_name) for block in opened.scan(label_name)])
 
 
 def _columns(names: list[str], config: DataConfig, value: str) -> tuple[str, str]:

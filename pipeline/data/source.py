@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+
+from asvp.errors import DataError, RowError
 
 Kind = Literal["text", "image", "features"]
 Rows = list[str] | list[bytes] | np.ndarray
@@ -70,10 +74,15 @@ class View:
         Row numbers of `base`; None: all.
     labelled : bool
         False hides the labels, so that what is handed to workers and strategies cannot leak them.
+    title : str
+        What the rows are together, for messages: "the pool" or "the test rows".
     """
 
-    def __init__(self, base: Source, rows: np.ndarray | None = None, *, labelled: bool = True) -> None:
+    def __init__(
+        self, base: Source, rows: np.ndarray | None = None, *, labelled: bool = True, title: str = "the pool"
+    ) -> None:
         self.base = base
+        self.title = title
         self.rows = None if rows is None else np.asarray(rows, dtype=np.int64)
         self.labelled = labelled
 
@@ -85,9 +94,27 @@ class View:
         return len(self.base) if self.rows is None else len(self.rows)
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Rows of the view; see `Source.take`."""
+        """Rows of the view; see `Source.take`. A row that cannot be used is named by its number here."""
         rows = check_rows(rows, len(self))
-        return self.base.take(rows if self.rows is None else self.rows[rows])
+        try:
+            return self.base.take(rows if self.rows is None else self.rows[rows])
+        except RowError as error:
+            row = error.row if self.rows is None else int(np.searchsorted(self.rows, error.row))
+            raise self._named(error, row, error.place) from None
+
+    def place(self, row: int) -> str:
+        """Where a row lies, as far as the base tells it, and what it is called."""
+        row = row if self.rows is None else int(self.rows[row])
+        told = getattr(self.base, "place", None)
+        return str(told(row)) if told is not None else f"id {self.base.ids()[row].as_py()!r}"
+
+    def named(self, error: RowError, row: int) -> DataError:
+        """An error about the content of a row, which is known here by its number and its place."""
+        return self._named(error, row, self.place(row))
+
+    def _named(self, error: RowError, row: int, place: str | None) -> DataError:
+        where = f"row {row} of {self.title}" + ("" if place is None else f", {place}")
+        return DataError(f"{where}: {error.problem}", key=error.key, value=error.value, mend=error.mend)
 
     def ids(self) -> pa.Array:
         """Names of the rows, as the base gives them."""
@@ -106,6 +133,45 @@ class View:
         state = hashlib.blake2b(self.base.digest().encode(), digest_size=16)
         state.update(self.rows.astype("<i8").tobytes())
         return state.hexdigest()
+
+
+class ChosenRows(Sequence[Any]):
+    """Some rows of a source as a sequence; a slice of it is read when it is asked for.
+
+    Parameters
+    ----------
+    source : Source
+    rows : (n,) int64
+    """
+
+    def __init__(self, source: Source, rows: np.ndarray) -> None:
+        self._source = source
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, wanted: Any) -> Any:
+        if isinstance(wanted, slice):
+            return self._source.take(self._rows[wanted])
+        return self._source.take(self._rows[wanted : wanted + 1])[0]
+
+
+@contextmanager
+def rows_named(source: Source, rows: np.ndarray) -> Iterator[None]:
+    """Errors about places in a list of rows, raised again about the rows of the source.
+
+    Parameters
+    ----------
+    source : Source
+    rows : (n,) int64
+        The list that is worked on inside.
+    """
+    try:
+        yield
+    except RowError as error:
+        row = int(rows[error.row])
+        raise source.named(error, row) if isinstance(source, View) else error.moved(row) from None
 
 
 def check_rows(rows: np.ndarray, count: int) -> np.ndarray:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from asvp.errors import DataError
+from asvp.errors import AsvpError, DataError
 
 BUILTIN = "builtin:"
-_FIRST_RETRY_SECONDS = 8
-"""A wrong bucket or missing credentials should show within seconds; a hiccup later in a run may take longer to mend."""
-READ_ERRORS = (pa.ArrowException, OSError, ValueError, EOFError)
+_CONNECT_SECONDS, _SILENCE_SECONDS = 15, 60
+"""How long a web server may take to answer, and how long it may say nothing while it sends."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Storage:
         if self.uri.startswith(BUILTIN):
             return f"{self.uri}/{path}"
         scheme, mark, _ = self.uri.partition("://")
-        return f"{scheme}://{self.full(path)}" if mark and not self.local else self.full(path)
+        full = self.full(path)
+        # fsspec's web client has whole addresses for paths.
+        return f"{scheme}://{full}" if mark and "://" not in full and not self.local else full
 
     def open(self, path: str) -> Any:
         """A random-access file; a memory map where the disk is local."""
@@ -106,70 +108,37 @@ def open_filesystem(uri: str, retry_seconds: int = 120) -> tuple[Any, str]:
     except pa.ArrowInvalid:
         from fsspec.core import url_to_fs
 
-        inner, path = url_to_fs(uri)
+        inner, path = url_to_fs(uri, **_web_options(scheme))
         return pafs.PyFileSystem(pafs.FSSpecHandler(inner)), path
 
 
-def locate(value: str, *, key: str, split: str, suffixes: Iterable[str]) -> tuple[Storage, list[StoredFile], bool]:
-    """Find the files behind a path, folder, URI or `builtin:NAME`.
+@contextmanager
+def outside(describe: Callable[[Exception], DataError]) -> Iterator[None]:
+    """Whatever a library raises on what comes from outside, as a DataError.
 
-    Parameters
-    ----------
-    value : str
-        As the user wrote it.
-    key : str
-        The config key it stands under, for messages.
-    split : {"pool", "test"}
-        Which file of a built-in set.
-    suffixes : iterable of str
-        Endings that count when a folder is listed. Names that start with a dot or an underscore never do.
-
-    Returns
-    -------
-    storage : Storage
-    stored : list of StoredFile
-        Sorted by path. A single file is taken whatever its ending.
-    is_folder : bool
-
-    Raises
-    ------
-    DataError
-        If there is nothing there, or it cannot be reached.
+    File systems, decoders and parsers have no common error: botocore's are no OSError, zipfile raises RuntimeError,
+    struct and ast have their own. What is ours already passes.
     """
-    if value.startswith(BUILTIN):
-        return _locate_builtin(value, key, split)
-    uri = value if "://" in value else str(Path(value).expanduser().absolute())
-    filesystem, path = reach(lambda: open_filesystem(uri, _FIRST_RETRY_SECONDS), key, value)
-    path = path.rstrip("/") or "/"
-    info = reach(lambda: filesystem.get_file_info([path])[0], key, value)
-    if info.type == pafs.FileType.NotFound:
-        raise DataError("there is no such file or folder", key=key, value=value, mend=_near_path(filesystem, path))
-    if info.is_file:
-        pure = PurePosixPath(path)
-        return Storage(uri, str(pure.parent)), [_stored(pure.name, info)], False
-    selector = pafs.FileSelector(path, recursive=True)
-    infos = reach(lambda: filesystem.get_file_info(selector), key, value)
-    wanted = tuple(suffixes)
-    stored = [
-        _stored(relative, info)
-        for info in infos
-        if info.is_file
-        and (relative := info.path[len(path) :].lstrip("/")).lower().endswith(wanted)
-        and not _hidden(relative)
-    ]
-    return Storage(uri, path), sorted(stored, key=lambda file: file.path), True
+    try:
+        yield
+    except AsvpError:
+        raise
+    except Exception as error:
+        raise describe(error) from None
 
 
 def reach(call: Callable[[], Any], key: str, value: str) -> Any:
     """Call, with failures of the file system as DataErrors."""
-    try:
-        return call()
-    except ImportError as error:
-        mend = "Install the package that serves this kind of URI"
-        raise DataError(f"needs a package that is missing: {error}", key=key, value=value, mend=mend) from None
-    except READ_ERRORS as error:
+
+    def describe(error: Exception) -> DataError:
+        if isinstance(error, ImportError):
+            mend = "Install the package that serves this kind of URI"
+            return DataError(f"needs a package that is missing: {first_line(error)}", key=key, value=value, mend=mend)
         mend = "Check the path, the credentials and the network"
-        raise DataError(f"cannot be reached: {first_line(error)}", key=key, value=value, mend=mend) from None
+        return DataError(f"cannot be reached: {first_line(error)}", key=key, value=value, mend=mend)
+
+    with outside(describe):
+        return call()
 
 
 def first_line(error: BaseException) -> str:
@@ -190,15 +159,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
-def _locate_builtin(value: str, key: str, split: str) -> tuple[Storage, list[StoredFile], bool]:
-    name = value.removeprefix(BUILTIN)
-    known = builtin_sets()
-    if name not in known:
-        near = nearest(name, known)
-        raise DataError("is no built-in data set", key=key, value=value, mend=f"{near}Known: {', '.join(known)}")
-    storage = Storage(value)
-    stored = [file for file in storage.stat([f"{split}.parquet"]) if file is not None]
-    return storage, stored, False
+def _web_options(scheme: str) -> dict[str, Any]:
+    """Options of fsspec's HTTP client, which by itself gives up on any file after five minutes, and never before."""
+    if scheme not in ("http", "https"):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {
+        "client_kwargs": {
+            "timeout": ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+        }
+    }
 
 
 def _builtin_folder(name: str) -> Path:
@@ -207,18 +178,3 @@ def _builtin_folder(name: str) -> Path:
 
 def _stored(path: str, info: Any) -> StoredFile:
     return StoredFile(path, int(info.size or 0), info.mtime_ns)
-
-
-def _hidden(relative: str) -> bool:
-    return any(part.startswith((".", "_")) for part in relative.split("/"))
-
-
-def _near_path(filesystem: Any, path: str) -> str:
-    """A hint at a similar name in the same folder."""
-    pure = PurePosixPath(path)
-    try:
-        infos = filesystem.get_file_info(pafs.FileSelector(str(pure.parent), allow_not_found=True))
-    except READ_ERRORS:
-        infos = []
-    near = nearest(pure.name, [info.base_name for info in infos])
-    return f"{near}Give a file, a folder, a URI or {BUILTIN}NAME"

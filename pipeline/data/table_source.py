@@ -1,17 +1,19 @@
-"""Rows of Parquet and Arrow files: a column with the content, and perhaps columns with names and labels."""
+"""Rows of table files: a column with the content, and perhaps columns with names and labels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from asvp.data.digests import Digests, combine
 from asvp.data.labels import check_label_type, is_text, join, normalise
 from asvp.data.source import Kind, Rows, check_rows
 from asvp.data.tables import Tables
-from asvp.errors import DataError
+from asvp.errors import DataError, RowError
 
 
 class Column(Protocol):
@@ -35,6 +37,10 @@ class Column(Protocol):
         """Fingerprints of content that lies outside the table files."""
         ...
 
+    def name_of(self, tables: Tables, row: int) -> str | None:
+        """What the content itself says it is called, such as the path of an image; None where it says nothing."""
+        ...
+
 
 class TableSource:
     """A `Source` of N rows in table files.
@@ -47,6 +53,8 @@ class TableSource:
     label, id : str or None
         The columns with labels and names; None where there are none.
     digests : Digests
+    label_names : sequence of str, optional
+        What the whole numbers of the label column stand for, from 0; -1 is a missing label.
 
     Raises
     ------
@@ -54,8 +62,18 @@ class TableSource:
         If a column is missing, has an unusable type or has rows without a value.
     """
 
-    def __init__(self, tables: Tables, column: Column, *, label: str | None, id: str | None, digests: Digests) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        column: Column,
+        *,
+        label: str | None,
+        id: str | None,
+        digests: Digests,
+        label_names: Sequence[str] | None = None,
+    ) -> None:
         self.tables = tables
+        self._label_names = label_names
         self.column = column
         self._label = label
         self._id = id
@@ -74,6 +92,19 @@ class TableSource:
     def __len__(self) -> int:
         return len(self.tables)
 
+    @property
+    def guessed(self) -> bool:
+        """Whether labels are text only because their files know no types."""
+        return self.tables.untyped
+
+    def place(self, row: int) -> str:
+        """The file that a row lies in, its number there, its id, and what its content is called."""
+        told = [self.tables.place(row)]
+        if self._id is not None:
+            told += [f"id {value[0].as_py()!r}" for _, value in self.tables.gather(self._id, np.array([row]))]
+        name = self.column.name_of(self.tables, row)
+        return ", ".join([*told, *([] if name is None else [name])])
+
     def take(self, rows: np.ndarray) -> Rows:
         """The content of rows; see `Source.take`."""
         return self.column.take(self.tables, check_rows(rows, len(self)))
@@ -88,14 +119,29 @@ class TableSource:
         """(N,) text, int64 or booleans with nulls; None without a label column."""
         if self._label is None:
             return None
-        return join([normalise(block) for block in self.tables.scan(self._label)])
+        labels = join([normalise(block, self._label) for block in self.tables.scan(self._label)])
+        return labels if self._label_names is None else self._named(labels)
+
+    def _named(self, labels: pa.Array) -> pa.Array:
+        """Names in the place of whole numbers."""
+        if not pa.types.is_integer(labels.type):
+            return labels
+        numbers = pc.if_else(pc.equal(labels, -1), None, labels)
+        names = pa.array(list(self._label_names or ()), pa.large_string())
+        outside = pc.or_(pc.less(numbers, 0), pc.greater_equal(numbers, len(names))).fill_null(False)
+        if pc.any(outside).as_py():
+            row = pc.index(outside, True).as_py()
+            message = f"{labels[row].as_py()} is none of the {len(names)} classes that the data set names"
+            raise row_error(self.tables, "data.label", str(self._label), row, message)
+        return names.take(numbers)
 
     def digest(self) -> str:
         """Fingerprint of the files, of the column used, and of what it refers to."""
         if self._digest is None:
             files = self._digests.files(self.tables.storage, [file.stored for file in self.tables.files])
             outside = self.column.digests(self.tables, self._digests)
-            self._digest = combine([self.kind, self.column.name, *files, *outside])
+            named = self.tables.partitions(self.column.name)
+            self._digest = combine([self.kind, self.column.name, *files, *outside, *named])
         return self._digest
 
 
@@ -130,6 +176,10 @@ class TextColumn:
         """Nothing lies outside the table."""
         return []
 
+    def name_of(self, tables: Tables, row: int) -> str | None:
+        """A text has no name of its own."""
+        return None
+
 
 def check_filled(tables: Tables, column: str, key: str) -> None:
     """Raise a DataError where a file admits rows without a value."""
@@ -139,10 +189,10 @@ def check_filled(tables: Tables, column: str, key: str) -> None:
         raise DataError(message, key=key, value=column, mend="Fill these rows or leave them out")
 
 
-def row_error(tables: Tables, key: str, column: str, row: int, message: str) -> DataError:
-    """A DataError about the content of one row."""
+def row_error(tables: Tables, key: str, column: str, row: int, message: str) -> RowError:
+    """A RowError about the content of one row."""
     mend = "Mend the row or leave it out"
-    return DataError(f"row {row} of {tables.value}: {message}", key=key, value=column, mend=mend)
+    return RowError(message, row=row, place=tables.place(row), key=key, value=column, mend=mend)
 
 
 def _check_ids(tables: Tables, column: str) -> None:

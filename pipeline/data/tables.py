@@ -1,26 +1,33 @@
-"""Columns of Parquet and Arrow files, read by row number, one row group or record batch at a time."""
+"""Columns of table files, read by row number, one row group, record batch or block of lines at a time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asvp.data.cursor import Cursor
-from asvp.data.storage import READ_ERRORS, Storage, StoredFile, first_line, nearest
-from asvp.errors import DataError
+from asvp.data.plain_arrays import first_not_utf8, plain, plain_type, unpacked
+from asvp.data.storage import Storage, StoredFile, first_line, nearest, outside
+from asvp.data.text_files import TextFileError, survey_text, text_blocks, text_format
+from asvp.errors import DataError, RowError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
-Format = Literal["parquet", "arrow", "stream"]
+Format = Literal["parquet", "arrow", "stream", "csv", "tsv", "jsonl"]
 
 _BLOCK_BYTES = 64 << 20
 """A column of a row group larger than this is decoded in several blocks."""
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class TableFile:
     groups: tuple[int, ...]
     nulls: dict[str, int]
     """Rows without a value by column, or `column.field` of a struct, as far as the file says without being read."""
+    partition: dict[str, str | None]
+    """Columns that the names of its folders give, `NAME=VALUE` as Hive and Spark write them."""
 
 
 class Tables:
@@ -50,7 +59,7 @@ class Tables:
     Raises
     ------
     DataError
-        If a file is no Parquet or Arrow file, or is truncated, or there is no row.
+        If a file is no table, or is truncated, or there is no row.
     """
 
     def __init__(self, storage: Storage, stored: list[StoredFile], *, key: str, value: str) -> None:
@@ -65,6 +74,7 @@ class Tables:
             replace(file, schema=schemas.setdefault(file.schema.remove_metadata(), file.schema.remove_metadata()))
             for file in surveyed
         )
+        self._partition_types = _partition_types(self.files)
         groups = [(number, group) for number, file in enumerate(self.files) for group in range(len(file.groups))]
         self._pieces = np.array(groups, dtype=np.int32).reshape(-1, 2)
         lengths = [rows for file in self.files for rows in file.groups]
@@ -80,9 +90,18 @@ class Tables:
         return int(self._offsets[-1])
 
     @property
-    def schema(self) -> pa.Schema:
-        """Columns and types of the first file."""
-        return self.files[0].schema
+    def names(self) -> list[str]:
+        """Columns of the first file, those in the names of its folders included."""
+        return _names(self.files[0])
+
+    @property
+    def untyped(self) -> bool:
+        """Whether values are text because their files know no types."""
+        return any(file.format in ("csv", "tsv") for file in self.files)
+
+    def having(self, column: str) -> list[bool]:
+        """Which files have a column."""
+        return [column in _names(file) for file in self.files]
 
     def types(self, column: str, key: str) -> list[tuple[pa.DataType, str]]:
         """The type of a column's values in each file, and the file as messages name it.
@@ -95,18 +114,22 @@ class Tables:
         found = []
         for file in self.files:
             where = self.storage.shown(file.stored.path)
-            names = file.schema.names
+            names = _names(file)
             if names.count(column) != 1:
                 problem = "is no column of" if column not in names else "is more than one column of"
-                mend = f"{nearest(column, names)}Columns there: {', '.join(names)}"
+                mend = f"{nearest(column, names)}Columns there: {', '.join(names)}{_separator_hint(file, names)}"
                 raise DataError(f"{problem} {where}", key=key, value=column, mend=mend)
-            type = file.schema.field(column).type
-            found.append((type.value_type if pa.types.is_dictionary(type) else type, where))
+            if column in file.schema.names:
+                found.append((plain_type(file.schema.field(column).type), where))
+            else:
+                found.append((self._partition_types[column], where))
         return found
 
     def nulls(self, column: str) -> tuple[int, str] | None:
         """How many rows of a file have no value, and in which file first; None where no file admits any."""
         for file in self.files:
+            if column not in file.schema.names and file.partition.get(column, "") is None:
+                return sum(file.groups), self.storage.shown(file.stored.path)
             if file.nulls.get(column):
                 return file.nulls[column], self.storage.shown(file.stored.path)
         return None
@@ -131,32 +154,138 @@ class Tables:
         pieces = np.searchsorted(self._offsets, rows, side="right") - 1
         return [parents[number] for number in self._pieces[pieces, 0].tolist()]
 
+    def place(self, row: int) -> str:
+        """The file a row lies in and its number there, as messages name it."""
+        piece = int(np.searchsorted(self._offsets, row, side="right")) - 1
+        number = int(self._pieces[piece, 0])
+        first = self._offsets[int(np.searchsorted(self._pieces[:, 0], number))]
+        return f"row {row - first} of {self.storage.shown(self.files[number].stored.path)}"
+
+    def partitions(self, column: str) -> list[str]:
+        """What the names of folders say of a column, file by file; empty where it lies in the files."""
+        return [str(file.partition[column]) for file in self.files if column not in file.schema.names]
+
     def _blocks(self, column: str, piece: int) -> Iterator[Any]:
         number, group = (int(part) for part in self._pieces[piece])
         file = self.files[number]
+        if column not in file.schema.names:
+            value = pa.scalar(file.partition[column], pa.string()).cast(self._partition_types[column])
+            yield pa.repeat(value, file.groups[group])
+            return
+        first = int(self._offsets[piece])
+        with outside(partial(self._unreadable, file.stored)):
+            for stored in _READERS[file.format](self.storage, file, group, column):
+                yield self._checked(stored, column, first)
+                first += len(stored)
+
+    def _checked(self, stored: pa.Array, column: str, first: int) -> pa.Array:
+        """A block of plain values whose offsets lie inside it and whose text is UTF-8: no reader looks at that."""
+        stored = unpacked(stored)
         try:
-            for block in _READERS[file.format](self.storage, file, group, column):
-                yield block.dictionary_decode() if isinstance(block, pa.DictionaryArray) else block
-        except READ_ERRORS as error:
-            raise self._unreadable(file.stored, error) from None
+            stored.validate(full=True)
+        except pa.ArrowInvalid:
+            bad = first_not_utf8(stored)
+            if bad is None:
+                raise
+            row, content = bad
+            raise RowError(
+                f"column {column!r} holds bytes that are no UTF-8, {content[:20]!r}",
+                row=first + row,
+                place=self.place(first + row),
+                key=self.key,
+                value=self.value,
+                mend="Write the file again with text as UTF-8",
+            ) from None
+        return plain(stored)
 
     def _survey(self, stored: StoredFile) -> TableFile:
-        try:
+        format = text_format(stored.path)
+        with outside(partial(self._unreadable, stored)):
+            if format is not None:
+                schema, rows, nulls = survey_text(self.storage, stored.path, format)
+                return TableFile(stored, format, schema, (rows,), nulls, _partition(stored.path))
             with self.storage.open(stored.path) as opened:
                 magic = bytes(opened.read(6)) if stored.size >= 6 else b""
-                if magic[:4] == b"PAR1" or stored.path.endswith((".parquet", ".pq")):
+                if magic[:4] == b"PAR1" or stored.path.lower().endswith((".parquet", ".pq")):
                     return _survey_parquet(opened, stored)
                 return _survey_arrow(opened, stored, "arrow" if magic == b"ARROW1" else "stream")
-        except READ_ERRORS as error:
-            raise self._unreadable(stored, error) from None
 
-    def _unreadable(self, stored: StoredFile, error: BaseException) -> DataError:
+    def _unreadable(self, stored: StoredFile, error: Exception) -> DataError:
+        shown = self.storage.shown(stored.path)
+        if isinstance(error, TextFileError):
+            mend = "Mend the file, or take it out"
+            return DataError(f"{shown} cannot be read as a table: {error}", key=self.key, value=self.value, mend=mend)
+        if text_format(stored.path) is not None:
+            message, mend = f"{shown} cannot be read as a table: {first_line(error)}", "Write the file again"
+            return DataError(message, key=self.key, value=self.value, mend=mend)
+        other = self._other_kind(stored)
+        if other is not None:
+            return DataError(f"{shown} is {other[0]}", key=self.key, value=self.value, mend=other[1])
         return DataError(
-            f"{self.storage.shown(stored.path)} is no whole Parquet or Arrow file: {first_line(error)}",
+            f"{shown} is no whole Parquet or Arrow file: {first_line(error)}",
             key=self.key,
             value=self.value,
             mend="Write the file again, or take it out of the folder",
         )
+
+    def _other_kind(self, stored: StoredFile) -> tuple[str, str] | None:
+        """What a file is that is no table, and what to do; None where its first bytes say nothing."""
+        try:
+            with self.storage.open(stored.path) as opened:
+                head = bytes(opened.read(64)) if stored.size else b""
+        except Exception:
+            return None
+        return next((told for start, told in _OTHER_KINDS.items() if head.lower().startswith(start)), None)
+
+
+_CONVERT = "Save it as Parquet, CSV or JSON Lines"
+_OTHER_KINDS = {
+    b"pk\x03\x04": (
+        "a ZIP archive, such as an Excel workbook, which is not read",
+        "Save the sheet as CSV, or pandas.read_excel(...).to_parquet(...); arrays end in .npz",
+    ),
+    b"\xd0\xcf\x11\xe0": ("an old Excel or Office file, which is not read", _CONVERT),
+    b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "Fetch it with git lfs pull"),
+    b"<": ("XML or a web page (HTML), not a table", "Was the download refused? Fetch the file again"),
+    b"sqlite format 3": ("an SQLite database, which is not read", _CONVERT),
+    b"\x89hdf": ("an HDF5 file, which is not read", "Save it as Parquet, or arrays as .npz"),
+    b"\x93numpy": ("a single NumPy array", "Save features and labels together with numpy.savez"),
+    b"\x80": ("a pickle, which is never loaded, as it may run any program", _CONVERT),
+    b"orc": ("an ORC file, which is not read", "Save it as Parquet"),
+    b"obj\x01": ("an Avro file, which is not read", "Save it as Parquet"),
+    b"fea1": ("a Feather file of version 1, which is not read", "Write it again with pyarrow.feather.write_feather"),
+    b"\x1f\x8b": ("compressed with gzip", "Name it .csv.gz or .jsonl.gz if it is one, else unpack it"),
+    b"{": ("JSON by its first byte", "Name it .jsonl if it has one object a line"),
+    b"[": ("JSON by its first byte", "Write one object a line and name it .jsonl"),
+}
+
+
+def _names(file: TableFile) -> list[str]:
+    return [*file.schema.names, *(name for name in file.partition if name not in file.schema.names)]
+
+
+def _partition(path: str) -> dict[str, str | None]:
+    """Columns that the folders on a file's way name."""
+    pairs = (part.partition("=") for part in path.split("/")[:-1] if "=" in part)
+    return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs if name}
+
+
+def _partition_types(files: tuple[TableFile, ...]) -> dict[str, pa.DataType]:
+    """int64 for columns in folder names where all values are whole numbers, else text."""
+    values: dict[str, list[str]] = {}
+    for file in files:
+        for name, value in file.partition.items():
+            values.setdefault(name, []).extend([] if value is None else [value])
+    return {
+        name: pa.int64() if all(_WHOLE_NUMBER.fullmatch(value) for value in found) else pa.string()
+        for name, found in values.items()
+    }
+
+
+def _separator_hint(file: TableFile, names: list[str]) -> str:
+    if file.format not in ("csv", "tsv") or len(names) != 1 or not re.search(r"[;|\t,]", names[0]):
+        return ""
+    return ". Is another separator used? .csv files are read with commas, .tsv files with tabs"
 
 
 def _survey_parquet(opened: Any, stored: StoredFile) -> TableFile:
@@ -175,7 +304,7 @@ def _survey_parquet(opened: Any, stored: StoredFile) -> TableFile:
             nulls[chunk.path_in_schema] = nulls.get(chunk.path_in_schema, 0) + chunk.statistics.null_count
     groups = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
     known = {name: count for name, count in nulls.items() if name not in unknown}
-    return TableFile(stored, "parquet", footer.schema_arrow, groups, known)
+    return TableFile(stored, "parquet", footer.schema_arrow, groups, known, _partition(stored.path))
 
 
 def _survey_arrow(opened: Any, stored: StoredFile, format: Format) -> TableFile:
@@ -187,11 +316,17 @@ def _survey_arrow(opened: Any, stored: StoredFile, format: Format) -> TableFile:
     for batch in batches:
         groups.append(batch.num_rows)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            nulls[name] = nulls.get(name, 0) + column.null_count
+            nulls[name] = nulls.get(name, 0) + _null_count(column)
             for number, field in enumerate(column.type if pa.types.is_struct(column.type) else ()):
                 path = f"{name}.{field.name}"
                 nulls[path] = nulls.get(path, 0) + column.field(number).null_count
-    return TableFile(stored, format, reader.schema, tuple(groups), nulls)
+    return TableFile(stored, format, reader.schema, tuple(groups), nulls, _partition(stored.path))
+
+
+def _null_count(column: pa.Array) -> int:
+    """Rows without a value, those included whose place in a dictionary is empty."""
+    empty = isinstance(column, pa.DictionaryArray) and column.dictionary.null_count
+    return int(pc.is_null(column).sum().as_py() or 0) if empty else int(column.null_count)
 
 
 def _file_batches(reader: Any) -> Iterator[Any]:
@@ -227,4 +362,16 @@ def _stream_blocks(storage: Storage, file: TableFile, group: int, column: str) -
                 return
 
 
-_READERS = {"parquet": _parquet_blocks, "arrow": _arrow_blocks, "stream": _stream_blocks}
+def _text_file_blocks(storage: Storage, file: TableFile, group: int, column: str) -> Iterator[Any]:
+    assert file.format in ("csv", "tsv", "jsonl")
+    yield from text_blocks(storage, file.stored.path, file.format, file.schema.field(column))
+
+
+_READERS = {
+    "parquet": _parquet_blocks,
+    "arrow": _arrow_blocks,
+    "stream": _stream_blocks,
+    "csv": _text_file_blocks,
+    "tsv": _text_file_blocks,
+    "jsonl": _text_file_blocks,
+}

@@ -20,8 +20,10 @@ from asvp.compute.measured_placement import alternatives, fewest_rows, memory, r
 from asvp.compute.placement import Placement, place
 from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
-from asvp.data.examine import examine
+from asvp.data import Finding, examine
+from asvp.data.source import rows_named
 from asvp.driver.preparation import Prepared, prepare
+from asvp.errors import DataError
 from asvp.features.feature_set import shard_starts
 from asvp.models.encoder import Encoder
 from asvp.models.threads import cpu_threads
@@ -99,6 +101,8 @@ def check_config(config: Config) -> RunPlan:
     """
     prepared = prepare(config)
     dataset = prepared.dataset
+    findings = examine(dataset)
+    _stop_where_a_run_would(findings)
     speed = _measure(prepared)
     team = _team(prepared.resolved(speed.encoder_dtype))
     placement = team.placement
@@ -109,8 +113,7 @@ def check_config(config: Config) -> RunPlan:
     classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
     store, disk = _object_store(), _free_disk(config)
     seconds = _estimate(prepared, placement, speed)
-    findings = examine(dataset)
-    warnings = [f"{finding.message}. {finding.mend}" for finding in findings]
+    warnings = [str(finding) for finding in findings]
     return RunPlan(
         lines={
             "mode": f"{config.mode}: {_refreshes(prepared)}",
@@ -146,6 +149,12 @@ def check_config(config: Config) -> RunPlan:
     )
 
 
+def _stop_where_a_run_would(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        if finding.stops:
+            raise DataError(finding.message, key="data", mend=finding.mend)
+
+
 def _measure(prepared: Prepared) -> _Speed:
     """Feature width, and rows a second of one actor's thread."""
     dataset = prepared.dataset
@@ -155,7 +164,8 @@ def _measure(prepared: Prepared) -> _Speed:
         return _Speed(int(taken.shape[1]), None, prepared.config.encoder.dtype)
     with cpu_threads(1):
         encoder = Encoder.load(prepared.config.encoder, dataset.kind)
-        encoder.encode(taken)
+        with rows_named(dataset.pool, sample):
+            encoder.encode(taken)
         began = time.perf_counter()
         encoder.encode(taken)
         spent = time.perf_counter() - began

@@ -8,7 +8,7 @@ from typing import Any
 from asvp.compute import Extraction
 from asvp.config import Config
 from asvp.driver.loop import open_backend
-from asvp.driver.preparation import prepare
+from asvp.driver.preparation import prepare, tell_of_data
 from asvp.errors import ConfigError
 from asvp.features.feature_set import FeatureSet
 from asvp.progress import Reporter
@@ -58,6 +58,7 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
         raise ConfigError("is needed to keep the features", key="extraction.cache", mend="Name a folder or URI")
     prepared = prepare(config)
     dataset = prepared.dataset
+    tell_of_data(prepared, reporter)
     with open_backend(prepared, reporter, in_process=in_process, address=address) as backend:
         encoder = prepared.resolved(backend.dtype()).encoder_fingerprint()
         made = [

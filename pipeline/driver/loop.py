@@ -12,7 +12,7 @@ from asvp.compute import Backend
 from asvp.config import Config
 from asvp.driver.active_learning import ActiveLearning
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.preparation import Prepared, prepare
+from asvp.driver.preparation import Prepared, prepare, tell_of_data
 from asvp.errors import RunDirectoryError
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
@@ -97,6 +97,7 @@ def run(
             directory.begin(prepared.config)
             stack.enter_context(directory.locked())
             stack.enter_context(news.to_file(directory.log))
+        tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
         for number in learning.rounds(until_round):
             learning.choose_rows(number)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from asvp.config import Config, labels_by_round
 from asvp.data import Dataset, open_dataset
-from asvp.data.open_source import plugin_place
+from asvp.data.open_source import is_remote, plugin_place
 from asvp.driver.modes import ModePlan, plan_mode
 from asvp.errors import BudgetError, ConfigError
 from asvp.features.cache import Cache, content_key
 from asvp.models.encoder import check_encoder, encoder_spec_fingerprint
+from asvp.progress import Reporter
 from asvp.selection import check_strategy
 from asvp.selection.contract import Plan
 
@@ -105,6 +106,12 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
     return Prepared(config, dataset, mode, selection, cold_start, cache)
 
 
+def tell_of_data(prepared: Prepared, reporter: Reporter) -> None:
+    """Say, a line each, what was left out of the data or looks unintended; `asvp check` looks at the rows too."""
+    for note in prepared.dataset.notes:
+        reporter.say(f"Warning: {note}")
+
+
 def with_absolute_paths(config: Config) -> Config:
     """The same with local paths made absolute: actors and trials have working directories of their own."""
     data = config.data.model_copy(
@@ -124,8 +131,8 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def _absolute(place: str) -> str:
-    """A local path from the root; URIs and built-in names as they are."""
-    if "://" in place or place.startswith("builtin:"):
+    """A local path from the root; URIs, built-in sets and data sets of the hub as they are."""
+    if is_remote(place):
         return place
     named = plugin_place(place)
     if named is not None:

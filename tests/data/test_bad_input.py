@@ -64,12 +64,12 @@ def test_uri_of_an_unknown_kind(good):
 
 def test_folder_without_tables(good, tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "a.csv").write_text("text,label\n")
-    refused("data.pool", "without table or image files", ".parquet", pool=str(tmp_path / "empty"), test=good)
+    (tmp_path / "empty" / "a.heic").write_bytes(b"x")
+    refused("data.pool", "without table or image files", "1 .heic", pool=str(tmp_path / "empty"), test=good)
 
 
 def test_file_that_is_no_table(good, tmp_path):
-    path = tmp_path / "a.csv"
+    path = tmp_path / "a.table"
     path.write_text("text,label\none,x\n")
     refused("data.pool", "no whole Parquet or Arrow file", pool=str(path), test=good)
 

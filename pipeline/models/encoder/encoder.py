@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from asvp.config import EncoderConfig
+from asvp.data.decoding import DECODING
 from asvp.data.source import Kind
-from asvp.errors import DataError, EncoderError
+from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.backbone import Backbone, find_backbone, load_model
 from asvp.models.encoder.images import ImageInputs
-from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
+from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files
 from asvp.models.encoder.pooling import Pool
 from asvp.models.precision import matmul_context
@@ -27,8 +28,10 @@ from asvp.models.quiet import quiet_transformers
 
 _FINGERPRINT_VERSION = "asvp-encoder-1"
 _ROWS_AT_ONCE = 4096
-_IMAGES_AT_ONCE = 256
-"""Rows that `encode` holds prepared at a time, and once more while it prepares the next."""
+"""Texts that `encode` holds prepared at a time, and once more while it prepares the next; of images it is a batch."""
+_PARTS_AHEAD = 2
+_ROWS_ON_DEVICE = 1 << 16
+"""Features of longer lists are gathered in the machine's memory, not in the device's."""
 
 
 class Encoder:
@@ -62,7 +65,7 @@ class Encoder:
         self._pool = Pool(backbone.pooling, backbone.prefix_tokens, backbone.has_class_token)
         self._forward: Any = torch.compile(model, dynamic=True) if config.compile else model
         self._pristine: str | None = None
-        self._part = _ROWS_AT_ONCE if self.kind == "text" else _IMAGES_AT_ONCE
+        self._part = inputs.batch_rows(config.batch_size) if isinstance(inputs, ImageInputs) else _ROWS_AT_ONCE
         self.dim = self._measure_dim()
 
     @classmethod
@@ -98,33 +101,31 @@ class Encoder:
         DataError
             If a row is no text or no readable image; the message names its place in the list.
         """
-        if len(rows) <= self._part:
-            return self.encode_prepared(self.prepare(rows))
-        return self._encode_in_parts(rows)
+        in_parts = self.kind == "image" or len(rows) > self._part
+        return self.encode_prepared(self._in_parts(rows) if in_parts else self.prepare(rows))
 
     def prepare(self, rows: Sequence[str] | Sequence[bytes]) -> Prepared:
         """Tokenise or decode rows and cut them into batches: the processor's share of `encode`.
 
-        Call it in a thread for the next rows while `encode_prepared` runs on the present ones.
+        Call it in a thread for the next rows while `encode_prepared` runs on the present ones. Texts are all tokenised
+        when it returns; of images, whose pixels would fill the memory, no more than a few batches are decoded before
+        `encode_prepared` asks for them, and no more are taken out of `rows`, which may be a sequence that reads the
+        slices it is asked for.
         """
-        examples = self.inputs.read(rows)
-        batches = []
-        for positions in self.inputs.plan(examples, self.config.batch_size):
-            tensors = self.inputs.collate(examples, positions)
-            if self.device.type == "cuda":
-                tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-            batches.append(Batch(positions, tensors))
-        return Prepared(len(rows), tuple(batches))
+        if self.kind == "image":
+            return self._in_parts(rows)
+        return Prepared(len(rows), self._batches(rows, slice(0, len(rows))))
 
     def encode_prepared(self, prepared: Prepared) -> np.ndarray:
         """Features of prepared rows, (N, D) float32, in the order they were given to `prepare`."""
-        features = torch.empty((prepared.rows, self.dim), device=self.device)
+        home = self.device if prepared.rows <= _ROWS_ON_DEVICE else torch.device("cpu")
+        features = torch.empty((prepared.rows, self.dim), device=home)
         self.model.train(False)
         # One context around all batches: autocast then converts each weight once, not once a batch.
         with torch.inference_mode(), matmul_context(self.device, self.dtype_name):
             for batch in prepared.batches:
-                positions = torch.from_numpy(batch.positions).to(self.device)
-                features[positions] = self._features(self._forward, batch.tensors)
+                positions = torch.from_numpy(batch.positions).to(home)
+                features[positions] = self._features(self._forward, batch.tensors).to(home)
         return features.cpu().numpy()
 
     def features(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -175,26 +176,26 @@ class Encoder:
         if self._pristine is None:
             self._pristine = _state_digest(self.model)
 
-    def _encode_in_parts(self, rows: Sequence[Any]) -> np.ndarray:
+    def _in_parts(self, rows: Sequence[Any]) -> Prepared:
         """Prepare each part while the one before it is in the forward pass."""
-        features = np.empty((len(rows), self.dim), np.float32)
-        parts = [slice(start, start + self._part) for start in range(0, len(rows), self._part)]
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            coming = pool.submit(self._prepare_part, rows, parts[0])
-            for part, following in zip(parts, [*parts[1:], None], strict=True):
-                prepared = coming.result()
-                if following is not None:
-                    coming = pool.submit(self._prepare_part, rows, following)
-                features[part] = self.encode_prepared(prepared)
-        return features
+        parts = (slice(start, start + self._part) for start in range(0, len(rows), self._part))
+        prepared = ReadAhead(partial(self._batches, rows), parts, _PARTS_AHEAD)
+        return Prepared(len(rows), chain.from_iterable(prepared))
 
-    def _prepare_part(self, rows: Sequence[Any], part: slice) -> Prepared:
+    def _batches(self, rows: Sequence[Any], part: slice) -> list[Batch]:
+        """The batches of a part of the rows; errors and batches tell places among all rows."""
+        taken = rows[part]
         try:
-            return self.prepare(rows[part])
-        except DataError as error:
-            place = re.fullmatch(r"row (\d+)", error.key or "")
-            key = error.key if place is None else f"row {part.start + int(place[1])}"
-            raise DataError(error.message, key=key, value=error.value, mend=error.mend) from None
+            examples = self.inputs.read(taken)
+            batches = []
+            for positions in self.inputs.plan(examples, self.config.batch_size):
+                tensors = self.inputs.collate(examples, positions)
+                if self.device.type == "cuda":
+                    tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+                batches.append(Batch(positions + part.start, tensors))
+            return batches
+        except RowError as error:
+            raise error.moved(part.start + error.row) from None
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
@@ -269,8 +270,7 @@ def _load_text(config: EncoderConfig, backbone: Backbone) -> TextInputs:
 
 def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
     parts = [_FINGERPRINT_VERSION, backbone.kind, backbone.pooling, backbone.dtype_name]
-    if backbone.kind == "text":
-        parts.append(str(config.max_length))
+    parts.append(str(config.max_length) if backbone.kind == "text" else DECODING)
     parts.append(json.dumps(config.options, sort_keys=True, default=str))
     names = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
     for path in [*names, *weight_files(backbone.folder, config.model)]:

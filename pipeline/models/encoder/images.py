@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from asvp.errors import DataError, EncoderError
+from asvp.data.decoding import UndecodableError, decode_image
+from asvp.errors import EncoderError, RowError
 
 _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""
@@ -41,15 +42,17 @@ class ImageInputs:
         """The rows as they are: decoding waits for their batch, as pixels would fill the memory."""
         for number, row in enumerate(rows):
             if not isinstance(row, bytes):
-                raise DataError(
-                    "is no encoded image", key=f"row {number}", value=row, mend="Use a column of bytes or of paths"
-                )
+                raise RowError("is no encoded image", row=number, value=row, mend="Use a column of bytes or of paths")
         return list(rows)
 
     def plan(self, examples: list[bytes], batch_size: int) -> list[np.ndarray]:
         """Batches of neighbours in the list."""
-        rows = min(batch_size, _ROWS_ON_CPU) if self._device.type == "cpu" else batch_size
+        rows = self.batch_rows(batch_size)
         return [np.arange(start, min(start + rows, len(examples))) for start in range(0, len(examples), rows)]
+
+    def batch_rows(self, batch_size: int) -> int:
+        """Images that go through the model together."""
+        return min(batch_size, _ROWS_ON_CPU) if self._device.type == "cpu" else batch_size
 
     def collate(
         self, examples: list[bytes], positions: np.ndarray, generator: torch.Generator | None = None
@@ -151,9 +154,6 @@ def _canvas(image: Image.Image, longest_short_side: int) -> np.ndarray:
 
 def _decode(encoded: bytes, position: int) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"is no readable image: {error}", key=f"row {position}", mend="Repair it or leave the row out"
-        ) from None
+        return decode_image(encoded)
+    except UndecodableError as error:
+        raise RowError(f"is no readable image: {error}", row=position, mend="Repair it or leave the row out") from None

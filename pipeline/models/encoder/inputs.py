@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asvp.errors import DataError, EncoderError
+from asvp.errors import EncoderError, RowError
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 _ROWS_ON_CPU = 64
 """More rows a batch were slower on every CPU measured: the activations leave the cache."""
@@ -31,10 +37,46 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for the forward pass: `Encoder.prepare` makes it, `Encoder.encode_prepared` uses it up."""
+    """Rows ready for the forward pass: `Encoder.prepare` makes it, `Encoder.encode_prepared` uses it up, once."""
 
     rows: int
-    batches: tuple[Batch, ...]
+    batches: Iterable[Batch]
+
+
+class ReadAhead(Generic[Job, Done]):
+    """Results of jobs in their order, made by a thread that is at most so many jobs ahead of what was taken.
+
+    The thread begins at once, and waits for nobody: whoever takes no more leaves nothing running.
+
+    Parameters
+    ----------
+    work : callable
+    jobs : iterable
+        What `work` is called with, one after the other.
+    ahead : int
+        Results in memory that nobody has taken yet, the one being made included.
+    """
+
+    def __init__(self, work: Callable[[Job], Done], jobs: Iterable[Job], ahead: int) -> None:
+        self._work = work
+        self._jobs = iter(jobs)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._coming: deque[Future[Done]] = deque()
+        self._begin(ahead)
+
+    def __iter__(self) -> ReadAhead[Job, Done]:
+        return self
+
+    def __next__(self) -> Done:
+        if not self._coming:
+            self._thread.shutdown(wait=False)
+            raise StopIteration
+        done = self._coming.popleft().result()
+        self._begin(1)
+        return done
+
+    def _begin(self, count: int) -> None:
+        self._coming.extend(self._thread.submit(self._work, job) for job in islice(self._jobs, count))
 
 
 class Inputs(Protocol):
@@ -92,7 +134,7 @@ class TextInputs:
         """Token numbers of each text, cut at `max_length`."""
         for number, row in enumerate(rows):
             if not isinstance(row, str):
-                raise DataError("is no text", key=f"row {number}", value=row, mend="Use a column of strings")
+                raise RowError("is no text", row=number, value=row, mend="Use a column of strings")
         if not rows:
             return []
         encoded: list[list[int]] = self.tokenizer(
