@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from asvp.cli.options import OUT, json_option
@@ -17,6 +15,6 @@ def strategies(as_json: bool) -> None:
     from asvp.selection import strategies as registered
 
     if as_json:
-        print(json.dumps(strategy_records(registered())))
+        OUT.print_values(strategy_records(registered()))
     else:
         OUT.print(strategy_list(registered()))
