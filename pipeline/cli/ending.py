@@ -37,9 +37,9 @@ def run_command(command: Callable[[], Any]) -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         fail(f"{error.format_message()}{f' See {context.command_path} --help' if context else ''}", 2)
-    except click.Abort:
-        fail("interrupted", 130)
-    except KeyboardInterrupt as interrupt:
+    except (click.Abort, KeyboardInterrupt) as end:
+        # Click raises its own Abort from the interruption.
+        interrupt = end.__cause__ if isinstance(end, click.Abort) else end
         number = interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT
         how = getattr(interrupt, "how_to_go_on", "nothing is lost that was finished; start again")
         fail(f"interrupted; {how}", 128 + number)
