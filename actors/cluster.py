@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,10 @@ import ray
 from asvp.errors import ClusterError
 
 _ANSWER_SECONDS = 5.0
+_LONGEST_SOCKET = 107
+"""Bytes of a socket's path on Linux."""
+_SESSION = "session_2026-01-31_12-00-00_000000_4194304"
+"""As long as the name of a session can be: a time and a process id."""
 
 
 @contextmanager
@@ -59,6 +65,12 @@ def node_cores() -> dict[str, int]:
 
 
 def _connect(address: str | None) -> None:
+    _require_short_sockets(address)
+    with _signals_as_they_were():
+        _initialise(address)
+
+
+def _initialise(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == "local":
@@ -68,7 +80,7 @@ def _connect(address: str | None) -> None:
         else:
             # A cluster already on this machine is joined; otherwise this starts one.
             ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ClusterError(
             f"Ray cannot be reached: {first}",
@@ -76,6 +88,32 @@ def _connect(address: str | None) -> None:
             value=address,
             mend="Start a cluster with `ray start --head`, or leave --address out to use this machine",
         ) from None
+
+
+@contextmanager
+def _signals_as_they_were() -> Iterator[None]:
+    """Keep this process's own handler of SIGTERM, which `ray.init` replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _require_short_sockets(address: str | None) -> None:
+    """Raise a ClusterError where a cluster of this machine's own would have socket names that are too long."""
+    folder = os.environ.get("RAY_TMPDIR")
+    if not folder or address not in (None, "local"):
+        return
+    length = len(os.fsencode(os.path.join(folder, "ray", _SESSION, "sockets", "plasma_store")))
+    if length > _LONGEST_SOCKET:
+        raise ClusterError(
+            f"is too long: Ray's sockets in it would have names of {length} bytes, and {_LONGEST_SOCKET} are allowed",
+            key="RAY_TMPDIR",
+            value=folder,
+            mend=f"Name a folder that is {length - _LONGEST_SOCKET} bytes shorter, or leave it out to use /tmp",
+        )
 
 
 def _require_answer(address: str) -> None:

@@ -114,6 +114,15 @@ class WorkError(AsvpError):
     exit_code = 1
 
 
+def one_line(text: str) -> str:
+    """Text from outside as one line that a terminal shows and does not obey: control characters as escapes."""
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
 def _rebuild(kind: type[AsvpError], message: str, key: str | None, value: Any, mend: str | None) -> AsvpError:
     return kind(message, key=key, value=value, mend=mend)
 

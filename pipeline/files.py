@@ -5,15 +5,27 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asvp.errors import RunDirectoryError, WorkError
+from asvp.errors import AsvpError, RunDirectoryError, WorkError
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+"""Names that only `temporary_beside` gives."""
+
+# What is raised by writers that are no Python tells the reason in its text alone.
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|code: (28|122)\b|os error (28|122)\b", re.IGNORECASE)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that nobody else uses, for what is to be renamed when it is whole."""
+    return path.with_name(f".{path.name[:150]}.{uuid.uuid4().hex}.tmp")
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Have a file written under another name, then rename it.
 
     Raises
@@ -23,26 +35,24 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     RunDirectoryError
         If the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = temporary_beside(path)
     try:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except AsvpError:
+        raise
+    except Exception as error:
+        # Whatever a library raises that was asked to write a file: OSError, ArrowException, SafetensorError.
+        raise write_error(error, path) from error
+    finally:
         temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkError(
-                "the disk is full; what was finished before is kept",
-                key=str(path),
-                mend="Free space and go on with --resume",
-            ) from None
-        raise RunDirectoryError(f"cannot be written: {error.strerror or error}", key=str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomically(path, lambda temporary: _write(temporary, text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -50,5 +60,35 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def write_error(
+    error: Exception, path: Path, what: str = "cannot be written", *, key: str | None = None
+) -> WorkError | RunDirectoryError:
+    """What an attempt to write has raised, as an error of ours.
+
+    Parameters
+    ----------
+    error : Exception
+    path : Path
+        What was to be written.
+    what : str
+        What cannot be done with it.
+    key : str, optional
+        The option that names the path; None: the path itself is the key.
+    """
+    value = None if key is None else str(path)
+    if is_full(error):
+        return WorkError(
+            "the disk is full; what was finished before is kept",
+            key=key or str(path),
+            value=value,
+            mend="Free space and go on with --resume",
+        )
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return RunDirectoryError(f"{what}: {reason}", key=key or str(path), value=value)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or a quota, is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return bool(_FULL.search(str(error)))

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asvp.errors import RunDirectoryError
+
 
 class Task(Protocol):
     """A piece of work with a known size."""
@@ -59,6 +61,7 @@ class PlainReporter:
     def __init__(self, stream: TextIO | None = None, every: float = 5.0) -> None:
         self._stream = stream or sys.stderr
         self._every = every
+        self._deaf = False
 
     @contextmanager
     def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
@@ -68,8 +71,13 @@ class PlainReporter:
         task.finish()
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        print(text, file=self._stream, flush=True)
+        """Print a line; work goes on where nobody can hear of it any more (a pipe that was closed, a full disk)."""
+        if self._deaf:
+            return
+        try:
+            print(text, file=self._stream, flush=True)
+        except (OSError, ValueError):
+            self._deaf = True
 
     def round(self, record: Mapping[str, Any]) -> None:
         """Print a round as one line."""
@@ -86,10 +94,11 @@ class RichReporter:
     def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
         """Yield a task with a bar, its rate and the time left."""
         columns = (
-            TextColumn("{task.description}"),
+            # A title may hold names from outside, which are never markup.
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
@@ -100,7 +109,7 @@ class RichReporter:
 
     def say(self, text: str) -> None:
         """Print a line above any bar."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False, emoji=False)
 
     def round(self, record: Mapping[str, Any]) -> None:
         """Print a round as one line."""
@@ -123,7 +132,10 @@ class LoggedReporter:
     @contextmanager
     def to_file(self, path: Path) -> Iterator[None]:
         """Append to a file for a while; an error that ends the block is logged with its traceback."""
-        handler = logging.FileHandler(path, encoding="utf-8")
+        try:
+            handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot be written: {error.strerror}", key=str(path)) from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._logger.addHandler(handler)
         try:
@@ -153,6 +165,13 @@ class LoggedReporter:
         """Log a round, and pass it on."""
         self._logger.info(round_line(record))
         self._inner.round(record)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that says nothing where it cannot be written: what matters is told by the files of the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Let the line go."""
 
 
 def reporter_for(stream: TextIO | None = None) -> Reporter:

@@ -6,18 +6,20 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from asvp.config import Config, build_config
-from asvp.config.text import merge, read_mapping
+from asvp.config.text import existing_file, merge, read_mapping
 from asvp.errors import ConfigError
 from asvp.plugins import SPACES, call_plugin, is_import_path, load_plugin, origin, with_plugins
 
-_NAME = re.compile(r"^[\w.+-]+$")
+_NAME = re.compile(r"[\w.+-]+")
+_LONGEST_NAME = 200
 _NO_SPACES = {"space", "sweep", "trainable"}
 
 
@@ -101,7 +103,7 @@ def load_space(name_or_path: str, config: Config) -> Space:
     if name_or_path in _own_spaces():
         found: Space = _own_space(name_or_path).space(config)
         return found
-    if Path(name_or_path).expanduser().is_file():
+    if existing_file(name_or_path) is not None:
         return _parse(read_mapping(name_or_path, {}, what="SPACE"), name_or_path)
     foreign = load_plugin(SPACES, name_or_path, key="SPACE")
     if foreign is not None:
@@ -136,12 +138,15 @@ def trials(space: Space, base: Mapping[str, Any], seeds: Sequence[int] | None = 
     Raises
     ------
     ConfigError
-        If an arm makes a configuration that cannot be; the message names the arm.
+        If an arm makes a configuration that cannot be, which the message names, or names or seeds are none.
     """
-    for seed in seeds if seeds is not None else space.seeds:
+    _check_arms(space.arms, "arms")
+    chosen = space.seeds if seeds is None else seeds
+    _check_seeds(chosen, "seeds")
+    for seed in chosen:
         for arm, changes in space.arms.items():
             try:
-                yield Trial(arm, seed, build_config(merge(_shared(base, changes), changes, {"seed": seed})))
+                yield Trial(arm, int(seed), build_config(merge(_shared(base, changes), changes, {"seed": int(seed)})))
             except ConfigError as error:
                 raise ConfigError(
                     f"{error.message} (in arm {arm})", key=error.key, value=error.value, mend=error.mend
@@ -156,28 +161,37 @@ def _shared(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str,
     return {**base, "selection": {**selection, "options": {}}}
 
 
+def _check_arms(arms: Any, key: str) -> None:
+    if not isinstance(arms, Mapping) or not arms:
+        raise ConfigError(
+            "is not a mapping of names to changes", key=key, value=arms, mend="Write arms: {svp: {mode: svp}}"
+        )
+    for name, changes in arms.items():
+        # A name becomes that of a folder.
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
+            raise ConfigError(
+                f"is no name: letters, digits, and _.+- only, at most {_LONGEST_NAME} bytes", key=key, value=name
+            )
+        if not isinstance(changes, Mapping):
+            raise ConfigError("is not a mapping of keys to values", key=f"{key}.{name}", value=changes)
+
+
+def _check_seeds(seeds: Any, key: str) -> None:
+    listed = isinstance(seeds, Iterable) and not isinstance(seeds, (str, bytes, Mapping))
+    numbers = list(seeds) if listed else []
+    if not numbers or not all(
+        isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) < 2**32 for seed in numbers
+    ):
+        raise ConfigError("is not a list of whole numbers", key=key, value=seeds, mend="Write seeds: [0, 1]")
+    if len({int(seed) for seed in numbers}) < len(numbers):
+        raise ConfigError("names a seed twice", key=key, value=seeds)
+
+
 def _parse(raw: Mapping[str, Any], path: str) -> Space:
     unknown = sorted(set(raw) - {"arms", "seeds"})
     if unknown:
         raise ConfigError("is an unknown key", key=f"{path}: {unknown[0]}", mend="A space has arms and seeds")
-    arms = raw.get("arms")
-    if not isinstance(arms, Mapping) or not arms:
-        raise ConfigError(
-            "is not a mapping of names to changes",
-            key=f"{path}: arms",
-            value=arms,
-            mend="Write arms: {svp: {mode: svp}}",
-        )
-    for name, changes in arms.items():
-        if not isinstance(name, str) or not _NAME.match(name):
-            raise ConfigError("is no name: letters, digits, and _.+- only", key=f"{path}: arms", value=name)
-        if not isinstance(changes, Mapping):
-            raise ConfigError("is not a mapping of keys to values", key=f"{path}: arms.{name}", value=changes)
-    seeds = raw.get("seeds", [0])
-    if not isinstance(seeds, Sequence) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
-        raise ConfigError(
-            "is not a list of whole numbers", key=f"{path}: seeds", value=seeds, mend="Write seeds: [0, 1]"
-        )
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError("names a seed twice", key=f"{path}: seeds", value=seeds)
-    return Space(arms, tuple(seeds))
+    arms, seeds = raw.get("arms"), raw.get("seeds", [0])
+    _check_arms(arms, f"{path}: arms")
+    _check_seeds(seeds, f"{path}: seeds")
+    return Space(raw["arms"], tuple(seeds))

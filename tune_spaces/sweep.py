@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 
+import asvp
 from asvp.actors.backend import backend_here
 from asvp.actors.cluster import cluster, resources
 from asvp.compute import Extraction
 from asvp.compute.placement import Placement, place_trial
 from asvp.config import Config, load_config
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.preparation import Prepared, prepare, tell_of_data
-from asvp.errors import DataError, RunDirectoryError
+from asvp.driver.loop import as_begun
+from asvp.driver.preparation import Prepared, prepare, tell_of_data, with_absolute_paths
+from asvp.errors import AsvpError, ConfigError, DataError, RunDirectoryError
 from asvp.features.cache import content_key
+from asvp.folders import MARKER, entries, locked, make_folder, mark, read_marker, require_room, settle
 from asvp.progress import Reporter, SilentReporter, round_line
+from asvp.record.run_directory import RunDirectory
 from asvp.report.comparison import Comparison, compare
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
 from asvp.tune_spaces.trainable import run_trial
+
+_LOCK = ".asvp.lock"
 
 
 @dataclass(frozen=True)
@@ -110,15 +119,24 @@ def sweep(
     AsvpError
         If the input is wrong, before any work. A trial that fails stops no other (`SweepResult.failed`).
     """
-    base = config or load_config()
+    base = load_config() if config is None else config
+    if not isinstance(base, Config):
+        raise ConfigError(f"is a {type(base).__name__}, not a Config", key="config", mend="Use asvp.load_config")
+    if not isinstance(space, (str, Space)):
+        raise ConfigError("is neither a name nor a Space", key="space", value=space)
     arms = load_space(space, base) if isinstance(space, str) else space
     if out is None:
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
-        name = space_name(space) if isinstance(space, str) else "sweep"
-        out = Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+        out = default_directory(space)
     chosen = list(trials(arms, base.model_dump(), seeds))
-    return run_sweep(chosen, Path(out), resume=resume, address=address, reporter=reporter or SilentReporter())
+    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or SilentReporter())
+
+
+def default_directory(space: str | Space) -> Path:
+    """A new folder under sweeps/, named after the time and the space."""
+    name = space_name(space) if isinstance(space, str) else "sweep"
+    return Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
 
 
 def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str, Prepared]:
@@ -129,19 +147,39 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
     AsvpError
         Whatever is wrong first.
     """
-    if resume and not (out / "runs").is_dir():
-        raise RunDirectoryError("holds no sweep to resume", key="--out", value=str(out))
-    if not resume and out.exists() and any(out.iterdir()):
+    require_room(out)
+    if resume and not _holds_sweep(out):
         raise RunDirectoryError(
-            "is not empty", key="--out", value=str(out), mend="Add --resume to go on with the sweep, or name another"
+            "holds no sweep to resume", key="--out", value=str(out), mend="Name the directory of a sweep"
+        )
+    there = entries(out) - {MARKER, _LOCK}
+    if not resume and there:
+        raise RunDirectoryError(
+            f"is not empty ({min(there)} lies there)",
+            key="--out",
+            value=str(out),
+            mend="Add --resume to go on with the sweep, or name another",
         )
     prepared: dict[str, Prepared] = {}
     datasets: dict[str, Any] = {}
     for trial in trials:
         key = trial.config.data.model_dump_json()
-        prepared[trial.name] = prepare(trial.config, datasets.get(key))
-        datasets[key] = prepared[trial.name].dataset
+        one = prepare(trial.config, datasets.get(key))
+        datasets[key] = one.dataset
+        directory = RunDirectory(out / "runs" / trial.name)
+        if resume and directory.holds_run:
+            one = replace(one, config=as_begun(one.config, directory))
+        prepared[trial.name] = one
     return prepared
+
+
+def _holds_sweep(out: Path) -> bool:
+    """Whether a folder can be shown to be a sweep's: by its marker, or by runs that asvp began (earlier versions)."""
+    marker = read_marker(out)
+    if marker is not None:
+        return marker.get("kind") == "sweep"
+    runs = [path for path in out.glob("runs/*") if path.is_dir()]
+    return bool(runs) and all(RunDirectory(run).is_ours for run in runs)
 
 
 def run_sweep(
@@ -162,44 +200,73 @@ def run_sweep(
     AsvpError
         If the input is wrong, before any work. A trial that fails stops no other.
     """
-    out = out.absolute()
+    out = settle(out)
     prepared = check_sweep(trials, out, resume=resume)
     for one in {id(one.dataset): one for one in prepared.values()}.values():
         tell_of_data(one, reporter)
+    names = [trial.name for trial in trials]
     with cluster(address):
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
-        total = resources()
-        configs: dict[str, Config] = {}
-        features: dict[str, VersionZero] = {}
-        shared: dict[str, tuple[str, VersionZero]] = {}
-        for trial in trials:
-            one = prepared[trial.name]
-            key = content_key(*(getattr(one.config, part).model_dump() for part in ("data", "encoder", "extraction")))
-            if key not in shared:
-                shared[key] = _version_zero(one, reporter)
-            dtype, features[trial.name] = shared[key]
-            configs[trial.name] = one.resolved(dtype).config
-        heads: dict[str, dict[str, float]] = {}
-        placements: dict[str, Placement] = {}
-        for name, config in configs.items():
-            heads[name], placements[name] = place_trial(config.extraction, config.resources, total)
-        failed = _fit(
-            out,
-            {
-                "configs": configs,
-                "arms": {trial.name: trial.arm for trial in trials},
-                "features": features,
-                "placements": placements,
-                "runs": str(out / "runs"),
-            },
-            lambda name: tune.PlacementGroupFactory(
-                [heads[name], *[placements[name].bundle()] * placements[name].workers]
-            ),
-            list(configs),
-            reporter,
-        )
-    write_results(_finished_rounds(out, list(configs)), out / "results.parquet")
-    return SweepResult(out, failed)
+        make_folder(out)
+        with locked(out / _LOCK, out):
+            mark(out, "sweep", asvp.__version__)
+            try:
+                failed = _run_trials(trials, prepared, out, reporter)
+            finally:
+                # What is finished is told in any case, also when the sweep is interrupted.
+                unread = _write_finished_rounds(out, names)
+    return SweepResult(out, {**failed, **unread})
+
+
+def _run_trials(
+    trials: Sequence[Trial], prepared: Mapping[str, Prepared], out: Path, reporter: Reporter
+) -> dict[str, str]:
+    """Make the shared features and run all trials on the cluster that is there; which failed, and why."""
+    total = resources()
+    configs: dict[str, Config] = {}
+    features: dict[str, VersionZero] = {}
+    shared: dict[str, tuple[str, VersionZero]] = {}
+    begun_with = _begun_with(trials, prepared)
+    for trial in trials:
+        one = prepared[trial.name]
+        if one.config.encoder.dtype == "auto" and (dtype := begun_with.get(_shared_key(one.config))):
+            one = one.resolved(dtype)
+        key = _shared_key(one.config)
+        if key not in shared:
+            shared[key] = _version_zero(one, reporter)
+        dtype, features[trial.name] = shared[key]
+        configs[trial.name] = one.resolved(dtype).config
+    heads: dict[str, dict[str, float]] = {}
+    placements: dict[str, Placement] = {}
+    for name, config in configs.items():
+        heads[name], placements[name] = place_trial(config.extraction, config.resources, total)
+    return _fit(
+        out,
+        {
+            "configs": configs,
+            "arms": {trial.name: trial.arm for trial in trials},
+            "features": features,
+            "placements": placements,
+            "runs": str(out / "runs"),
+        },
+        lambda name: tune.PlacementGroupFactory([heads[name], *[placements[name].bundle()] * placements[name].workers]),
+        list(configs),
+        reporter,
+    )
+
+
+def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
+    """What `encoder.dtype: auto` became when trials were begun, by what they share, so that all of them agree."""
+    return {
+        _shared_key(with_absolute_paths(trial.config)): dtype
+        for trial in trials
+        if trial.config.encoder.dtype == "auto" and (dtype := prepared[trial.name].config.encoder.dtype) != "auto"
+    }
+
+
+def _shared_key(config: Config) -> str:
+    """Equal for trials that share version 0 of the features."""
+    return content_key(*(getattr(config, part).model_dump() for part in ("data", "encoder", "extraction")))
 
 
 def _version_zero(prepared: Prepared, reporter: Reporter) -> tuple[str, VersionZero]:
@@ -235,18 +302,35 @@ def _fit(
         run_config=tune.RunConfig(
             name=out.name,
             storage_path=str(out.parent),
+            # A path is a path: without this, Tune reads it as a URI, in which # and % mean something.
+            storage_filesystem=LocalFileSystem(),
             verbose=0,
             callbacks=[_Tell(reporter)],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
-    results = tuner.fit()
+    with _interruptions_raise():
+        results = tuner.fit()
     failed = {}
     for result in (results[number] for number in range(len(results))):
         if result.error is not None:
             lines = [line for line in str(result.error).strip().splitlines() if line.strip()]
             failed[str((result.config or {}).get("trial", "?"))] = lines[-1] if lines else type(result.error).__name__
     return failed
+
+
+@contextmanager
+def _interruptions_raise() -> Iterator[None]:
+    """Let Ctrl-C raise in Ray Tune too, which by itself would end as if the sweep were finished."""
+    before = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]
+        else:
+            os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = before
 
 
 class _Tell(tune.Callback):
@@ -269,9 +353,19 @@ def _trial_name(trial: Any) -> str:
     return str(trial.config["trial"])
 
 
-def _finished_rounds(out: Path, names: Sequence[str]) -> list[TrialRounds]:
-    records = [read_run(out / "runs" / name) for name in names if (out / "runs" / name / "config.yaml").is_file()]
-    return [
-        TrialRounds(record.path.name, record.arm, record.seed, record.finished, record.config, record.rounds)
-        for record in records
-    ]
+def _write_finished_rounds(out: Path, names: Sequence[str]) -> dict[str, str]:
+    """Write results.parquet; which trials cannot be read, and why."""
+    found, unread = [], {}
+    for name in names:
+        folder = out / "runs" / name
+        if not (folder / "config.yaml").is_file():
+            continue
+        try:
+            run = read_run(folder)
+        except AsvpError as error:
+            unread[name] = str(error)
+            continue
+        found.append(TrialRounds(run.path.name, run.arm, run.seed, run.finished, run.config, run.rounds))
+    if any(trial.rounds for trial in found):
+        write_results(found, out / "results.parquet")
+    return unread

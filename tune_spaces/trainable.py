@@ -16,6 +16,7 @@ from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import run
 from asvp.driver.preparation import prepare
 from asvp.files import write_json
+from asvp.folders import make_folder
 from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
 
@@ -44,9 +45,11 @@ def run_trial(
     prepared = prepare(config)
     reporter = SilentReporter()
     backend = RayBackend(config.encoder, prepared.dataset.kind, placements[name], prepared.cache, reporter)
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = RunDirectory(folder)
+    resume = directory.holds_run
+    directory.check(resume=resume)
+    make_folder(folder)
     write_json(folder / "arm.json", {"arm": arms[name], "place": list(arms).index(name)})
-    resume = RunDirectory(folder).holds_run
     result = run(
         config,
         out=folder,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 # Before anything imports Ray or transformers: no usage reports, no new-style tables, no advice in the output.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -15,13 +14,13 @@ import click
 from asvp import __version__
 from asvp.cli.cache import cache
 from asvp.cli.check import check
+from asvp.cli.ending import run_command
 from asvp.cli.extract import extract
 from asvp.cli.report import report
 from asvp.cli.run import run
 from asvp.cli.spaces import spaces
 from asvp.cli.strategies import strategies
 from asvp.cli.sweep import sweep
-from asvp.errors import AsvpError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,18 +34,5 @@ for command in (run, sweep, extract, cache, report, strategies, spaces, check):
 
 
 def main() -> None:
-    """Entry point: 0 done, 2 bad input, 1 anything else."""
-    try:
-        cli(standalone_mode=False)
-    except AsvpError as error:
-        _fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; finished rounds and shards are kept, and --resume goes on", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"asvp: {message}", file=sys.stderr)
-    sys.exit(code)
+    """Entry point: 0 done, 2 bad input, 130 interrupted (143 by SIGTERM), 1 anything else."""
+    run_command(lambda: cli(standalone_mode=False))

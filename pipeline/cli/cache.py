@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -32,7 +31,7 @@ def cache_ls(root: str, as_json: bool) -> None:
 
     table = cache_table(Cache(root).entries())
     if as_json:
-        print(json.dumps(table.numbers))
+        OUT.print_values(table.numbers)
     else:
         OUT.print(table.rich())
 
@@ -47,7 +46,7 @@ def cache_verify(root: str, as_json: bool) -> None:
     checked = list(Cache(root).verify())
     damaged = {name: str(error) for name, error in checked if error is not None}
     if as_json:
-        print(json.dumps({"checked": len(checked), "damaged": damaged}))
+        OUT.print_values({"checked": len(checked), "damaged": damaged})
     else:
         for name, reason in damaged.items():
             OUT.print(f"{name}: {reason}", soft_wrap=True)

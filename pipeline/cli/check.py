@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from asvp.cli.options import OUT, config_options, json_option
@@ -20,6 +18,6 @@ def check(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None
 
     plan = check_config(load_config(config, overrides))
     if as_json:
-        print(json.dumps(plan.as_json()))
+        OUT.print_values(plan.as_json())
     else:
         OUT.print(plan.rich())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from asvp.cli.ending import told_how_to_go_on
 from asvp.cli.options import OUT, address_option, config_options, json_option
 from asvp.config import load_config
 
@@ -22,9 +21,10 @@ def extract(config: str, overrides: tuple[str, ...], in_process: bool, address: 
     from asvp.progress import reporter_for
 
     settings = load_config(config, overrides)
-    made = extract_features(settings, in_process=in_process, address=address, reporter=reporter_for())
+    with told_how_to_go_on(lambda: "finished shards are in the cache, and the same command goes on"):
+        made = extract_features(settings, in_process=in_process, address=address, reporter=reporter_for())
     if as_json:
-        print(json.dumps([one.as_json() for one in made]))
+        OUT.print_values([one.as_json() for one in made])
         return
     for one in made:
         rate = "from the cache" if one.reused else f"{one.rows / max(one.seconds, 1e-9):,.0f} rows/s"

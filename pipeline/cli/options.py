@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
+from asvp.errors import WorkError
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# A pipe has no width of its own; tables need more than the 80 columns that rich would assume.
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+class _Out(Console):
+    """Standard output: what is printed is text, never markup, and a reader who has gone is an error to its caller."""
+
+    def __init__(self) -> None:
+        # A pipe has no width of its own; tables need more than the 80 columns that rich would assume.
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        super().__init__(highlight=False, markup=False, emoji=False, width=None if terminal else 120)
+
+    def on_broken_pipe(self) -> None:
+        """Leave the error that is being handled to the command, which ends in peace."""
+        raise BrokenPipeError
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; a WorkError where that fails."""
+        with _printed():
+            super().print(*objects, **options)
+
+    def print_values(self, values: Any) -> None:
+        """Print plain values as JSON, on one line; a WorkError where that fails."""
+        with _printed():
+            print(json.dumps(values), flush=True)
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WorkError(f"standard output cannot be written: {error.strerror or error}") from None
+
+
+OUT = _Out()
 
 
 def config_options(command: Command) -> Command:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 from rich.text import Text
 
@@ -17,7 +15,7 @@ def spaces(as_json: bool) -> None:
     from asvp.tune_spaces.space import spaces as known
 
     if as_json:
-        print(json.dumps(known()))
+        OUT.print_values(known())
         return
     for name, question in known().items():
         OUT.print(Text(f"{name:<20} {question}"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from asvp.cli.options import OUT, json_option
@@ -18,6 +16,6 @@ def strategies(as_json: bool) -> None:
     from asvp.selection import strategies as registered
 
     if as_json:
-        print(json.dumps(strategy_records(registered(), package_of)))
+        OUT.print_values(strategy_records(registered(), package_of))
     else:
         OUT.print(strategy_list(registered(), package_of))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 
 import click
 
+from asvp.cli.ending import command_line, told_how_to_go_on
 from asvp.cli.options import OUT, address_option, config_options, json_option
 from asvp.config import load_config
-from asvp.errors import ConfigError
+from asvp.errors import ConfigError, one_line
+from asvp.folders import read_marker, settle
 
 
 @click.command()
@@ -18,7 +18,7 @@ from asvp.errors import ConfigError
 @click.argument("config", required=False)
 @config_options
 @click.option("--seeds", help="Seeds instead of the space's own, such as 0,1,2.")
-@click.option("--out", type=click.Path(path_type=Path), help="Sweep directory; default: a new one under sweeps/.")
+@click.option("--out", help="Sweep directory; default: a new one under sweeps/.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @address_option
 @json_option
@@ -27,34 +27,47 @@ def sweep(
     config: str | None,
     overrides: tuple[str, ...],
     seeds: str | None,
-    out: Path | None,
+    out: str | None,
     resume: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
     """Compare arms. SPACE is a module of tune_spaces or a YAML file; CONFIG what all arms share."""
     from asvp.progress import reporter_for
+    from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
 
     if resume and out is None:
         raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
-    result = run_space(
-        space,
-        load_config(config, overrides),
-        out=out,
-        seeds=_parse_seeds(seeds),
-        resume=resume,
-        address=address,
-        reporter=reporter_for(),
-    )
+    directory = settle(default_directory(space) if out is None else out)
+
+    def how_to_go_on() -> str:
+        if read_marker(directory) is None:
+            return "no trial was begun yet; start again"
+        again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
+        again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
+        return (
+            f"finished rounds are kept, and this goes on: {command_line(*again, '--out', str(directory), '--resume')}"
+        )
+
+    with told_how_to_go_on(how_to_go_on):
+        result = run_space(
+            space,
+            load_config(config, overrides),
+            out=directory,
+            seeds=_parse_seeds(seeds),
+            resume=resume,
+            address=address,
+            reporter=reporter_for(),
+        )
     for trial, reason in result.failed.items():
-        print(f"asvp: {trial} failed: {reason}", file=sys.stderr)
+        print(f"asvp: {one_line(f'{trial} failed: {reason}')}", file=sys.stderr)
     comparison = result.report(result.directory)
     if as_json:
-        print(json.dumps({"directory": str(result.directory), "failed": result.failed, **comparison.to_json()}))
+        OUT.print_values({"directory": str(result.directory), "failed": result.failed, **comparison.to_json()})
     else:
         comparison.print(OUT)
-        OUT.print(f"Sweep directory: {result.directory}")
+        OUT.print(f"Sweep directory: {result.directory}", soft_wrap=True)
     if result.failed:
         sys.exit(1)
 

@@ -44,7 +44,7 @@ def config_error(found: ValidationError, root: type[BaseModel]) -> ConfigError:
 
 def _own_words(path: list[str], message: str, value: Any, root: type[BaseModel]) -> ConfigError:
     """An error raised by a validator: of one option, or of several, where the message begins with the key."""
-    if isinstance(value, (dict, BaseModel)):
+    if isinstance(value, (dict, BaseModel)) and (not path or _section_at(root, path) is not None):
         key, _, message = message.partition(" ")
         return ConfigError(message, key=key)
     return ConfigError(message, key=".".join(path), value=value, mend=_meaning(root, path))

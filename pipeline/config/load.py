@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from asvp.config.errors import config_error
 from asvp.config.options import Config
-from asvp.config.text import merge, parse_override, read_mapping
+from asvp.config.text import Kind, merge, parse_override, read_mapping
+from asvp.errors import ConfigError
 
 
 def presets() -> dict[str, str]:
@@ -32,21 +34,63 @@ def load_config(path_or_name: str | Path | None = None, overrides: Iterable[str]
     path_or_name : str or Path, optional
         A YAML file, or the name of a preset. None: the defaults.
     overrides : iterable of str
-        `key=value` with a dotted key; the value is read as YAML.
+        `key=value` with a dotted key; what the option wants is text is taken as typed, any other value is read as YAML.
 
     Raises
     ------
     ConfigError
         If the file is missing or is no YAML mapping, or a key or value is wrong.
     """
-    raw = {} if path_or_name is None else read_mapping(str(path_or_name), presets(), what="config")
-    return build_config(raw, overrides)
+    if path_or_name is None:
+        return build_config({}, overrides)
+    if not isinstance(path_or_name, (str, Path)):
+        raise ConfigError(
+            "is neither a path nor a preset's name",
+            key="config",
+            value=path_or_name,
+            mend="Make one of a mapping with asvp.config.build_config",
+        )
+    return build_config(read_mapping(str(path_or_name), presets(), what="config"), overrides)
 
 
 def build_config(raw: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
     """Validate a mapping with overrides applied; errors as in `load_config`."""
-    merged = merge(raw, *(parse_override(text) for text in overrides))
+    if not isinstance(raw, Mapping):
+        raise ConfigError("is no mapping of keys to values", key="config", value=raw)
+    if isinstance(overrides, (str, bytes, Mapping)) or not isinstance(overrides, Iterable):
+        raise ConfigError(
+            "is no list of texts of the form key=value", key="overrides", value=overrides, mend='Write ["seed=1"]'
+        )
     try:
+        merged = merge(raw, *(parse_override(text, kind_of) for text in overrides))
         return Config.model_validate(merged)
     except ValidationError as error:
         raise config_error(error, Config) from None
+    except RecursionError:
+        raise ConfigError("holds itself", key="config", mend="Write it without a reference to itself") from None
+
+
+def kind_of(path: Sequence[str]) -> Kind:
+    """What the option at a dotted key takes; an unknown key takes a value, which is refused later."""
+    section: type[BaseModel] = Config
+    for number, part in enumerate(path, start=1):
+        field = section.model_fields.get(part)
+        if field is None:
+            return "value"
+        if number == len(path):
+            return _kind(field.annotation)
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return "value"
+        section = field.annotation
+    return "value"
+
+
+def _kind(annotation: Any) -> Kind:
+    members = [annotation] if get_origin(annotation) is Literal else list(get_args(annotation)) or [annotation]
+    null = NoneType in members
+    rest = [member for member in members if member is not NoneType]
+    if rest == [str]:
+        return "text or null" if null else "text"
+    if all(get_origin(member) is Literal for member in rest):
+        return "word or null" if null else "word"
+    return "value"

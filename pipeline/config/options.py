@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from asvp.config.budget import parse_budget
 
@@ -21,6 +22,37 @@ class _Section(BaseModel):
     """A part of the configuration: immutable, and strict about names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        # To Python true is 1, and so is the yes of YAML; nobody who writes it means the number.
+        given = value if isinstance(value, list) else [value]
+        if any(isinstance(one, bool) for one in given) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError("is true or false, which this option does not take")
+        return value if isinstance(annotation, type) and issubclass(annotation, BaseModel) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML and JSON can tell it again; a ValueError where they cannot."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"has the key {key!r}, which is no text")
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ValueError("holds bytes that are no text in UTF-8")
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    # The numbers of NumPy.
+    if isinstance(value, Real):
+        return int(value) if isinstance(value, Integral) else float(value)
+    raise ValueError(f"holds {value!r}, a {type(value).__name__}: use text, numbers, true, false and null")
 
 
 class DataConfig(_Section):
@@ -80,7 +112,9 @@ class ExtractionConfig(_Section):
     shard_rows: int = Field(4096, ge=1, description="Rows in one feature shard.")
     feature_dtype: Literal["float32", "float16"] = Field("float32", description="Type of the stored features.")
     cache: str | None = Field("~/.cache/asvp", description="Folder or URI of the feature cache; null: none.")
-    cache_limit: str | int | None = Field(None, description="Size at which least recently used entries go, e.g. 200GB.")
+    cache_limit: str | Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Size at which least recently used entries go, e.g. 200GB."
+    )
 
 
 class SelectionConfig(_Section):

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from asvp.errors import ConfigError
+
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError)
+"""What reading YAML raises: its own errors, and those of the values in it (no date, a number of 5,000 digits)."""
+
+Kind = Literal["text", "text or null", "word", "word or null", "value"]
+"""What an option takes; a word is one of a few, so that blanks around it mean nothing."""
+
+_NULLS = ("", "null", "Null", "NULL", "~")
+_DECIMAL = re.compile(r"[-+]?[0-9][0-9_]*")
+_TIME = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_PLAIN_TAGS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
 
 
 def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,30 +37,70 @@ def merge(base: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def parse_override(text: str) -> dict[str, Any]:
+def parse_override(text: str, kind: Callable[[Sequence[str]], Kind] = lambda path: "value") -> dict[str, Any]:
     """Turn `a.b=1` into {"a": {"b": 1}}.
+
+    Parameters
+    ----------
+    text : str
+    kind : callable
+        Given the parts of the key, what the option takes: "text" is kept as it was typed; of "text or null" only the
+        word null (or nothing at all) is not text; a "word" is stripped of blanks; any other "value" is read as YAML.
 
     Raises
     ------
     ConfigError
         If there is no equals sign, a part of the key is empty, or the value is no YAML.
     """
+    if not isinstance(text, str):
+        raise ConfigError("is no text of the form key=value", key="-s", value=text, mend="Write data.limit=8000")
     key, equals, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise ConfigError(
             "is not of the form key=value", key="-s", value=text, mend="Write for example -s data.limit=8000"
         )
-    try:
-        nested = read_scalar(value)
-    except yaml.YAMLError:
-        raise ConfigError(
-            "the value is no YAML", key=".".join(parts), value=value, mend="Quote it, or write a list as [1, 2]"
-        ) from None
+    if key[-1].isspace():
+        # Who writes `key = value` means the blank before the value as little as the one after the key.
+        value = value.removeprefix(" ")
+    nested = _read_override(".".join(parts), value, kind(parts))
     for part in reversed(parts):
         nested = {part: nested}
     override: dict[str, Any] = nested
     return override
+
+
+def _read_override(key: str, value: str, kind: Kind) -> Any:
+    if kind != "value":
+        if kind.endswith("or null") and value.strip() in _NULLS:
+            return None
+        return value.strip() if kind.startswith("word") else value
+    try:
+        return read_value(value)
+    except YAML_ERRORS:
+        raise ConfigError("the value is no YAML", key=key, value=value, mend="Write a list as [1, 2]") from None
+
+
+def read_value(text: str) -> Any:
+    """Read a value that was typed: YAML, but nothing of it is dropped, and what is no number, word or list is text.
+
+    Comments, `key: value` without braces, dates, times as numbers (1:30) and tags are text here, and 010 is ten.
+
+    Raises
+    ------
+    yaml.YAMLError, ValueError
+        If it begins as a list, a mapping or a quoted text, and is none.
+    """
+    stripped = text.strip()
+    if stripped[:1] in ("[", "{", "'", '"'):
+        node = yaml.compose(stripped, Loader=_Loader)
+        if node is None or node.end_mark.index < len(stripped):
+            raise ValueError("something follows the value")
+        return read_scalar(stripped)
+    if _DECIMAL.fullmatch(stripped):
+        return int(stripped)
+    tag = _Loader.yaml_implicit_tag(stripped)
+    return read_scalar(stripped) if tag in _PLAIN_TAGS and not _TIME.fullmatch(stripped) else text
 
 
 def read_scalar(text: str) -> Any:
@@ -74,10 +125,10 @@ def read_mapping(path_or_name: str, known: Mapping[str, str], *, what: str) -> d
     ConfigError
         If there is neither, or it holds no mapping.
     """
-    path = Path(path_or_name).expanduser()
+    path = existing_file(path_or_name)
     if path_or_name in known:
         text = known[path_or_name]
-    elif path.is_file():
+    elif path is not None:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -95,7 +146,7 @@ def read_mapping(path_or_name: str, known: Mapping[str, str], *, what: str) -> d
         )
     try:
         raw = read_scalar(text)
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         raise ConfigError(
             f"is no YAML: {' '.join(str(error).split())}", key=what, value=path_or_name, mend="Mend that line"
         ) from None
@@ -108,22 +159,43 @@ def read_mapping(path_or_name: str, known: Mapping[str, str], *, what: str) -> d
     return raw
 
 
+def existing_file(name: str) -> Path | None:
+    """The file of a name, ~ understood; None where there is none, or the name can be no file's."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 with the floats of YAML 1.2, and an error for a key that is given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
+            if isinstance(key.value, Hashable) and key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key.value} is given twice", problem_mark=key.start_mark
                 )
             # A merge key (<<) may be repeated: it is not a key of the mapping.
-            if key.tag != "tag:yaml.org,2002:merge":
+            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key.value, Hashable):
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
+    @classmethod
+    def yaml_implicit_tag(cls, text: str) -> str | None:
+        """The tag that YAML gives to a plain text, None where that is a string."""
+        resolvers = cls.yaml_implicit_resolvers
+        candidates = [*resolvers.get(text[:1], []), *resolvers.get(None, [])]
+        return next((tag for tag, pattern in candidates if pattern.match(text)), None)
 
+
+# A date would be an object that neither JSON nor an option knows; it is text.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),

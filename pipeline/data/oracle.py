@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from asvp.data.source import check_rows
@@ -66,6 +68,10 @@ class Oracle:
         if len(unpaid):
             raise DataError("labels were asked for that were not bought", key="row", value=int(unpaid[0]))
         return np.asarray(self._labels[rows], dtype=np.int64)
+
+    def digest(self) -> str:
+        """Fingerprint of all labels, bought or not: a run that goes on must find the labels it was begun with."""
+        return hashlib.blake2b(self._labels.astype("<i8").tobytes(), digest_size=16).hexdigest()
 
     def counts(self) -> np.ndarray:
         """(C,) int64: rows of each class in the whole pool; for checks and reports, never for a strategy."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path
 
 from asvp.compute.jobs import TrainedModel
@@ -11,21 +9,29 @@ from asvp.config import Config
 from asvp.data import Dataset
 from asvp.models.classifier import Classifier, save_head
 from asvp.models.encoder import Encoder
+from asvp.record.run_directory import RunDirectory
 
 
-def save_final_model(folder: Path, config: Config, dataset: Dataset, model: TrainedModel) -> None:
-    """Save encoder and head as `asvp.models.Classifier.load` reads them; the folder is replaced as a whole.
+def save_final_model(directory: RunDirectory, config: Config, dataset: Dataset, model: TrainedModel) -> None:
+    """Save encoder and head as `asvp.models.Classifier.load` reads them; model/ is replaced as a whole.
 
     For ready-made features there is no encoder, and the head alone is saved.
+
+    Raises
+    ------
+    RunDirectoryError
+        If model/ holds what asvp did not write; nothing of it is removed.
+    WorkError
+        If the disk is full.
     """
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    temporary.mkdir(parents=True)
-    if dataset.kind == "features":
-        save_head(temporary, model.head, dataset.classes)
-    else:
+
+    def fill(folder: Path) -> None:
+        if dataset.kind == "features":
+            save_head(folder, model.head, dataset.classes)
+            return
         encoder = Encoder.load(config.encoder, dataset.kind, device="cpu")
         if model.weights is not None:
             encoder.load_state(model.weights.load())
-        Classifier(encoder, model.head, dataset.classes).save(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+        Classifier(encoder, model.head, dataset.classes).save(folder)
+
+    directory.replace_model(fill)

@@ -6,15 +6,14 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from asvp.alignment.policy import Reading
-from asvp.config import labels_by_round
+from asvp.driver.built_on import built_on, require_unchanged
 from asvp.driver.final_model import save_final_model
 from asvp.driver.preparation import Prepared
 from asvp.driver.state import RunState
+from asvp.driver.stored_run import file_digests, read_stored_run
 from asvp.errors import RunDirectoryError
 from asvp.features.feature_set import FeatureSet
 from asvp.record.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from asvp.record.labelled import rows_of_round
 from asvp.record.ledger import Ledger
 from asvp.record.run_directory import RunDirectory
 
@@ -38,8 +37,9 @@ class Journal:
         if self._directory is None:
             return
         if state.summary and state.final is not None:
-            save_final_model(self._directory.model, self._prepared.config, self._prepared.dataset, state.final)
-        self._directory.write_labelled(state.labelled.table(self._ids, self._prepared.dataset.classes))
+            save_final_model(self._directory, self._prepared.config, self._prepared.dataset, state.final)
+        labelled = state.labelled.table(self._ids, self._prepared.dataset.classes)
+        self._directory.write_labelled(labelled)
         self._directory.write_rounds(state.records)
         if state.summary:
             self._directory.write_summary(state.summary)
@@ -51,6 +51,8 @@ class Journal:
             model=None if state.model is None else state.model.key,
             features=pool.fingerprint,
             ledger=ledger.state(),
+            built_on=self._built_on,
+            files=file_digests(state.records, labelled, state.summary),
         )
         save_checkpoint(self._directory.checkpoint, checkpoint, state.model)
 
@@ -60,28 +62,17 @@ class Journal:
         Raises
         ------
         RunDirectoryError
-            If the files of the directory do not fit each other.
+            If what the run was built on has changed, or the files of the directory do not fit each other.
         """
-        stored = None if self._directory is None else load_checkpoint(self._directory.checkpoint)
-        if self._directory is None or stored is None:
+        if self._directory is None:
             return None
-        checkpoint, model = stored
-        state = RunState(
-            readings=[Reading(*reading) for reading in checkpoint.readings],
-            last_refresh=checkpoint.last_refresh,
-            model=model,
-            records=self._directory.rounds()[: checkpoint.rounds],
-        )
-        bought, oracle = self._directory.labelled(), self._prepared.dataset.oracle
-        for number in range(checkpoint.rounds):
-            rows = rows_of_round(bought, number)
-            state.labelled.add(rows, oracle.buy(rows), number)
-        counts = labels_by_round(self._prepared.config.budget)
-        if len(state.labelled) != counts[checkpoint.rounds - 1]:
-            raise RunDirectoryError("labelled.parquet does not fit the checkpoint", key=str(self._directory.path))
-        if state.next_round == len(counts):
-            state.summary = self._directory.read_summary() or {}
-        return state, checkpoint
+        stored = load_checkpoint(self._directory.checkpoint)
+        if stored is not None:
+            require_unchanged(stored[0], self._prepared, self._directory.path)
+        found = read_stored_run(self._directory, self._prepared, stored, self._ids)
+        if found is None or found[0].next_round < len(self._prepared.config.budget):
+            self._directory.require_own_model()
+        return found
 
     def require_same_features(self, pool: FeatureSet, checkpoint: Checkpoint) -> None:
         """Raise a RunDirectoryError unless the features made now are those that the run was at work on."""
@@ -91,6 +82,10 @@ class Journal:
                 key=str(self._directory.path),
                 mend="Put them back, or begin a new run",
             )
+
+    @cached_property
+    def _built_on(self) -> dict[str, str]:
+        return built_on(self._prepared)
 
     @cached_property
     def _ids(self) -> pa.Array:

@@ -12,8 +12,8 @@ from asvp.compute import Backend
 from asvp.config import Config
 from asvp.driver.active_learning import ActiveLearning
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.preparation import Prepared, prepare, tell_of_data
-from asvp.errors import RunDirectoryError
+from asvp.driver.preparation import Prepared, prepare, tell_of_data, with_absolute_paths
+from asvp.errors import ConfigError, RunDirectoryError
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 
@@ -82,20 +82,22 @@ def run(
     AsvpError
         If the input is wrong (before any work), or work could not be finished.
     """
+    _check_arguments(config, until_round)
     news = LoggedReporter(reporter or SilentReporter())
-    directory = None if out is None else RunDirectory(Path(out))
+    directory = None if out is None else RunDirectory(out)
     if directory is not None:
         directory.check(resume=resume)
     elif resume:
         raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
+    if directory is not None and resume:
+        config = as_begun(config if prepared is None else prepared.config, directory)
     prepared = prepared or prepare(config)
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
         prepared = prepared.resolved(backend.dtype())
         if directory is not None:
-            directory.begin(prepared.config)
-            stack.enter_context(directory.locked())
+            stack.enter_context(directory.opened(prepared.config, resume=resume))
             stack.enter_context(news.to_file(directory.log))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
@@ -111,6 +113,37 @@ def run(
         if prepared.cache is not None:
             prepared.cache.prune(keep=learning.cache_keys())
         return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)
+
+
+def as_begun(config: Config, directory: RunDirectory) -> Config:
+    """The configuration that a run goes on with: what it was begun with, where that was left open.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the run was begun with another one.
+    """
+    begun = directory.read_config()
+    config = with_absolute_paths(config)
+    if config.encoder.dtype == "auto":
+        # It was decided when the run began, and might be decided otherwise now.
+        encoder = config.encoder.model_copy(update={"dtype": begun.encoder.dtype})
+        config = config.model_copy(update={"encoder": encoder})
+    directory.require_same(config)
+    return config
+
+
+def _check_arguments(config: Any, until_round: Any) -> None:
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"is a {type(config).__name__}, not a Config",
+            key="config",
+            value=config,
+            mend="Make one with asvp.load_config(path_or_name, overrides)",
+        )
+    if until_round is None or (type(until_round) is int and until_round >= 0):
+        return
+    raise ConfigError("is no round's number", key="until_round", value=until_round, mend="Give 0 or more, or None")
 
 
 @contextmanager

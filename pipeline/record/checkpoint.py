@@ -1,13 +1,16 @@
 """The checkpoint of a run: small, atomic, without pickles.
 
 `state.json` is written last and decides what counts: rows and rounds beyond the round it names are dropped on resume.
-The weights of the current feature version lie beside it, written once a refresh.
+It holds a checksum of itself, digests of what it counts in the other files, and of what the run was built on. The
+weights of the current feature version lie beside it, written once a refresh.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,12 @@ from safetensors.numpy import load_file, save_file
 
 from asvp.compute.jobs import HeldWeights, TrainedModel
 from asvp.errors import RunDirectoryError
+from asvp.features.cache import content_key
 from asvp.files import write_atomically, write_json
 from asvp.models.proxy import Head
 
-FORMAT = 1
+FORMAT = 2
+_WITHOUT_DIGESTS = 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Checkpoint:
     features : str
         Fingerprint of the pool's current features.
     ledger : dict
+    built_on : dict of str to str
+        Digests of data, labels and encoder, and the version; empty in a checkpoint of an earlier format.
+    files : dict of str to str
+        Digests of what the finished rounds left in other files; empty in a checkpoint of an earlier format.
     """
 
     rounds: int
@@ -49,20 +58,32 @@ class Checkpoint:
     model: str | None = None
     features: str = ""
     ledger: dict[str, Any] = field(default_factory=dict)
+    built_on: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | None) -> None:
-    """Write a checkpoint; files of earlier feature versions go only after it is complete."""
+    """Write a checkpoint; files of earlier feature versions go only after it is complete.
+
+    Raises
+    ------
+    WorkError
+        If the disk is full.
+    """
     keep = None
+    digest = None
     if model is not None:
-        keep = folder / f"model-{model.key}.safetensors"
-        if not keep.exists():
+        keep = _model_file(folder, model.key)
+        digest = _known_digest(folder, model.key) if keep.exists() else None
+        if digest is None:
             arrays = {"head.weight": model.head.weight, "head.bias": model.head.bias}
             if model.weights is not None:
                 arrays |= {f"encoder.{name}": array for name, array in model.weights.load().items()}
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             write_atomically(keep, lambda path: save_file(contiguous, path))
-    write_json(folder / "state.json", {"format": FORMAT, **asdict(checkpoint)})
+            digest = _file_digest(keep)
+    content = {"format": FORMAT, **asdict(checkpoint), "model_digest": digest}
+    write_json(folder / "state.json", {**content, "checksum": content_key(content)})
     for path in folder.glob("model-*.safetensors"):
         if path != keep:
             path.unlink(missing_ok=True)
@@ -79,22 +100,82 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint, TrainedModel | None] | No
     path = folder / "state.json"
     if not path.exists():
         return None
+    stored = _read_state(path)
+    if stored["format"] > FORMAT:
+        raise RunDirectoryError("was made by a newer version", key=str(path), mend="Update asvp")
+    if stored["format"] > _WITHOUT_DIGESTS:
+        checksum = stored.pop("checksum", None)
+        if checksum != content_key(stored):
+            raise _damaged(path, "its checksum differs")
+    try:
+        checkpoint = Checkpoint(**{one.name: stored[one.name] for one in fields(Checkpoint) if one.name in stored})
+    except TypeError as error:
+        raise _damaged(path, str(error)) from None
+    if checkpoint.model is None:
+        return checkpoint, None
+    return checkpoint, _load_model(folder, checkpoint.model, stored.get("model_digest"))
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint that this or an earlier version wrote."""
+    try:
+        _read_state(folder / "state.json")
+    except RunDirectoryError:
+        return False
+    return True
+
+
+def _read_state(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored.pop("format") > FORMAT:
-            raise RunDirectoryError("was made by a newer version", key=str(path), mend="Update asvp")
-        checkpoint = Checkpoint(**stored)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunDirectoryError(f"is no checkpoint: {error}", key=str(path)) from None
-    return checkpoint, None if checkpoint.model is None else _load_model(folder, checkpoint.model)
-
-
-def _load_model(folder: Path, key: str) -> TrainedModel:
-    path = folder / f"model-{key}.safetensors"
-    try:
-        arrays = load_file(path)
     except (OSError, ValueError) as error:
-        raise RunDirectoryError(f"cannot be read: {error}", key=str(path)) from None
+        raise _damaged(path, " ".join(str(error).split())) from None
+    if not isinstance(stored, dict) or not {"format", "rounds", "ledger"} <= set(stored):
+        raise _damaged(path, "it lacks format, rounds or ledger")
+    numbers = (stored["format"], stored["rounds"])
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
+        raise _damaged(path, "format and rounds are no counts")
+    return stored
+
+
+def _known_digest(folder: Path, key: str) -> str | None:
+    """The digest of a model's file, if the checkpoint that is there tells it."""
+    try:
+        stored = _read_state(folder / "state.json")
+    except RunDirectoryError:
+        return None
+    digest = stored.get("model_digest")
+    return digest if stored.get("model") == key and isinstance(digest, str) else None
+
+
+def _load_model(folder: Path, key: str, digest: str | None) -> TrainedModel:
+    path = _model_file(folder, key)
+    try:
+        if digest is not None and _file_digest(path) != digest:
+            raise _damaged(path, "its checksum differs")
+        arrays: Mapping[str, Any] = load_file(path)
+        head = Head(arrays["head.weight"], arrays["head.bias"])
+    except RunDirectoryError:
+        raise
+    except Exception as error:
+        # Whatever safetensors makes of bytes that were altered.
+        raise _damaged(path, str(error)) from None
     encoder = {name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")}
-    head = Head(arrays["head.weight"], arrays["head.bias"])
     return TrainedModel(key, "ft", head, HeldWeights(key, encoder), seconds=0.0, reused=True)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _model_file(folder: Path, key: str) -> Path:
+    return folder / f"model-{key}.safetensors"
+
+
+def _damaged(path: Path, reason: str) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"is missing or damaged: {reason}",
+        key=str(path),
+        mend="Put the file back as it was, or begin a new run",
+    )

@@ -1,23 +1,41 @@
-"""The run directory: which files a run leaves, and that two runs never share one."""
+"""The run directory: which files a run leaves, whose they are, and that two runs never share one."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
-from asvp.config import Config, build_config
-from asvp.errors import RunDirectoryError
+import asvp
+from asvp.config import Config, build_config, read_scalar
+from asvp.config.text import YAML_ERRORS
+from asvp.errors import ConfigError, RunDirectoryError
+from asvp.features.cache import content_key
 from asvp.files import write_atomically, write_json, write_text
+from asvp.folders import (
+    MARKER,
+    entries,
+    foreign_folder,
+    locked,
+    make_folder,
+    mark,
+    read_marker,
+    replace_folder,
+    require_room,
+    settle,
+    sweep_up,
+)
+from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
+
+_BEFORE_THE_FIRST_ROUND = {"environment.json", "checkpoint", "arm.json", "run.log"}
+"""What a run that was killed while it began may leave without a configuration."""
 
 
 class RunDirectory:
@@ -25,23 +43,35 @@ class RunDirectory:
 
     Parameters
     ----------
-    path : Path
+    path : path
+        As the user wrote it.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it can be no folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.model = path / "model"
-        self.checkpoint = path / "checkpoint"
-        self.log = path / "run.log"
-        self._config = path / "config.yaml"
-        self._rounds = path / "rounds.jsonl"
-        self._labelled = path / "labelled.parquet"
-        self._summary = path / "summary.json"
+    def __init__(self, path: str | Path) -> None:
+        self.path = settle(path)
+        self.model = self.path / "model"
+        self.checkpoint = self.path / "checkpoint"
+        self.log = self.path / "run.log"
+        self._config = self.path / "config.yaml"
+        self._environment = self.path / "environment.json"
+        self._rounds = self.path / "rounds.jsonl"
+        self._labelled = self.path / "labelled.parquet"
+        self._summary = self.path / "summary.json"
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
-        return self._config.exists()
+        """Whether a run was begun here: its configuration is there, or what only a run has beside it."""
+        return self.is_ours and (self._config.exists() or bool(entries(self.path) - _BEFORE_THE_FIRST_ROUND))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether asvp can be shown to have made this folder: by its record of the environment, or a checkpoint."""
+        return _is_environment(self._environment) or is_checkpoint(self.checkpoint)
 
     def check(self, *, resume: bool) -> None:
         """Find out whether a run can begin, or go on, here; write nothing.
@@ -51,91 +81,176 @@ class RunDirectory:
         RunDirectoryError
             If not, and why.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunDirectoryError("is a file, not a folder", key="--out", value=str(self.path))
+        require_room(self.path)
+        there = entries(self.path)
         if resume and not self.holds_run:
-            raise RunDirectoryError(
-                "holds no run to resume", key="--resume", value=str(self.path), mend="Name a run's directory"
-            )
+            raise self._nothing_to_resume()
         if not resume and self.holds_run:
             raise RunDirectoryError(
                 "holds a run already", key="--out", value=str(self.path), mend="Add --resume to go on, or name another"
             )
-        existing = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise RunDirectoryError("is not writable", key="--out", value=str(existing), mend="Name another folder")
+        if not resume and not self._only_begun(there):
+            raise RunDirectoryError(
+                f"is not empty ({min(there - _BEFORE_THE_FIRST_ROUND or there)} lies there), and holds no run",
+                key="--out",
+                value=str(self.path),
+                mend="Name a new or empty folder",
+            )
 
     def read_config(self) -> Config:
-        """The resolved configuration of the run that is here."""
-        return build_config(yaml.safe_load(self._config.read_text(encoding="utf-8")))
-
-    def begin(self, config: Config) -> None:
-        """Make the folder, and write the configuration and the environment.
+        """The resolved configuration of the run that is here.
 
         Raises
         ------
         RunDirectoryError
-            If the folder holds a run with another configuration.
+            If the file is missing, damaged, changed since the run was begun, or of another version.
         """
+        content = self._read(self._config)
+        environment = self.environment()
+        version = (environment.get("packages") or {}).get("asvp")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.checkpoint.mkdir(exist_ok=True)
-        except OSError as error:
-            raise RunDirectoryError(f"cannot be made: {error.strerror}", key="--out", value=str(self.path)) from None
-        if self.holds_run:
-            self._require_same(config)
-        else:
-            write_json(self.path / "environment.json", describe_environment())
-            write_text(self._config, config.to_yaml())
+            raw = read_scalar(content.decode("utf-8"))
+        except YAML_ERRORS as error:
+            raise self._damaged(self._config, f"is no YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(raw, dict):
+            raise self._damaged(self._config, "is cut short or damaged: it holds no mapping of keys to values")
+        try:
+            config = build_config(raw)
+        except ConfigError as error:
+            other = "" if version == asvp.__version__ else f"Go on with asvp {version or 'of that version'}, or "
+            raise RunDirectoryError(
+                f"{error.key}: {error.message} (a run that asvp {version or '?'} began, read by {asvp.__version__})",
+                key=str(self._config),
+                value=error.value,
+                mend=f"{other}put the file back as it was" if other else "Put the file back as it was",
+            ) from None
+        begun_with = environment.get("config")
+        if begun_with is not None and begun_with != config_digest(config):
+            raise RunDirectoryError(
+                "is not the configuration that this run was begun with: the file was changed",
+                key=str(self._config),
+                mend="Put it back as it was, or begin a new run with the changed one",
+            )
+        return config
+
+    def environment(self) -> dict[str, Any]:
+        """The record of what the run was begun on.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it is missing or damaged.
+        """
+        if not _is_environment(self._environment):
+            self._read(self._environment)
+            raise self._damaged(self._environment, "is cut short or damaged")
+        found: dict[str, Any] = json.loads(self._environment.read_text(encoding="utf-8"))
+        return found
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out while a run is under way; the lock ends with the process, however it ends.
+    def opened(self, config: Config, *, resume: bool) -> Iterator[None]:
+        """Make the folder, keep other processes out, and write configuration and environment if the run is new.
+
+        The lock ends with the process, however it ends.
 
         Raises
         ------
         RunDirectoryError
-            If another process is at work here.
+            If another process is at work here, or the folder holds a run with another configuration.
         """
-        with (self.checkpoint / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunDirectoryError(
-                    "another process is at work here", key="--out", value=str(self.path), mend="Wait for it, or stop it"
-                ) from None
+        make_folder(self.checkpoint)
+        with locked(self.checkpoint / "lock", self.path):
+            # Somebody else may have begun here since the folder was looked at.
+            self.check(resume=resume)
+            sweep_up(self.path)
+            sweep_up(self.checkpoint)
+            if not resume:
+                # What shows the folder to be ours comes first, the configuration last.
+                write_json(self._environment, {**describe_environment(), "config": config_digest(config)})
+                write_text(self._config, config.to_yaml())
             yield
 
     def rounds(self) -> list[dict[str, Any]]:
-        """The objects of rounds.jsonl."""
+        """The objects of rounds.jsonl; none if there is no such file.
+
+        Raises
+        ------
+        RunDirectoryError
+            If a line is no object.
+        """
         if not self._rounds.exists():
             return []
-        return [json.loads(line) for line in self._rounds.read_text(encoding="utf-8").splitlines()]
+        lines = self._text(self._rounds).splitlines()
+        return [self._round(number, line) for number, line in enumerate(lines, start=1)]
 
     def write_rounds(self, rounds: Sequence[Mapping[str, Any]]) -> None:
         """Replace rounds.jsonl."""
         write_text(self._rounds, "".join(json.dumps(record) + "\n" for record in rounds))
 
-    def labelled(self) -> pa.Table:
-        """The table {row, id, label, round} of the rows bought."""
-        return pq.read_table(self._labelled)
+    def labelled(self) -> pa.Table | None:
+        """The table {row, id, label, round} of the rows bought; None if there is no such file.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it cannot be read, or has other columns.
+        """
+        if not self._labelled.exists():
+            return None
+        try:
+            table = pq.read_table(self._labelled, partitioning=None, page_checksum_verification=True)
+        except Exception as error:
+            # Whatever pyarrow makes of bytes that were altered.
+            raise self._damaged(self._labelled, f"cannot be read: {' '.join(str(error).split())}") from None
+        if table.column_names != list(_LABELLED) or not all(
+            fits(column.type) and not column.null_count
+            for fits, column in zip(_LABELLED.values(), table.columns, strict=True)
+        ):
+            raise self._damaged(self._labelled, f"has other columns than {', '.join(_LABELLED)}, or gaps in them")
+        return table
 
     def write_labelled(self, table: pa.Table) -> None:
         """Replace labelled.parquet."""
-        write_atomically(self._labelled, lambda path: pq.write_table(table, path))
+        write_atomically(self._labelled, lambda path: pq.write_table(table, path, write_page_checksum=True))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json."""
         write_json(self._summary, summary)
 
     def read_summary(self) -> dict[str, Any] | None:
-        """The summary, if the run is finished."""
+        """The summary, if there is one.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it is damaged.
+        """
         if not self._summary.exists():
             return None
-        summary: dict[str, Any] = json.loads(self._summary.read_text(encoding="utf-8"))
+        try:
+            summary = json.loads(self._text(self._summary))
+        except ValueError as error:
+            raise self._damaged(self._summary, f"is cut short or damaged: {error}") from None
+        if not isinstance(summary, dict):
+            raise self._damaged(self._summary, "is cut short or damaged: it is no object")
         return summary
 
-    def _require_same(self, config: Config) -> None:
+    def require_own_model(self) -> None:
+        """Raise a RunDirectoryError if model/, which will be replaced, holds what asvp did not write."""
+        if os.path.lexists(self.model) and not self._model_is_ours():
+            raise foreign_folder(self.model)
+
+    def replace_model(self, fill: Callable[[Path], None]) -> None:
+        """Have the folder of the final model filled, in place of the one that an interrupted run has left."""
+
+        def fill_and_mark(folder: Path) -> None:
+            fill(folder)
+            mark(folder, "model", asvp.__version__, entries(folder))
+
+        replace_folder(self.model, fill_and_mark, ours=lambda made: self._model_is_ours(entries(made)))
+
+    def require_same(self, config: Config) -> None:
+        """Raise a RunDirectoryError unless the run that is here was begun with this configuration."""
         before, now = self.read_config().model_dump(), config.model_dump()
         changed = sorted(_differences(before, now))
         if changed:
@@ -146,6 +261,100 @@ class RunDirectory:
                 value=str(self.path),
                 mend="Resume with the configuration it was begun with, or name another folder",
             )
+
+    def _nothing_to_resume(self) -> RunDirectoryError:
+        if not self.path.exists():
+            message = "is no folder, so it holds no run to resume"
+        elif self._config.exists():
+            message = "holds no run to resume: its environment.json is missing or no longer what asvp wrote"
+        else:
+            message = "holds no run to resume"
+        return RunDirectoryError(
+            message, key="--resume", value=str(self.path), mend="Name the directory of a run, as `asvp run` told it"
+        )
+
+    def _only_begun(self, there: set[str]) -> bool:
+        """Whether nothing is here but what a run of ours leaves that is killed before it has a configuration."""
+        if not there <= _BEFORE_THE_FIRST_ROUND:
+            return False
+        if "environment.json" in there and not _is_environment(self._environment):
+            return False
+        if "arm.json" in there and not _is_arm(self.path / "arm.json"):
+            return False
+        if "run.log" in there and "environment.json" not in there:
+            return False
+        return "checkpoint" not in there or entries(self.checkpoint) <= {"lock"}
+
+    def _model_is_ours(self, like: set[str] | None = None) -> bool:
+        """Whether model/ is a classifier that we saved, and holds no other files (than `like`, if that is given)."""
+        if self.model.is_symlink() or not self.model.is_dir():
+            return False
+        there, marker = entries(self.model), read_marker(self.model)
+        if marker is not None:
+            return there <= {MARKER, *marker["files"]}
+        # Earlier versions did not mark the folder.
+        try:
+            record = json.loads((self.model / "asvp.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return not there
+        return isinstance(record, dict) and "classes" in record and (like is None or there <= like)
+
+    def _round(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise self._damaged(self._rounds, f"line {number} is cut short or damaged")
+        return record
+
+    def _text(self, path: Path) -> str:
+        try:
+            return self._read(path).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._damaged(path, f"is damaged: {error}") from None
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise self._damaged(path, "is missing from the run") from None
+        except OSError as error:
+            raise self._damaged(path, f"cannot be read: {error.strerror}") from None
+
+    def _damaged(self, path: Path, message: str) -> RunDirectoryError:
+        return RunDirectoryError(message, key=str(path), mend="Put the file back as it was, or begin a new run")
+
+
+def config_digest(config: Config) -> str:
+    """Equal for equal configurations."""
+    return content_key(config.model_dump(mode="json"))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+_LABELLED = {"row": pa.types.is_int64, "id": _is_text, "label": _is_text, "round": pa.types.is_int64}
+"""The columns of labelled.parquet, and what their types must be."""
+
+
+def _is_environment(path: Path) -> bool:
+    """Whether a file is what `describe_environment` made, in this or an earlier version."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    packages = found.get("packages") if isinstance(found, dict) else None
+    return isinstance(packages, dict) and "asvp" in packages
+
+
+def _is_arm(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and set(found) == {"arm", "place"}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asvp.report.comparison import Comparison, compare, compare_records
 from asvp.report.curves import Curve, CurvePoint, learning_curves
-from asvp.report.figures import draw_figures, draw_learning_curves
+from asvp.report.figures import draw_figures
 from asvp.report.records import RunRecord, read_records, read_run
 from asvp.report.results import TrialRounds, read_results, results_table, write_results
 from asvp.report.savings import Saving, cost_needed, labels_needed, savings
@@ -26,7 +26,6 @@ __all__ = [
     "cost_needed",
     "curve_table",
     "draw_figures",
-    "draw_learning_curves",
     "labels_needed",
     "learning_curves",
     "read_records",

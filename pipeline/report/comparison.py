@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from asvp.errors import RunDirectoryError
+import asvp
+from asvp.folders import require_room, settle, write_owned
 from asvp.report.curves import BASELINE, by_arm
-from asvp.report.figures import draw_figures
+from asvp.report.figures import figure_images
 from asvp.report.records import RunRecord, common_measure, read_records
 from asvp.report.savings import default_targets, savings
 from asvp.report.tables import Table, arm_table, curve_table, savings_table
@@ -99,6 +100,9 @@ def compare(
     RunDirectoryError, DataError
         If a folder cannot be compared, or `out` cannot be written.
     """
+    if out is not None:
+        # Before anything is read: a name that can be no folder's.
+        require_room(settle(out))
     return compare_records(read_records(folders), out, targets=targets)
 
 
@@ -106,6 +110,7 @@ def compare_records(
     records: Sequence[RunRecord], out: str | Path | None = None, *, targets: Sequence[float] | None = None
 ) -> Comparison:
     """As `compare`, for runs that are already in memory."""
+    place = None if out is None else settle(out)
     measure = common_measure(records)
     wanted = default_targets(records, measure) if targets is None else targets
     comparison = Comparison(
@@ -116,23 +121,15 @@ def compare_records(
         verdict=verdict(records),
         notes=tuple(_notes(records)),
     )
-    return comparison if out is None else _write(comparison, Path(out).expanduser())
+    return comparison if place is None else _write(comparison, place)
 
 
 def _write(comparison: Comparison, out: Path) -> Comparison:
     texts = {"arms.csv": comparison.arms.csv(), "savings.csv": comparison.savings.csv(),
              "rounds.csv": comparison.rounds.csv(), "report.md": comparison.markdown()}  # fmt: skip
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (out / name).write_text(text, encoding="utf-8")
-        figures = draw_figures(comparison.records, out)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"cannot be written: {error.strerror or error}", key="--out", value=str(out), mend="Name another folder"
-        ) from None
-    files = (*(out / name for name in texts), *figures)
-    return Comparison(**{**vars(comparison), "files": files})
+    contents = {name: text.encode() for name, text in texts.items()} | figure_images(comparison.records)
+    write_owned(out, contents, version=asvp.__version__, key="--out")
+    return Comparison(**{**vars(comparison), "files": tuple(out / name for name in contents)})
 
 
 def _notes(records: Sequence[RunRecord]) -> list[str]:

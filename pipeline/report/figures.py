@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
+import asvp
+from asvp.folders import write_owned
 from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
 from asvp.report.records import Measure, RunRecord, common_measure
 
@@ -26,39 +29,48 @@ _MOST_CLASSES = 40
 _Look = tuple[str, str]
 
 
-def draw_figures(records: Sequence[RunRecord], out: Path) -> list[Path]:
-    """Draw every figure there is data for.
+def draw_figures(records: Sequence[RunRecord], out: Path, *, known: bool = False) -> list[Path]:
+    """Draw every figure there is data for into a folder that is empty, or asvp's.
 
     Parameters
     ----------
     records : sequence of RunRecord
         The runs of a comparison.
     out : Path
-        An existing folder.
+        Made if missing.
+    known : bool
+        Whether the folder was shown to be asvp's: that of the run itself.
 
     Returns
     -------
     list of Path
         learning_curves.png always; indicator.png and class_balance.png where the runs know them.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder, or a file that would be replaced, cannot be shown to be asvp's.
     """
+    images = figure_images(records)
+    write_owned(out, images, version=asvp.__version__, key="--out", known=known)
+    return [out / name for name in images]
+
+
+def figure_images(records: Sequence[RunRecord]) -> dict[str, bytes]:
+    """Every figure there is data for, as the content of a PNG file, by the file's name."""
     looks = _looks(records)
     figures = {
         "learning_curves.png": _learning_curves(records, looks),
         "indicator.png": _indicator(records, looks),
         "class_balance.png": _class_balance(records, looks),
     }
-    written = []
-    for name, figure in figures.items():
-        if figure is not None:
-            figure.savefig(out / name, dpi=_DPI)
-            written.append(out / name)
-    return written
+    return {name: _image(figure) for name, figure in figures.items() if figure is not None}
 
 
-def draw_learning_curves(records: Sequence[RunRecord], path: Path) -> Path:
-    """Draw the learning curves alone, as a PNG."""
-    _learning_curves(records, _looks(records)).savefig(path, dpi=_DPI)
-    return path
+def _image(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=_DPI)
+    return content.getvalue()
 
 
 def _learning_curves(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -> Figure:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
-from asvp.config import labels_by_round
+from asvp.config import labels_by_round, read_scalar
+from asvp.config.text import YAML_ERRORS
 from asvp.errors import DataError, RunDirectoryError
+from asvp.folders import settle
 from asvp.report.results import read_results
 
 Measure = Literal["final", "proxy", "either"]
@@ -124,7 +125,9 @@ def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
         If a file in it is broken, or an arm has two runs with the same seed.
     """
     records: list[RunRecord] = []
-    for folder in dict.fromkeys(Path(given).expanduser().resolve() for given in folders):
+    if isinstance(folders, (str, Path)):
+        folders = [folders]
+    for folder in dict.fromkeys(Path(os.path.realpath(settle(given, key="DIR"))) for given in folders):
         found = [record for record in _read_folder(folder) if record.rounds]
         if not found:
             raise RunDirectoryError(
@@ -149,20 +152,53 @@ def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
 
 def read_run(folder: Path) -> RunRecord:
     """Read one run directory; errors as in `read_records`."""
-    config = _load(folder / "config.yaml", yaml.safe_load)
-    if not isinstance(config, dict):
-        raise DataError("holds no mapping", key=str(folder / "config.yaml"), mend="Leave this run out, or run it again")
+    config = _config(folder / "config.yaml")
     arm_file, summary_file = folder / "arm.json", folder / "summary.json"
-    arm = _load(arm_file, json.loads).get("arm") if arm_file.is_file() else None
+    arm = _mapping(arm_file, json.loads).get("arm") if arm_file.is_file() else None
     return RunRecord(
         arm=str(arm) if arm else arm_of(config),
-        seed=int(config.get("seed", 0)),
+        seed=config.get("seed", 0),
         config=config,
         rounds=tuple(_read_rounds(folder / "rounds.jsonl")),
-        summary=_load(summary_file, json.loads) if summary_file.is_file() else None,
+        summary=_mapping(summary_file, json.loads) if summary_file.is_file() else None,
         path=folder,
         picks=_read_picks(folder / "labelled.parquet"),
     )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """A configuration as far as a comparison looks into it; one of another version may have other options."""
+    config = _mapping(path, read_scalar)
+    wrong = [
+        name
+        for name, fits in (
+            ("seed", _is_count(config.get("seed", 0))),
+            *((s, _is_section(config, s)) for s in _SECTIONS),
+        )
+        if not fits
+    ]
+    budget = config.get("budget", [1])
+    if not isinstance(budget, list) or not budget or not all(_is_count(labels) for labels in budget):
+        wrong.append("budget")
+    if wrong or not all(isinstance(key, str) for key in config):
+        raise DataError(
+            f"is no configuration of a run: {wrong[0] if wrong else 'a key'} is not what it should be",
+            key=str(path),
+            mend=_LEAVE_OUT,
+        )
+    return config
+
+
+_SECTIONS = ("data", "encoder", "selection", "cost")
+_LEAVE_OUT = "Leave this run out, or run it again"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_section(config: Mapping[str, Any], name: str) -> bool:
+    return isinstance(config.get(name, {}), Mapping)
 
 
 def arm_of(config: Mapping[str, Any]) -> str:
@@ -203,14 +239,21 @@ def _read_folder(folder: Path) -> list[RunRecord]:
 def _place(run: Path) -> tuple[int, str]:
     """Where a run stands in the order of its sweep."""
     path = run / "arm.json"
-    place = _load(path, json.loads).get("place", 0) if path.is_file() else 0
-    return int(place), run.name
+    place = _mapping(path, json.loads).get("place", 0) if path.is_file() else 0
+    return place if _is_count(place) else 0, run.name
+
+
+def _mapping(path: Path, parse: Any) -> dict[str, Any]:
+    found = _load(path, parse)
+    if not isinstance(found, dict):
+        raise DataError("holds no mapping of keys to values", key=str(path), mend=_LEAVE_OUT)
+    return found
 
 
 def _load(path: Path, parse: Any) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, *YAML_ERRORS) as error:
         raise DataError(
             f"cannot be read: {' '.join(str(error).split())}",
             key=str(path),
@@ -231,25 +274,55 @@ def _read_rounds(path: Path) -> list[dict[str, Any]]:
             if number == len(lines) and not line.endswith("\n"):
                 break
             one = None
-        if not isinstance(one, dict) or not isinstance(one.get("labelled"), int):
+        if not isinstance(one, dict) or not _is_count(one.get("labelled")):
             raise DataError(
-                f"line {number} is no round: an object with `labelled`",
-                key=str(path),
-                value=line.strip(),
-                mend="Leave this run out, or run it again",
+                f"line {number} is no round: an object with `labelled`", key=str(path), value=line, mend=_LEAVE_OUT
+            )
+        wrong = next((key for key, value in one.items() if not _fits(key, value)), None)
+        if wrong is not None:
+            raise DataError(
+                f"line {number} is no round: {wrong} is no number", key=str(path), value=one[wrong], mend=_LEAVE_OUT
             )
         rounds.append(one)
     return rounds
+
+
+_NUMBERS = {
+    "proxy_accuracy",
+    "final_accuracy",
+    "final_macro_f1",
+    "logme",
+    "logme_ped",
+    "sampling_seconds",
+    "training_seconds",
+    "saved_seconds",
+}
+_GROUPS = {"seconds", "cost"}
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether what a round tells under a key is a number, or a group of numbers, where a comparison counts on one."""
+    if key in _GROUPS:
+        return isinstance(value, Mapping) and all(_is_number(inner) for inner in value.values())
+    return key not in _NUMBERS or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def _read_picks(path: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        labels = pq.read_table(path, columns=["label"])["label"].to_pylist()
-    except (OSError, KeyError, pa.ArrowException) as error:
+        labels = pq.read_table(path, columns=["label"], partitioning=None)["label"].to_pylist()
+    except Exception as error:
+        # Whatever pyarrow makes of bytes that were altered.
         raise DataError(f"cannot be read: {error}", key=str(path), mend="Leave this run out, or run it again") from None
     return dict(Counter(str(label) for label in labels))
+
+
+_UNSET = "unset"
 
 
 def _tell_apart(records: list[RunRecord]) -> list[RunRecord]:
@@ -259,7 +332,7 @@ def _tell_apart(records: list[RunRecord]) -> list[RunRecord]:
         by_arm.setdefault(record.arm, []).append(record)
     differing = {arm: _differing_keys(runs) for arm, runs in by_arm.items()}
     return [
-        replace(record, arm=f"{record.arm} ({', '.join(f'{key}={flat[key]}' for key in keys)})")
+        replace(record, arm=f"{record.arm} ({', '.join(f'{key}={flat.get(key, _UNSET)}' for key in keys)})")
         if (keys := differing[record.arm]) and (flat := _flat(record.config))
         else record
         for record in records
@@ -269,7 +342,7 @@ def _tell_apart(records: list[RunRecord]) -> list[RunRecord]:
 def _differing_keys(runs: list[RunRecord]) -> list[str]:
     flat = [_flat(run.config) for run in runs]
     keys = dict.fromkeys(key for one in flat for key in one)
-    return [key for key in keys if key not in _NOT_OF_AN_ARM and len({one.get(key, "unset") for one in flat}) > 1]
+    return [key for key in keys if key not in _NOT_OF_AN_ARM and len({one.get(key, _UNSET) for one in flat}) > 1]
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, str]:

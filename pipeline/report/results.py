@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asvp.errors import DataError
+from asvp.files import write_atomically
 
 _TRIAL_COLUMNS = ("trial", "arm", "seed", "finished")
 _ROUND_COLUMNS = (
@@ -96,12 +96,7 @@ def write_results(trials: Iterable[TrialRounds], path: str | Path) -> Path:
     """Write `results_table` atomically; a reader sees the old file or the whole new one."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(results_table(trials), partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(target, lambda temporary: pq.write_table(results_table(trials), temporary))
     return target
 
 
@@ -114,8 +109,9 @@ def read_results(path: str | Path) -> list[TrialRounds]:
         If the file cannot be read or lacks a column.
     """
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(path, partitioning=None)
+    except Exception as error:
+        # Whatever pyarrow makes of bytes that were altered.
         raise DataError(f"cannot be read: {error}", key=str(path), mend="Run the sweep again with --resume") from None
     missing = [name for name in (*_TRIAL_COLUMNS, "labelled") if name not in table.column_names]
     if missing:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from asvp.errors import one_line
 from asvp.report.curves import by_arm
 from asvp.report.records import Measure, RunRecord
 from asvp.report.savings import Saving
@@ -49,17 +51,19 @@ class Table:
 
     def rich(self) -> RichTable:
         """For a terminal."""
-        table = RichTable(title=self.title, title_justify="left", caption=self.note or None, caption_justify="left")
+        # As `Text`, whatever the console thinks of square brackets: names come from outside and are never markup.
+        note = Text(one_line(self.note)) if self.note else None
+        table = RichTable(title=Text(self.title), title_justify="left", caption=note, caption_justify="left")
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if i < self.names else "right", no_wrap=i < self.names)
+            table.add_column(Text(column), justify="left" if i < self.names else "right", no_wrap=i < self.names)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*(Text(one_line(cell)) for cell in row))
         return table
 
     def markdown(self) -> str:
         """For a document."""
         lines = [self.columns, tuple("---" if i < self.names else "---:" for i in range(len(self.columns))), *self.rows]
-        body = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+        body = "\n".join(f"| {' | '.join(one_line(cell).replace('|', '/') for cell in line)} |" for line in lines)
         return "\n\n".join(part for part in (f"**{self.title}**", body, self.note) if part) + "\n"
 
     def text(self) -> str:

@@ -23,7 +23,7 @@ from asvp.errors import WorkError
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
 
-ROOT = Path(__file__).resolve().parents[2]
+TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def start(config: Config, folder: Path, moment: str) -> subprocess.Popen[bytes]:
     path = folder / "config.yaml"
     path.write_text(config.to_yaml())
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "mortal_run.py"), str(path), str(folder / "run"), moment],
+        [sys.executable, str(TESTS / "mortal_run.py"), str(path), str(folder / "run"), moment],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
     )

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from asvp.errors import RunDirectoryError
-from asvp.report import compare, compare_records, draw_figures, draw_learning_curves
+from asvp.report import compare, compare_records, draw_figures
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_notes_say_what_hinders_a_comparison(make_run):
 
 def test_figures_show_the_arms_in_different_colours(sweep, tmp_path):
     comparison = compare([sweep])
-    pixels = matplotlib.image.imread(draw_learning_curves(comparison.records, tmp_path / "curves.png"))
+    pixels = matplotlib.image.imread(draw_figures(comparison.records, tmp_path / "figures")[0])
     assert pixels.shape[:2] == (560, 1000)
     colours = {tuple(colour) for colour in np.round(pixels[..., :3].reshape(-1, 3) * 255).astype(int)}
     assert {(0x00, 0x72, 0xB2), (0x6B, 0x6B, 0x6B)} <= colours

@@ -1,0 +1,123 @@
+"""How a command ends: its exit status, and one line for a person; never a traceback for what can be foreseen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from asvp.errors import AsvpError, one_line
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was told to end by a signal other than Ctrl-C; whatever ends in order at Ctrl-C does so here."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def run_command(command: Callable[[], Any]) -> None:
+    """Call a command and end the process as its outcome asks: 0, 1, 2, or 128 and the signal's number."""
+    _open_standard_streams()
+    try:
+        with _signals_raise():
+            command()
+    except AsvpError as error:
+        fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        fail(f"{error.format_message()}{f' See {context.command_path} --help' if context else ''}", 2)
+    except (click.Abort, KeyboardInterrupt) as end:
+        # Click raises its own Abort from the interruption.
+        interrupt = end.__cause__ if isinstance(end, click.Abort) else end
+        number = interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT
+        how = getattr(interrupt, "how_to_go_on", "nothing is lost that was finished; start again")
+        fail(f"interrupted; {how}", 128 + number)
+    except BrokenPipeError:
+        # Who reads has seen enough: `asvp strategies | head -1`.
+        _let_standard_output_go()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        fail("Ray is not installed here, and this needs it: pip install 'ray[default,tune]', or add --in-process", 2)
+    except MemoryError:
+        fail("memory ran out; what was finished is kept", 1)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line on standard error and end the process."""
+    with suppress(OSError, ValueError):
+        print(f"asvp: {one_line(message)}", file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _let_standard_output_go()
+    sys.exit(code)
+
+
+@contextmanager
+def told_how_to_go_on(how: Callable[[], str]) -> Iterator[None]:
+    """Have an interruption of the block say how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.how_to_go_on = how()  # type: ignore[attr-defined]
+        raise
+
+
+def command_line(*words: str) -> str:
+    """A command as it can be typed."""
+    return shlex.join(["asvp", *words])
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise, as Ctrl-C does, unless they are ignored (nohup)."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    before: dict[int, Any] = {}
+    with suppress(ValueError):
+        # Only the main thread can be told; elsewhere signals do as they did.
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
+
+
+def _open_standard_streams() -> None:
+    """See to it that the three streams are there (`>&-` closes them), so that no file of a run takes their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+        # Names of files and classes may hold what the stream's encoding has no letters for.
+        with suppress(AttributeError):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _let_standard_output_go() -> None:
+    """Give what is left to print to nobody, so that the interpreter's end does not complain."""
+    with suppress(OSError, ValueError):
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())
+        os.close(nobody)
