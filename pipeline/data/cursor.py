@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from asvp.errors import DataError
+
 Blocks = Callable[[int], Iterator[Any]]
 
 
@@ -69,7 +71,8 @@ class Cursor:
                 self._first += len(self._block) if self._block is not None else 0
                 self._block = next(self._iterator, None)
                 if self._block is None:
-                    raise EOFError("a file holds fewer rows than it did when it was opened")
+                    message = "a file holds fewer rows than it did when it was opened"
+                    raise DataError(message, key="data", mend="Start again, and leave the files as they are")
         except BaseException:
             self._reset()
             raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from asvp.data.storage import Storage, StoredFile
+from asvp.data.storage import Storage, StoredFile, first_line, outside
 from asvp.errors import DataError
 
 _VERSION = "1"
@@ -50,7 +50,14 @@ class Digests:
         DataError
             If a file changed since it was listed.
         """
-        return self.remembered(storage, stored, "content", lambda: _content(storage, stored))
+
+        def describe(error: Exception) -> DataError:
+            shown = storage.shown(stored[0].path)
+            message = f"{len(stored)} files from {shown} on cannot be read: {first_line(error)}"
+            return DataError(message, key="data", mend="Put the files back and start again")
+
+        with outside(describe):
+            return self.remembered(storage, stored, "content", lambda: _content(storage, stored))
 
     def remembered(self, storage: Storage, stored: Sequence[StoredFile], fact: str, find_out: Callable[[], str]) -> str:
         """A fact about the content of files, found out once for each state of the files.

@@ -143,6 +143,9 @@ def reach(call: Callable[[], Any], key: str, value: str) -> Any:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, shortened, without a full stop."""
+    if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        # fsspec's web client says the address only; what it failed of stands behind.
+        error = error.__cause__
     line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return line if len(line) <= 200 else f"{line[:200]}..."
 
