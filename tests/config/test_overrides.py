@@ -22,8 +22,8 @@ def value_at(key: str, typed: str) -> Any:
 
 SURPRISES = [
     "set #2", "a: b", "@x", "`x", "no", "on", "yes", "true", "1", "1e3", "0o7", "010", "1:30", "2024-01-01", "~",
-    "null", "", " x ", '"quoted"', "'x'", "[a]", "{a", "!tag", "*star", "&and", "%x", "| x", "> x", "- x", "?",
-    "é ß 本", "a\tb", "a=b",
+    "null", "", " x ", '"quoted"', "'x'", "[a]", "{a", "!tag", "*star", "&and", "%x", "| x", "> x", "- x", "?", "é本",
+    "a\tb", "a=b",
 ]  # fmt: skip
 
 

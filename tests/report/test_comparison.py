@@ -100,3 +100,19 @@ def test_an_out_folder_that_is_a_file_is_refused(sweep, tmp_path):
     (tmp_path / "out").write_text("taken")
     with pytest.raises(RunDirectoryError, match="--out: cannot be written"):
         compare([sweep], tmp_path / "out")
+
+
+@pytest.mark.parametrize("theirs", ["arms.csv", "learning_curves.png", "notes.txt"])
+def test_files_of_others_are_neither_replaced_nor_joined(sweep, tmp_path, theirs):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / theirs).write_text("mine")
+    with pytest.raises(RunDirectoryError, match="was not written by asvp"):
+        compare([sweep], out)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(theirs, "mine")]
+
+
+def test_a_report_is_written_again_over_the_last_one(sweep, tmp_path):
+    for targets in ([0.55], [0.6]):
+        compare([sweep], tmp_path / "out", targets=targets)
+    assert "0.600" in (tmp_path / "out" / "report.md").read_text()

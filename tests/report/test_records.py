@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from asvp.errors import DataError, RunDirectoryError
 from asvp.report.records import common_measure, read_records
@@ -142,3 +143,48 @@ def test_json_of_a_round_keeps_its_nulls(tmp_path, write_run, a_round):
     folder = write_run(tmp_path / "run", rounds=[a_round(0, 100)])
     (record,) = read_records([folder])
     assert json.loads((folder / "rounds.jsonl").read_text()) == record.rounds[0]
+
+
+def test_runs_of_versions_with_different_options_are_told_apart(tmp_path, write_run, a_round):
+    old = write_run(tmp_path / "old", arm="svp", rounds=[a_round(0, 100)])
+    new = write_run(tmp_path / "new", arm="svp", rounds=[a_round(0, 100)], overrides=["proxy.lr=0.2"])
+    config = yaml.safe_load((old / "config.yaml").read_text())
+    del config["proxy"]["lr"]
+    (old / "config.yaml").write_text(yaml.safe_dump(config))
+    arms = [record.arm for record in read_records([old, new])]
+    assert arms == ["svp (proxy.lr=unset)", "svp (proxy.lr=0.2)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "- a"),
+        ("config.yaml", "seed: many"),
+        ("config.yaml", "selection: 5"),
+        ("config.yaml", "data: [1]"),
+        ("config.yaml", "budget: [a]"),
+        ("config.yaml", "budget: []"),
+        ("config.yaml", "1: 2"),
+        ("config.yaml", "day: !!timestamp 2024-99-99"),
+        ("arm.json", "[1]"),
+        ("summary.json", "[1]"),
+        ("summary.json", "\xff"),
+        ("rounds.jsonl", '{"labelled": true}\n'),
+        ("rounds.jsonl", '{"labelled": -1}\n'),
+        ("rounds.jsonl", '{"labelled": 1, "final_accuracy": "high"}\n'),
+        ("rounds.jsonl", '{"labelled": 1, "cost": 5}\n'),
+        ("rounds.jsonl", '{"labelled": 1, "seconds": {"extract": "long"}}\n'),
+        ("labelled.parquet", ""),
+    ],
+)
+def test_files_of_others_are_named(tmp_path, write_run, a_round, name, content):
+    folder = write_run(tmp_path / "run", rounds=[a_round(0, 100)])
+    (folder / name).write_text(content, encoding="latin-1")
+    with pytest.raises(DataError, match=re.escape(name)):
+        read_records([folder])
+
+
+@pytest.mark.parametrize("name", ["", "s3://bucket/run", "a" * 300, "nul\0", "~nobody-of-this-name/x"])
+def test_names_that_can_be_no_folder_are_refused(name):
+    with pytest.raises(RunDirectoryError, match="DIR"):
+        read_records([name])

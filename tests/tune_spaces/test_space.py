@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from tiny_runs import tiny_settings
@@ -105,3 +106,27 @@ def test_a_wrong_key_in_an_arm_names_the_arm(settings: dict[str, Any], tmp_path:
     base = build_config(settings)
     with pytest.raises(ConfigError, match=r"proxy\.lrr.*in arm bad"):
         list(trials(load_space(path, base), base.model_dump()))
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "a" * 201, "two\n", "red\x1b", "a b", 5])
+def test_a_name_that_can_be_no_folders_is_no_arms_name(name: Any) -> None:
+    with pytest.raises(ConfigError, match="is no name"):
+        list(trials(Space({name: {}}), {}))
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], [True], [1.5], ["0"], "01", [0, 0], [2**32], 3, {0: 1}])
+def test_seeds_are_different_whole_numbers(seeds: Any) -> None:
+    with pytest.raises(ConfigError, match="seed"):
+        list(trials(Space({"svp": {}}), {}, seeds))
+    with pytest.raises(ConfigError, match="seed"):
+        list(trials(Space({"svp": {}}, seeds), {}))
+
+
+def test_seeds_of_numpy_are_seeds() -> None:
+    assert [trial.name for trial in trials(Space({"svp": {}}), {}, np.arange(2))] == ["svp-seed0", "svp-seed1"]
+
+
+@pytest.mark.parametrize("arms", [{}, [], None, {"svp": 5}])
+def test_arms_are_names_with_changes(arms: Any) -> None:
+    with pytest.raises(ConfigError, match="is not a mapping"):
+        list(trials(Space(arms), {}))

@@ -13,11 +13,12 @@ from tiny_runs import picks, tiny_config
 
 from asvp.config import Config
 from asvp.driver.loop import run
-from asvp.errors import RunDirectoryError
+from asvp.errors import AsvpError, RunDirectoryError
 from asvp.progress import SilentReporter
 from asvp.report.comparison import compare
 from asvp.tune_spaces.space import Space, Trial, trials
-from asvp.tune_spaces.sweep import run_sweep
+from asvp.tune_spaces.sweep import check_sweep, run_sweep
+from asvp.tune_spaces.sweep import sweep as run_space
 
 ARMS = {
     "random": {"selection": {"strategy": "random"}},
@@ -101,3 +102,42 @@ def test_a_directory_in_use_is_refused_before_work(finished: Any, base: Config, 
         sweep(of(base, "svp"), finished.directory)
     with pytest.raises(RunDirectoryError, match="no sweep to resume"):
         sweep(of(base, "svp"), tmp_path, resume=True)
+
+
+def test_a_folder_of_others_is_no_sweep_and_is_left_as_it_is(base: Config, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "svp-seed0").mkdir(parents=True)
+    (tmp_path / "results.parquet").write_text("mine")
+    (tmp_path / "runs" / "svp-seed0" / "labelled.parquet").write_text("mine")
+    for going_on in (True, False):
+        with pytest.raises(RunDirectoryError, match=r"no sweep to resume|not empty"):
+            sweep(of(base, "svp"), tmp_path, resume=going_on)
+    assert (tmp_path / "results.parquet").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "results.parquet"}
+
+
+def test_a_sweep_of_an_earlier_version_which_has_no_marker_can_be_checked(finished: Any, base: Config) -> None:
+    marker = finished.directory / ".asvp.json"
+    content = marker.read_bytes()
+    marker.unlink()
+    prepared = check_sweep(of(base, "svp"), finished.directory, resume=True)
+    marker.write_bytes(content)
+    assert set(prepared) == {"svp-seed0", "svp-seed1"}
+
+
+def test_a_sweep_goes_on_with_what_it_was_begun_with(finished: Any, base: Config) -> None:
+    other = base.model_copy(update={"budget": [20, 10]})
+    with pytest.raises(RunDirectoryError, match="budget"):
+        sweep(of(other, "svp"), finished.directory, resume=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"space": 5}, {"config": {"seed": 1}}, {"out": ""}, {"out": "a" * 256}, {"seeds": "01"}, {"resume": True}],
+)
+def test_arguments_of_a_sweep_that_are_none_are_refused(
+    arguments: dict[str, Any], base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AsvpError):
+        run_space(**{"space": Space({"svp": {}}), "config": base, **arguments})
+    assert list(tmp_path.iterdir()) == []
