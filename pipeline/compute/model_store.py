@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from asvp.compute.jobs import Arrays, FineTuneJob, HeldWeights, TrainedModel
@@ -24,11 +25,12 @@ def find_model(job: FineTuneJob, cache: Cache | None) -> TrainedModel | None:
     try:
         head = load(_bytes(entry, "head"))
         weights = None if job.method == "lp" else HeldWeights(job.key, load(_bytes(entry, "weights")))
-    except DamagedPartError:
+        classifier = Head(head["weight"], head["bias"])
+    except (DamagedPartError, SafetensorError, KeyError):
         return None
     seconds = float(entry.description().get("seconds", 0.0))
     entry.describe(entry.description())
-    return TrainedModel(job.key, job.method, Head(head["weight"], head["bias"]), weights, seconds, reused=True)
+    return TrainedModel(job.key, job.method, classifier, weights, seconds, reused=True)
 
 
 def keep_model(trained: TrainedModel, cache: Cache | None, reporter: Reporter) -> None:

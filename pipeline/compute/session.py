@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from asvp.compute.jobs import Arrays, FineTuneJob
 from asvp.config import EncoderConfig
 from asvp.data.source import ChosenRows, Kind, Source, rows_named
-from asvp.errors import CacheError
+from asvp.errors import CacheError, RowError, WorkError
 from asvp.features.cache import CacheEntry, DamagedPartError
 from asvp.features.moments import Moments
 from asvp.features.table import feature_table, features_of
@@ -121,6 +122,7 @@ class EncoderSession:
             # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
             with self._encode_lock, cpu_threads(self._extraction_threads), rows_named(source, rows):
                 features = encoder.encode_prepared(prepared)
+                self._check_finite(features)
         table = feature_table(features, task.start, task.dtype)
         error = None
         if task.entry is not None:
@@ -152,9 +154,8 @@ class EncoderSession:
             head = self._probe(job) if job.method in ("lp", "lp_ft") else None
             if head is not None and job.method == "lp":
                 return head, None, time.perf_counter() - began
-            self._loaded = job.key
             rows = _inputs(job.source, job.rows)
-            with rows_named(job.source, job.rows):
+            with self._changing_weights(job.key), rows_named(job.source, job.rows):
                 head = fine_tune(
                     self.encoder, rows, job.labels, classes=job.classes, config=job.training, seed=job.seed, head=head
                 )
@@ -167,6 +168,7 @@ class EncoderSession:
         else:
             with rows_named(job.source, job.rows):
                 features = self.encoder.encode(ChosenRows(job.source, job.rows))
+                self._check_finite(features)
         return linear_probe(
             features, job.labels, classes=job.classes, seed=job.seed, class_weight=job.training.class_weight
         )
@@ -176,10 +178,43 @@ class EncoderSession:
             return
         if fingerprint is None:
             self._encoder = None
-        else:
-            assert load is not None
+            self._loaded = None
+            return
+        assert load is not None
+        with self._changing_weights(fingerprint):
             self.encoder.load_state(load())
+
+    @contextmanager
+    def _changing_weights(self, fingerprint: str) -> Iterator[None]:
+        """The weights inside become those of a fingerprint; if that fails, the pre-trained ones are loaded anew."""
+        try:
+            yield
+        except BaseException:
+            self._encoder = None
+            self._loaded = None
+            raise
         self._loaded = fingerprint
+
+    def _check_finite(self, features: NDArray[np.floating]) -> None:
+        """Raise for a feature that is not finite: a training is at fault, or the half precision, or the row."""
+        finite = np.isfinite(features).all(axis=1)
+        if finite.all():
+            return
+        if self._loaded is not None:
+            raise WorkError(
+                f"the training diverged: the fine-tuned encoder's features of {int((~finite).sum()):,} of "
+                f"{len(finite):,} rows are not finite",
+                key="training.lr",
+                mend="Lower it, or training.head_lr",
+            )
+        half = self.encoder.dtype_name != "float32"
+        raise RowError(
+            f"the encoder's feature of it is not finite in {self.encoder.dtype_name}",
+            row=int(np.argmin(finite)),
+            key="encoder.dtype" if half else "encoder.model",
+            value=self.encoder.dtype_name if half else self._config.model,
+            mend="Use encoder.dtype float32" if half else "Look at that row, or use another encoder",
+        )
 
 
 def _inputs(source: Source, rows: NDArray[np.int64]) -> list[str] | list[bytes]:

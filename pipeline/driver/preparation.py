@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from asvp.config import Config, labels_by_round
 from asvp.data import Dataset, open_dataset
 from asvp.data.open_source import is_remote, plugin_place
@@ -13,9 +15,13 @@ from asvp.driver.modes import ModePlan, plan_mode
 from asvp.errors import BudgetError, ConfigError
 from asvp.features.cache import Cache, content_key
 from asvp.models.encoder import check_encoder, encoder_spec_fingerprint
+from asvp.models.encoder.images import check_augmentation
+from asvp.models.encoder.location import local_folder
 from asvp.progress import Reporter
 from asvp.selection import check_strategy
 from asvp.selection.contract import Plan
+
+_SAMPLE_TEXTS = 64
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def with_absolute_paths(config: Config) -> Config:
         }
     )
     encoder = config.encoder
-    if Path(encoder.model).expanduser().is_dir():
+    if local_folder(encoder.model) is not None:
         encoder = encoder.model_copy(update={"model": _absolute(encoder.model)})
     extraction = config.extraction
     if extraction.cache is not None:
@@ -180,7 +186,9 @@ def _check_sharded(config: Config, selection: Plan) -> None:
 
 def _check_encoder_use(config: Config, dataset: Dataset, mode: ModePlan) -> None:
     if dataset.kind != "features":
-        check_encoder(config.encoder, dataset.kind)
+        check_encoder(config.encoder, dataset.kind, _sample_of_texts(dataset))
+        if dataset.kind == "image" and config.training.augment and _will_fine_tune(config, mode):
+            check_augmentation()
         return
     if mode.refresh.policy != "never":
         raise ConfigError(
@@ -196,3 +204,16 @@ def _check_encoder_use(config: Config, dataset: Dataset, mode: ModePlan) -> None
             value=config.training.method,
             mend="Use lp or auto",
         )
+
+
+def _will_fine_tune(config: Config, mode: ModePlan) -> bool:
+    """Whether the encoder itself is trained at any time, and not only a probe on its features."""
+    return mode.refresh.policy != "never" or config.training.method != "lp"
+
+
+def _sample_of_texts(dataset: Dataset) -> list[str]:
+    """The first texts of the pool, which the encoder's tokenizer is tried on."""
+    if dataset.kind != "text":
+        return []
+    taken = dataset.pool.take(np.arange(min(_SAMPLE_TEXTS, len(dataset.pool)), dtype=np.int64))
+    return [row for row in taken if isinstance(row, str)]

@@ -1,27 +1,25 @@
-"""Which type the matrix products run in: chosen from what the processor has, confirmed by a short probe."""
+"""Which type the matrix products run in: chosen from what the processor has and how wide the model is."""
 
 from __future__ import annotations
 
 import platform
-import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from asvp.config import EncoderConfig
 from asvp.errors import EncoderError
-from asvp.models.threads import cpu_threads
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SMALLEST_WIDTH = 128
-"""Below this width the products are too small to gain; no probe, so tiny models decide alike everywhere."""
+"""Below this width the products are too small to gain."""
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
-def decide_dtype(config: EncoderConfig, device: torch.device, width: int) -> str:
+def decide_dtype(config: EncoderConfig, device: torch.device, width: Callable[[], int]) -> str:
     """Resolve `encoder.dtype` to float32, bfloat16 or float16.
 
     Parameters
@@ -30,15 +28,15 @@ def decide_dtype(config: EncoderConfig, device: torch.device, width: int) -> str
         Its `dtype` decides, unless it is "auto".
     device : torch.device
         Where the products run.
-    width : int
-        The encoder's hidden width, which the probe multiplies with.
+    width : callable
+        Gives the encoder's hidden width; asked only where it decides.
 
     Returns
     -------
     str
         For "auto" on a GPU, bfloat16 if it is native there. On a CPU, bfloat16 if the processor has instructions for
-        it and a transformer-like block of this width is faster with it; the answer is kept for the life of the
-        process. Write it into the resolved config, so that all processes of a run use one type.
+        it and the model is at least 128 wide. Nothing is timed: one configuration has one type on one kind of machine,
+        however busy it is.
     """
     if config.dtype != "auto":
         if device.type == "cuda" and config.dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
@@ -46,9 +44,9 @@ def decide_dtype(config: EncoderConfig, device: torch.device, width: int) -> str
         return config.dtype
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type != "cpu" or width < _SMALLEST_WIDTH or not cpu_has_bfloat16():
+    if device.type != "cpu" or not cpu_has_bfloat16() or width() < _SMALLEST_WIDTH:
         return "float32"
-    return "bfloat16" if _bfloat16_is_faster(width) else "float32"
+    return "bfloat16"
 
 
 def matmul_context(device: torch.device, dtype_name: str) -> AbstractContextManager[object]:
@@ -68,26 +66,3 @@ def cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return any(flag in words for flag in _CPU_FLAGS)
-
-
-@cache
-def _bfloat16_is_faster(width: int) -> bool:
-    """Whether a feed-forward block of this width takes a tenth less time in bfloat16, best of interleaved tries.
-
-    On one thread, as an actor has it: on a busy machine several threads wait for each other in both types, and a
-    process with more threads would choose another type than its actors.
-    """
-    with torch.random.fork_rng(devices=[]):
-        block = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.LayerNorm(width))
-        rows = torch.randn(512, width)
-    best = {False: float("inf"), True: float("inf")}
-    with cpu_threads(1), torch.inference_mode():
-        for attempt in range(6):
-            for enabled in (False, True):
-                with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                    start = time.perf_counter()
-                    block(rows)
-                    # The first try pays for packing and code generation.
-                    if attempt:
-                        best[enabled] = min(best[enabled], time.perf_counter() - start)
-    return best[True] < 0.9 * best[False]

@@ -9,11 +9,12 @@ import pytest
 import torch
 from tiny_encoders import tiny_text_encoder, tiny_texts
 from torch import nn
+from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from asvp.config import EncoderConfig, TrainingConfig
 from asvp.models.encoder import Encoder
-from asvp.models.training.attention import short_attention
+from asvp.models.training.attention import NAME, short_attention
 from asvp.models.training.finetune import fine_tune
 from asvp.models.training.repeatable import repeatable_gradients
 
@@ -54,8 +55,7 @@ def test_attention_has_the_outputs_and_gradients_of_pytorch(masking: str) -> Non
     for own in (False, True):
         leaves = [tensor.clone().requires_grad_() for tensor in tensors]
         if own:
-            with short_attention(torch.device("cpu")):
-                out, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](nn.Module(), *leaves, given, is_causal=False)
+            out, _ = ALL_ATTENTION_FUNCTIONS[NAME](nn.Module(), *leaves, given, is_causal=False)
         else:
             out = nn.functional.scaled_dot_product_attention(*leaves, attn_mask=given).transpose(1, 2)
         out.square().sum().backward()
@@ -64,11 +64,46 @@ def test_attention_has_the_outputs_and_gradients_of_pytorch(masking: str) -> Non
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_transformers_attention_is_put_back() -> None:
-    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    with pytest.raises(KeyError), short_attention(torch.device("cpu")):
+def _attentions(model: nn.Module) -> set[str]:
+    return {part.config._attn_implementation for part in model.modules() if hasattr(part, "config")}
+
+
+def test_only_the_model_in_training_attends_differently_and_it_is_put_back(tmp_path: Path) -> None:
+    folder = tiny_text_encoder(tmp_path)
+    config = EncoderConfig(model=str(folder), dtype="float32")
+    trained, other = (Encoder.load(config, "text", device="cpu").model for _ in range(2))
+    functions = dict(AttentionInterface._global_mapping)
+    with short_attention(trained):
+        assert _attentions(trained) == {NAME}
+        assert _attentions(other) == {"sdpa"}
+        assert AttentionInterface._global_mapping == functions
+    assert _attentions(trained) == {"sdpa"}
+    with pytest.raises(KeyError), short_attention(trained):
         raise KeyError
-    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
+    assert _attentions(trained) == {"sdpa"}
+
+
+def test_a_model_that_was_told_to_attend_in_another_way_is_left_alone(tmp_path: Path) -> None:
+    config = EncoderConfig(model=str(tiny_text_encoder(tmp_path)), dtype="float32")
+    model = Encoder.load(config, "text", device="cpu").model
+    model.set_attn_implementation("eager")
+    with short_attention(model):
+        assert _attentions(model) == {"eager"}
+    assert _attentions(model) == {"eager"}
+
+
+def test_training_attends_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it gradients depend on threads, which two threads on one core may hide."""
+    calls = []
+    own = ALL_ATTENTION_FUNCTIONS[NAME]
+    monkeypatch.setitem(
+        AttentionInterface._global_mapping, NAME, lambda *given, **more: (calls.append(1), own(*given, **more))[1]
+    )
+    encoder = Encoder.load(EncoderConfig(model=str(tiny_text_encoder(tmp_path)), dtype="float32"), "text", device="cpu")
+    texts, labels = tiny_texts(8)
+    fine_tune(encoder, texts, np.array(labels), classes=3, config=TrainingConfig(epochs=1), seed=0)
+    # Two layers in one step; the look at the trained encoder is no training.
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
+import inspect
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +17,17 @@ from asvp.config import EncoderConfig
 from asvp.data.source import Kind
 from asvp.errors import EncoderError
 from asvp.models.encoder.location import encoder_folder, sentence_pooling
+from asvp.models.encoder.options import blame, with_options
 from asvp.models.encoder.pooling import Pooling
+from asvp.models.failures import encoder_errors, find_device
 from asvp.models.precision import decide_dtype
 from asvp.models.quiet import quiet_transformers
 
-_CLASS_TOKEN_FAMILIES = ("vit", "deit", "dinov2", "dinov3_vit", "ijepa", "vit_msn", "vit_mae", "data2vec-vision")
-_NO_CLASS_TOKEN_FAMILIES = ("ijepa", "siglip_vision_model", "siglip2_vision_model", "swin", "swinv2")
+_CLASS_TOKEN_FAMILIES = ("vit", "deit", "dinov2", "dinov3_vit", "vit_msn", "vit_mae", "data2vec-vision")
+_NO_POOLER = ("ijepa", "internvl_vision", "pixtral")
+"""Families whose outputs have a place for a pooled one that stays empty."""
+_CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
+"""What the parameter is called that stands before the patches of an image."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +42,6 @@ class Backbone:
     dtype_name: str
     device: torch.device
 
-    @property
-    def width(self) -> int:
-        """Hidden width of the last layer."""
-        return _width(self.config)
-
-    @property
-    def has_class_token(self) -> bool:
-        """Whether the first token stands for the whole row."""
-        return self.config.model_type not in _NO_CLASS_TOKEN_FAMILIES
-
-    @property
-    def prefix_tokens(self) -> int:
-        """Tokens before the patches of an image."""
-        if self.kind == "text" or not self.has_class_token:
-            return 0
-        distilled = 1 if self.config.model_type == "deit" else 0
-        return 1 + distilled + int(getattr(self.config, "num_register_tokens", 0) or 0)
-
 
 def find_backbone(
     config: EncoderConfig, kind: Kind, *, device: str | torch.device | None = None, weights: bool = True
@@ -66,17 +55,17 @@ def find_backbone(
     """
     if kind == "features":
         raise EncoderError("ready-made features need no encoder", key="data.features")
+    where = find_device(device)
     folder = encoder_folder(config, weights=weights)
-    model_config = _with_options(_tower(_read_config(folder, config), kind), config)
+    model_config = with_options(_tower(_read_config(folder, config), kind), config.options)
     model_class = _model_class(model_config, config, kind)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Backbone(
         folder=folder,
         kind=kind,
         config=model_config,
         model_class=model_class,
-        pooling=_pooling(config, kind, model_config, folder),
-        dtype_name=decide_dtype(config, where, _width(model_config)),
+        pooling=_pooling(config, kind, model_config, model_class, folder),
+        dtype_name=decide_dtype(config, where, lambda: _width(model_config, model_class)),
         device=where,
     )
 
@@ -89,53 +78,82 @@ def load_model(backbone: Backbone, config: EncoderConfig) -> PreTrainedModel:
     EncoderError
         If weights are missing for layers that the features need, or have other shapes than the options ask for.
     """
-    try:
-        with quiet_transformers():
-            loaded: Any = backbone.model_class.from_pretrained(
-                backbone.folder,
-                config=backbone.config,
-                use_safetensors=True,
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:
-        key = "encoder.options" if config.options else "encoder.model"
-        reason = "their shapes are other ones" if "ignore_mismatched_sizes" in str(error) else _first_line(error)
-        raise EncoderError(
-            f"the weights do not fit the model: {reason}",
-            key=key,
-            value=config.options or config.model,
-            mend="Options can shorten a model, not change its widths" if config.options else None,
-        ) from None
+    options = config.options
+    about = blame(options) if options else {"key": "encoder.model", "value": config.model}
+    with encoder_errors("the weights do not fit the model", **about), quiet_transformers():
+        loaded: Any = backbone.model_class.from_pretrained(
+            backbone.folder,
+            config=backbone.config,
+            use_safetensors=True,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            # Shapes that differ are reported then, and refused below in words.
+            ignore_mismatched_sizes=True,
+        )
     model, report = loaded
+    _check_report(report, backbone, config)
+    with encoder_errors("the model does not fit on the device", key="device", value=str(backbone.device)):
+        return cast(PreTrainedModel, model.eval().to(backbone.device))
+
+
+def prefix_tokens(model: PreTrainedModel, kind: Kind) -> int:
+    """Tokens before the patches of an image: class, distillation and register tokens, as the model's weights have them.
+
+    Zero for texts, whose first token is a token like the others to the mean.
+    """
+    if kind == "text":
+        return 0
+    count = 0
+    for name, parameter in model.named_parameters():
+        last = name.rpartition(".")[2]
+        if last in _CLASS_TOKENS or last == "distillation_token":
+            count += 1
+        elif last == "register_tokens":
+            count += parameter.shape[-2]
+    return count
+
+
+def _check_report(report: Any, backbone: Backbone, config: EncoderConfig) -> None:
+    """EncoderError if a tensor of the model was not in the checkpoint in this shape, and so has random values."""
+    mismatched = sorted(report["mismatched_keys"])
+    options = config.options
+    about = blame(options) if options else {"key": "encoder.model", "value": config.model}
+    if mismatched:
+        name, here, wanted = mismatched[0]
+        raise EncoderError(
+            f"the weights do not fit the model: {name} is {list(here)} in the checkpoint, {list(wanted)} in the model",
+            **{"mend": "Its config.json belongs to other weights; copy the folder again", **about},
+        )
     missing = sorted(str(name) for name in report["missing_keys"])
     if backbone.pooling != "pooler":
         # Many checkpoints come without the pooler that their class builds; it is not used here.
         missing = [name for name in missing if "pooler" not in name]
-    if missing:
-        raise EncoderError(
-            f"the checkpoint has no weights for {len(missing)} tensors, among them {missing[0]}",
-            key="encoder.pooling" if "pooler" in missing[0] else "encoder.model",
-            value=config.pooling if "pooler" in missing[0] else config.model,
-            mend="Use pooling mean or cls" if "pooler" in missing[0] else "Check encoder.options and the checkpoint",
-        )
-    return cast(PreTrainedModel, model.eval().to(backbone.device))
+    if not missing:
+        return
+    message = f"the checkpoint has no weights for {len(missing)} tensors, among them {missing[0]}"
+    if "pooler" in missing[0]:
+        raise EncoderError(message, key="encoder.pooling", value=config.pooling, mend="Use pooling mean or cls")
+    raise EncoderError(
+        message,
+        **{"mend": f"Give a checkpoint of a {backbone.config.model_type} model itself, with its own weights", **about},
+    )
 
 
 def _read_config(folder: Path, config: EncoderConfig) -> PreTrainedConfig:
-    try:
-        with quiet_transformers():
-            return cast(
-                PreTrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            )
-    except (OSError, ValueError, KeyError) as error:
-        raise EncoderError(
-            f"its config.json describes no model that the installed transformers knows: {_first_line(error)}",
+    with (
+        encoder_errors(
+            "its config.json describes no model that the installed transformers knows",
             key="encoder.model",
             value=config.model,
             mend="Code that comes with a checkpoint is never run; use a model that transformers itself has",
-        ) from None
+        ),
+        quiet_transformers(),
+    ):
+        return cast(
+            PreTrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        )
 
 
 def _tower(model_config: PreTrainedConfig, kind: Kind) -> PreTrainedConfig:
@@ -146,43 +164,21 @@ def _tower(model_config: PreTrainedConfig, kind: Kind) -> PreTrainedConfig:
     return model_config
 
 
-def _with_options(model_config: PreTrainedConfig, config: EncoderConfig) -> PreTrainedConfig:
-    if not config.options:
-        return model_config
-    known = set(model_config.to_dict()) | set(model_config.attribute_map)
-    for name in config.options:
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            raise EncoderError(
-                f"is no option of a {model_config.model_type} model",
-                key=f"encoder.options.{name}",
-                value=config.options[name],
-                mend=f"Did you mean {near[0]}?" if near else "Its config.json lists the options",
-            )
-    try:
-        return type(model_config).from_dict({**model_config.to_dict(), **config.options})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise EncoderError(
-            f"the model does not take this: {_first_line(error)}", key="encoder.options", value=config.options
-        ) from None
-    except Exception as error:
-        # The hub's strict dataclasses raise errors of their own, which derive from Exception alone.
-        raise EncoderError(
-            f"the model does not take this: {' '.join(str(error).split())}", key="encoder.options", value=config.options
-        ) from None
-
-
 def _model_class(model_config: PreTrainedConfig, config: EncoderConfig, kind: Kind) -> type[PreTrainedModel]:
-    mapping = MODEL_MAPPING
-    if kind == "text" and model_config.is_encoder_decoder and type(model_config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
-        mapping = MODEL_FOR_TEXT_ENCODING_MAPPING
-    elif type(model_config) not in mapping:
-        raise EncoderError(
-            f"a {model_config.model_type} model gives no features", key="encoder.model", value=config.model
-        )
-    found = mapping[type(model_config)]
-    model_class = cast(type[PreTrainedModel], found[0] if isinstance(found, tuple) else found)
-    reads = {"input_ids": "text", "pixel_values": "image"}.get(model_class.main_input_name, model_class.main_input_name)
+    with encoder_errors(
+        f"the installed transformers cannot build a {model_config.model_type} model",
+        key="encoder.model",
+        value=config.model,
+    ):
+        model_class = _text_encoder(model_config) if kind == "text" else None
+        if model_class is None:
+            model_class = _listed(MODEL_MAPPING, model_config)
+        if model_class is None:
+            raise EncoderError(
+                f"a {model_config.model_type} model gives no features", key="encoder.model", value=config.model
+            )
+        name = model_class.main_input_name
+    reads = {"input_ids": "text", "pixel_values": "image"}.get(name, name)
     if reads != kind:
         raise EncoderError(
             f"is a model for {reads}, but the rows are {'texts' if kind == 'text' else 'images'}",
@@ -193,19 +189,58 @@ def _model_class(model_config: PreTrainedConfig, config: EncoderConfig, kind: Ki
     return model_class
 
 
-def _pooling(config: EncoderConfig, kind: Kind, model_config: PreTrainedConfig, folder: Path) -> Pooling:
+def _listed(mapping: Any, model_config: PreTrainedConfig) -> type[PreTrainedModel] | None:
+    if type(model_config) not in mapping:
+        return None
+    found = mapping[type(model_config)]
+    return cast(type[PreTrainedModel], found[0] if isinstance(found, tuple) else found)
+
+
+def _text_encoder(model_config: PreTrainedConfig) -> type[PreTrainedModel] | None:
+    """The encoder alone of an encoder-decoder model such as T5, also where it was saved alone."""
+    found = _listed(MODEL_FOR_TEXT_ENCODING_MAPPING, model_config)
+    return found if found is not None and found.__name__.endswith("EncoderModel") else None
+
+
+def _pooling(
+    config: EncoderConfig,
+    kind: Kind,
+    model_config: PreTrainedConfig,
+    model_class: type[PreTrainedModel],
+    folder: Path,
+) -> Pooling:
     """The pooling asked for; for auto what suits the family."""
     if config.pooling != "auto":
         return config.pooling
     if kind == "text":
-        return cast(Pooling, sentence_pooling(folder) or "mean")
-    return "cls" if model_config.model_type in _CLASS_TOKEN_FAMILIES else "pooler"
+        return cast(Pooling, sentence_pooling(folder, config.model) or "mean")
+    if model_config.model_type in _CLASS_TOKEN_FAMILIES:
+        return "cls"
+    declared = model_config.model_type not in _NO_POOLER and _declares_pooler(model_class)
+    return "pooler" if declared else "mean"
 
 
-def _width(model_config: PreTrainedConfig) -> int:
-    widths: Any = getattr(model_config, "hidden_sizes", None)
-    return int(widths[-1]) if widths else int(model_config.hidden_size)
+def _declares_pooler(model_class: type[PreTrainedModel]) -> bool:
+    """Whether the model's outputs have a pooled one; yes where its forward does not say."""
+    try:
+        said = typing.get_type_hints(model_class.forward).get("return", inspect.Parameter.empty)
+    except (NameError, TypeError, AttributeError):
+        return True
+    outputs = [one for one in (said, *typing.get_args(said)) if dataclasses.is_dataclass(one)]
+    names = {field.name for one in outputs for field in dataclasses.fields(one)}
+    return not names or "pooler_output" in names
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _width(model_config: PreTrainedConfig, model_class: type[PreTrainedModel]) -> int:
+    """How wide the matrix products are: the hidden width, or for a family without one, the widest square product."""
+    widths: Any = getattr(model_config, "hidden_sizes", None) or [getattr(model_config, "hidden_size", None)]
+    if isinstance(widths, (list, tuple)) and isinstance(widths[-1], int):
+        return widths[-1]
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            skeleton = model_class(model_config)
+    except Exception:
+        # Some families cannot be built without memory; loading them tells what is wrong, if anything is.
+        return 0
+    shapes = [tuple(parameter.shape) for parameter in skeleton.parameters() if parameter.ndim > 1]
+    return max((min(shape[0], shape[1]) for shape in shapes), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -18,11 +18,12 @@ from asvp.config import EncoderConfig
 from asvp.data.decoding import DECODING
 from asvp.data.source import Kind
 from asvp.errors import EncoderError, RowError
-from asvp.models.encoder.backbone import Backbone, find_backbone, load_model
+from asvp.models.encoder.backbone import Backbone, find_backbone, load_model, prefix_tokens
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
-from asvp.models.encoder.location import preprocessing_files, weight_files
+from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
 from asvp.models.encoder.pooling import Pool
+from asvp.models.failures import encoder_errors, work_errors
 from asvp.models.precision import matmul_context
 from asvp.models.quiet import quiet_transformers
 
@@ -32,6 +33,12 @@ _ROWS_AT_ONCE = 4096
 _PARTS_AHEAD = 2
 _ROWS_ON_DEVICE = 1 << 16
 """Features of longer lists are gathered in the machine's memory, not in the device's."""
+_TRIED = 2 << 30
+"""Bytes of weights up to which an encoder is loaded for a check: seconds, and memory that any machine has."""
+_SMALLEST_SHARE = 0.5
+"""Of an embedding table that its tokenizer uses; tables are padded, but not to twice their size."""
+_ROUNDING = 0.03
+"""Share of a feature's length that rounding, and convolutions over the padding, may change."""
 
 
 class Encoder:
@@ -62,7 +69,8 @@ class Encoder:
         self.model = model
         self.inputs = inputs
         self._backbone = backbone
-        self._pool = Pool(backbone.pooling, backbone.prefix_tokens, backbone.has_class_token)
+        prefix = prefix_tokens(model, self.kind)
+        self._pool = Pool(backbone.pooling, prefix, has_class_token=self.kind == "text" or prefix > 0)
         self._forward: Any = torch.compile(model, dynamic=True) if config.compile else model
         self._pristine: str | None = None
         self._part = inputs.batch_rows(config.batch_size) if isinstance(inputs, ImageInputs) else _ROWS_AT_ONCE
@@ -86,10 +94,17 @@ class Encoder:
         ------
         EncoderError
             If the encoder cannot be found, loaded, or used for this kind of rows.
+        ConfigError
+            If there is no such device here.
+        WorkError
+            If the memory is not enough.
         """
         backbone = find_backbone(config, kind, device=device)
         inputs = _load_inputs(config, backbone)
-        return cls(config, backbone, load_model(backbone, config), inputs)
+        model = load_model(backbone, config)
+        if isinstance(inputs, TextInputs):
+            _check_vocabulary(inputs, model, config)
+        return cls(config, backbone, model, inputs)
 
     def encode(self, rows: Sequence[str] | Sequence[bytes]) -> np.ndarray:
         """Features of rows, (N, D) float32, in the order given.
@@ -100,6 +115,8 @@ class Encoder:
         ------
         DataError
             If a row is no text or no readable image; the message names its place in the list.
+        WorkError
+            If the memory is not enough, or the model fails.
         """
         in_parts = self.kind == "image" or len(rows) > self._part
         return self.encode_prepared(self._in_parts(rows) if in_parts else self.prepare(rows))
@@ -122,7 +139,11 @@ class Encoder:
         features = torch.empty((prepared.rows, self.dim), device=home)
         self.model.train(False)
         # One context around all batches: autocast then converts each weight once, not once a batch.
-        with torch.inference_mode(), matmul_context(self.device, self.dtype_name):
+        with (
+            work_errors("encoding", batch="encoder.batch_size", size=self.config.batch_size),
+            torch.inference_mode(),
+            matmul_context(self.device, self.dtype_name),
+        ):
             for batch in prepared.batches:
                 positions = torch.from_numpy(batch.positions).to(home)
                 features[positions] = self._features(self._forward, batch.tensors).to(home)
@@ -176,6 +197,41 @@ class Encoder:
         if self._pristine is None:
             self._pristine = _state_digest(self.model)
 
+    def try_out(self) -> None:
+        """Put rows without content through the model, and hold what comes out against what features must be.
+
+        Raises
+        ------
+        EncoderError
+            If the model fails on the longest row that the configuration allows, or a row's feature changes with the
+            rows beside it, or from one time to the next.
+        """
+        once, again = self._blank_feature(), self._blank_feature()
+        if not _close(once, again):
+            raise EncoderError(
+                "gives another feature each time for the same row: it draws random numbers",
+                key="encoder.model",
+                value=self.config.model,
+                mend="Choose another model; of a masked autoencoder, load the encoder as a plain vit",
+            )
+        if not isinstance(self.inputs, TextInputs):
+            return
+        with encoder_errors(
+            "the model fails on a text of this many tokens",
+            key="encoder.max_length",
+            value=self.config.max_length,
+            mend="Lower it",
+        ):
+            self._feature(self.inputs.longest())
+        if not _close(once, self._feature(self.inputs.padded())):
+            raise EncoderError(
+                "a row's feature depends on how long the rows beside it are: the model does not heed the attention "
+                "mask, or the tokenizer pads with another token than the model expects",
+                key="encoder.model",
+                value=self.config.model,
+                mend="Choose another model, or give the tokenizer that belongs to this one",
+            )
+
     def _in_parts(self, rows: Sequence[Any]) -> Prepared:
         """Prepare each part while the one before it is in the forward pass."""
         parts = (slice(start, start + self._part) for start in range(0, len(rows), self._part))
@@ -185,14 +241,16 @@ class Encoder:
     def _batches(self, rows: Sequence[Any], part: slice) -> list[Batch]:
         """The batches of a part of the rows; errors and batches tell places among all rows."""
         taken = rows[part]
+        batch_size = self.config.batch_size
         try:
-            examples = self.inputs.read(taken)
-            batches = []
-            for positions in self.inputs.plan(examples, self.config.batch_size):
-                tensors = self.inputs.collate(examples, positions)
-                if self.device.type == "cuda":
-                    tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-                batches.append(Batch(positions + part.start, tensors))
+            with work_errors("reading rows", batch="encoder.batch_size", size=batch_size):
+                examples = self.inputs.read(taken)
+                batches = []
+                for positions in self.inputs.plan(examples, batch_size):
+                    tensors = self.inputs.collate(examples, positions)
+                    if self.device.type == "cuda":
+                        tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+                    batches.append(Batch(positions + part.start, tensors))
             return batches
         except RowError as error:
             raise error.moved(part.start + error.row) from None
@@ -203,15 +261,78 @@ class Encoder:
 
     def _measure_dim(self) -> int:
         """D, from a forward pass of one row without content."""
-        blank = self.inputs.collate(self.inputs.blank(), np.zeros(1, np.int64))
+        feature = self._blank_feature()
+        if not np.isfinite(feature).all():
+            half = self.dtype_name != "float32"
+            raise EncoderError(
+                f"the feature of a row without content is not finite in {self.dtype_name}",
+                key="encoder.dtype" if half else "encoder.model",
+                value=self.config.dtype if half else self.config.model,
+                mend="Use encoder.dtype float32" if half else "The weights are damaged: copy or download them again",
+            )
+        return int(feature.shape[1])
+
+    def _blank_feature(self) -> np.ndarray:
+        with encoder_errors(
+            f"the model cannot be run on {'texts' if self.kind == 'text' else 'images'} alone",
+            key="encoder.model",
+            value=self.config.model,
+            mend=self._mend_of_a_model_that_fails(),
+        ):
+            return self._feature(self.inputs.collate(self.inputs.blank(), np.zeros(1, np.int64)))
+
+    def _mend_of_a_model_that_fails(self) -> str:
+        if self._backbone.config.is_encoder_decoder:
+            return "Choose another model: the encoder of this encoder-decoder cannot be used alone"
+        reader = "tokenizer" if self.kind == "text" else "image processor"
+        return f"Check that its {reader} belongs to it, or choose another model"
+
+    def _feature(self, tensors: Mapping[str, Tensor]) -> np.ndarray:
+        self.model.train(False)
         with torch.inference_mode(), matmul_context(self.device, self.dtype_name):
-            return int(self._features(self.model, blank).shape[1])
+            feature: np.ndarray = self._features(self.model, tensors).cpu().numpy()
+        return feature
 
 
-def check_encoder(config: EncoderConfig, kind: Kind) -> None:
-    """Raise EncoderError if the encoder cannot be loaded; weights are neither loaded nor fetched from the hub."""
+def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = ()) -> None:
+    """Raise what loading the encoder and using it for such rows would raise.
+
+    Weights that lie here are loaded and tried on the CPU, unless they are very large; those of the hub that are not
+    here yet are not fetched.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+    kind : {"text", "image"}
+    sample : sequence of str, optional
+        Some of the texts, which the tokenizer must be able to tell apart.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder cannot be found, loaded or used.
+    """
     backbone = find_backbone(config, kind, weights=False)
-    _load_inputs(config, backbone)
+    inputs = _load_inputs(config, backbone)
+    if isinstance(inputs, TextInputs):
+        inputs.check_understanding(sample, config.model)
+    if weights_are_here(backbone.folder, largest=_TRIED):
+        files = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
+        files += weight_files(backbone.folder, config.model)
+        state = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        _try_once(config.model_dump_json(), kind, state)
+
+
+@lru_cache(maxsize=64)
+def _try_once(config: str, kind: Kind, state: tuple[object, ...]) -> None:
+    """Load and try an encoder; once for one state of its files, as a sweep checks many arms with one encoder."""
+    plain = EncoderConfig.model_validate_json(config).model_copy(update={"dtype": "float32", "compile": False})
+    Encoder.load(plain, kind, device="cpu").try_out()
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two features are one apart from rounding, also in half precision."""
+    return bool(np.linalg.norm(one - other) <= _ROUNDING * max(float(np.linalg.norm(one)), 1e-12))
 
 
 def encoder_spec_fingerprint(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> str:
@@ -232,40 +353,59 @@ def _load_inputs(config: EncoderConfig, backbone: Backbone) -> Inputs:
 
 
 def _load_image(config: EncoderConfig, backbone: Backbone) -> ImageInputs:
-    try:
-        with quiet_transformers():
-            # The same backend everywhere: torchvision's resizing gives other pixels than PIL's.
-            processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-                backbone.folder, backend="pil", trust_remote_code=False, local_files_only=True
-            )
-            return ImageInputs(processor, backbone.device)
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-        raise EncoderError(
-            f"the image processor cannot be loaded: {str(error).strip().splitlines()[0]}",
+    with (
+        encoder_errors(
+            "the image processor cannot be loaded",
             key="encoder.model",
             value=config.model,
             mend="The folder needs its preprocessor_config.json",
-        ) from None
+        ),
+        quiet_transformers(),
+    ):
+        # The same backend everywhere: torchvision's resizing gives other pixels than PIL's.
+        processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            backbone.folder, backend="pil", trust_remote_code=False, local_files_only=True
+        )
+        return ImageInputs(processor, backbone.device)
 
 
 def _load_text(config: EncoderConfig, backbone: Backbone) -> TextInputs:
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(backbone.folder, trust_remote_code=False, local_files_only=True)
-        except Exception as error:
-            # Broken or missing tokenizer files fail in many ways, some of them plain Exceptions of the Rust side.
-            raise EncoderError(
-                f"the tokenizer cannot be loaded: {str(error).strip().splitlines()[0]}",
-                key="encoder.model",
-                value=config.model,
-                mend="The folder needs the tokenizer's files too",
-            ) from None
+    with (
+        encoder_errors(
+            "the tokenizer cannot be loaded",
+            key="encoder.model",
+            value=config.model,
+            mend="The folder needs the tokenizer's files too",
+        ),
+        quiet_transformers(),
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(backbone.folder, trust_remote_code=False, local_files_only=True)
     longest = getattr(backbone.config, "max_position_embeddings", None)
-    if longest is not None and config.max_length > int(longest):
+    if isinstance(longest, int) and config.max_length > longest:
         raise EncoderError(
             f"this model has {longest} positions", key="encoder.max_length", value=config.max_length, mend="Lower it"
         )
-    return TextInputs(tokenizer, config.max_length, backbone.device)
+    with encoder_errors("the tokenizer cannot be used", key="encoder.model", value=config.model):
+        return TextInputs(tokenizer, config.max_length, backbone.device)
+
+
+def _check_vocabulary(inputs: TextInputs, model: PreTrainedModel, config: EncoderConfig) -> None:
+    """EncoderError if the tokenizer is not the one that the model's embedding table was trained with."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        return
+    rows = getattr(table, "num_embeddings", None)
+    tokens = inputs.vocabulary()
+    if rows is None or _SMALLEST_SHARE * rows <= tokens <= rows:
+        return
+    raise EncoderError(
+        f"the tokenizer has {tokens:,} tokens, and the model's embedding table {rows:,}: it belongs to another model, "
+        "or its files are missing",
+        key="encoder.model",
+        value=config.model,
+        mend="Copy the tokenizer's files (tokenizer.json, vocab.txt and the like) into the folder",
+    )
 
 
 def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:

@@ -14,9 +14,12 @@ from torch import Tensor
 
 from asvp.data.decoding import UndecodableError, decode_image
 from asvp.errors import EncoderError, RowError
+from asvp.models.failures import first_line
 
 _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""
+_MOST_PIXELS = 50_000_000
+"""Of an image whose short side was brought to the model's size."""
 
 
 class ImageInputs:
@@ -61,7 +64,8 @@ class ImageInputs:
 
         def one(position: int) -> np.ndarray:
             image = _decode(examples[position], position)
-            return self._pixels(image) if generator is None else _canvas(image, 2 * max(self._size))
+            _check_proportions(image, position, self._size)
+            return self._processed(image, position) if generator is None else _canvas(image, 2 * max(self._size))
 
         with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
             decoded = list(pool.map(one, positions.tolist()))
@@ -103,6 +107,16 @@ class ImageInputs:
     def _pixels(self, image: Image.Image) -> np.ndarray:
         out = self.processor(images=[image], do_rescale=False, do_normalize=False, return_tensors="np")
         return np.asarray(out["pixel_values"][0], np.uint8)
+
+    def _processed(self, image: Image.Image, position: int) -> np.ndarray:
+        try:
+            return self._pixels(image)
+        except (ValueError, TypeError, ZeroDivisionError, IndexError) as error:
+            raise RowError(
+                f"its image processor cannot use it, {image.width} x {image.height} pixels: {first_line(error)}",
+                row=position,
+                mend="Leave the row out, or set a fixed size in preprocessor_config.json",
+            ) from None
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         if self._augment is None:
@@ -150,6 +164,17 @@ def _canvas(image: Image.Image, longest_short_side: int) -> np.ndarray:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.BICUBIC)
     return np.moveaxis(np.array(image), -1, 0).copy()
+
+
+def _check_proportions(image: Image.Image, position: int, size: Sequence[int]) -> None:
+    """DataError for an image so long that bringing its short side to the model's size would fill the memory."""
+    ratio = max(image.size) / min(image.size)
+    if ratio * max(size) ** 2 > _MOST_PIXELS:
+        raise RowError(
+            f"is {image.width} x {image.height} pixels: its long side is {ratio:,.0f} times the short one",
+            row=position,
+            mend="Crop it or leave the row out",
+        )
 
 
 def _decode(encoded: bytes, position: int) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from asvp.errors import EncoderError, RowError
 
@@ -22,6 +23,8 @@ _ROWS_ON_CPU = 64
 """More rows a batch were slower on every CPU measured: the activations leave the cache."""
 _TOKENS_ON_CPU = 4096
 _TOKENS_ON_GPU = 131072
+_MOSTLY = 0.9
+"""Share of unknown tokens in a sample from which a tokenizer is taken for that of another language or model."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class TextInputs:
     """
 
     def __init__(self, tokenizer: Any, max_length: int, device: torch.device) -> None:
-        longest = min(int(tokenizer.model_max_length), 1 << 20)
+        longest = int(min(tokenizer.model_max_length, 1 << 20))
         if max_length > longest:
             raise EncoderError(
                 f"this model reads at most {longest} tokens",
@@ -133,8 +136,7 @@ class TextInputs:
     def read(self, rows: Sequence[Any]) -> list[list[int]]:
         """Token numbers of each text, cut at `max_length`."""
         for number, row in enumerate(rows):
-            if not isinstance(row, str):
-                raise RowError("is no text", row=number, value=row, mend="Use a column of strings")
+            _check_text(number, row)
         if not rows:
             return []
         encoded: list[list[int]] = self.tokenizer(
@@ -189,9 +191,60 @@ class TextInputs:
         """One empty text."""
         return self.read([""])
 
+    def longest(self) -> dict[str, Tensor]:
+        """A row of as many tokens as a text is cut at."""
+        tokens = self.read([""])[0]
+        return self.collate([(tokens * self.max_length)[: self.max_length]], np.zeros(1, np.int64))
+
+    def padded(self) -> dict[str, Tensor]:
+        """The empty text, padded as far as a text may be long."""
+        tensors = self.collate(self.blank(), np.zeros(1, np.int64))
+        more = self.max_length - tensors["input_ids"].shape[1]
+        fill = {"input_ids": self._pad, "attention_mask": 0}
+        return {name: functional.pad(tensor, (0, more), value=fill[name]) for name, tensor in tensors.items()}
+
+    def vocabulary(self) -> int:
+        """One more than the highest token number that texts can become."""
+        numbers: list[int] = [len(self.tokenizer) - 1, self._pad, *self.tokenizer.get_vocab().values()]
+        return max(numbers) + 1
+
+    def check_understanding(self, texts: Sequence[str], model: str) -> None:
+        """EncoderError if the tokenizer makes nothing of some texts: unknown tokens alone, or the same of all."""
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        rows = [tuple(token for token in tokens if token not in special) for tokens in self.read(texts)]
+        tokens = [token for row in rows for token in row]
+        unknown = tokens.count(self.tokenizer.unk_token_id)
+        if len(set(texts)) > 1 and len(set(rows)) == 1:
+            reason = "it makes the same tokens of all of them"
+        elif tokens and unknown >= _MOSTLY * len(tokens):
+            reason = f"{unknown:,} of the {len(tokens):,} tokens it makes of them are unknown to it"
+        else:
+            return
+        raise EncoderError(
+            f"the tokenizer does not understand the texts: of a sample of {len(texts)}, {reason}",
+            key="encoder.model",
+            value=model,
+            mend="Check that the folder has the tokenizer's files, and that the model reads this language; "
+            "if the texts begin alike, raise encoder.max_length",
+        )
+
     def save(self, folder: str) -> None:
         """Write the tokenizer's files."""
         self.tokenizer.save_pretrained(folder)
+
+
+def _check_text(number: int, row: Any) -> None:
+    if not isinstance(row, str):
+        raise RowError("is no text", row=number, value=row, mend="Use a column of strings")
+    try:
+        row.encode()
+    except UnicodeEncodeError as error:
+        raise RowError(
+            f"holds half of a surrogate pair at character {error.start}, which is no text",
+            row=number,
+            value=row[max(0, error.start - 20) : error.start + 20],
+            mend="Decode the texts again, as UTF-8 or with errors='replace'",
+        ) from None
 
 
 def _padding_token(tokenizer: Any) -> int:

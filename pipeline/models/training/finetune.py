@@ -11,15 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
-from asvp.errors import DataError
+from asvp.errors import DataError, WorkError
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.inputs import TextInputs
+from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds
 from asvp.models.training.repeatable import repeatable_gradients
 from asvp.models.training.vocabulary import used_embeddings, word_embeddings
 
 _LONGEST_GRADIENT = 1.0
+_LOOKED_AT = 8
+"""Rows that a trained encoder is tried on."""
 _PROBE_RATE = 4.0
 """Learning rate of the linear probe times D: its curvature grows with the number of standardised features."""
 
@@ -110,6 +113,9 @@ def fine_tune(
     ------
     DataError
         If there is no row, or rows, labels and head do not fit each other.
+    WorkError
+        If the training diverges, the memory is not enough, or the model fails. The encoder's weights are then those
+        of somewhere in the training: load it again.
     """
     _check(encoder, rows, labels, classes, head)
     encoder.weights_will_change()
@@ -119,7 +125,12 @@ def fine_tune(
     if isinstance(encoder.inputs, TextInputs):
         vocabulary = used_embeddings(encoder.model, encoder.inputs.tokens_in(examples))
     devices = [encoder.device] if encoder.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), vocabulary, repeatable_gradients(encoder.model):
+    with (
+        work_errors("training", batch="training.batch_size", size=config.batch_size),
+        torch.random.fork_rng(devices=devices),
+        vocabulary,
+        repeatable_gradients(encoder.model),
+    ):
         # Dropout can draw from the global generator only.
         torch.manual_seed(seed)
         output = _first_head(encoder, classes, head, generator)
@@ -130,6 +141,7 @@ def fine_tune(
         finally:
             encoder.model.train(False)
             encoder.model.zero_grad(set_to_none=True)
+    _check_trained(encoder, output, examples, config)
     return Head(output.weight.detach().cpu().numpy().copy(), output.bias.detach().cpu().numpy().copy())
 
 
@@ -154,7 +166,8 @@ def _train(
     cuts = batch_bounds(len(labels), config.batch_size)
     steps, step = config.epochs * len(cuts), 0
     encoder.model.train()
-    for _ in range(config.epochs):
+    for epoch in range(config.epochs):
+        losses = []
         order = torch.randperm(len(labels), generator=generator)
         for start, end in cuts:
             chosen = order[start:end]
@@ -162,6 +175,7 @@ def _train(
                 group["lr"] = rate * (1 - step / steps)
             features = encoder.features(encoder.inputs.collate(examples, chosen.numpy(), augmentation))
             loss = nn.functional.cross_entropy(output(features), labels[chosen].to(encoder.device), weight=weights)
+            losses.append(loss.detach())
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(scaler.scale(loss))
             scaler.unscale_(optimiser)
@@ -171,6 +185,45 @@ def _train(
             step += 1
             if on_step is not None:
                 on_step(step, steps)
+        # Once an epoch: on a GPU each look at a number waits for all that was queued before it.
+        _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
+
+
+def _check_losses(losses: Tensor, encoder: Encoder, config: TrainingConfig, *, first: bool) -> None:
+    finite = torch.isfinite(losses).tolist()
+    if all(finite):
+        return
+    if first and not finite[0]:
+        half = encoder.dtype_name != "float32"
+        raise WorkError(
+            f"the loss was not finite before the first step: the pre-trained encoder gives features of the labelled "
+            f"rows that are not finite in {encoder.dtype_name}",
+            key="encoder.dtype" if half else "encoder.model",
+            value=encoder.config.dtype if half else encoder.config.model,
+            mend="Use encoder.dtype float32" if half else "The weights are damaged: copy or download them again",
+        )
+    raise _diverged("its loss is no longer finite", config)
+
+
+def _check_trained(encoder: Encoder, output: nn.Linear, examples: Any, config: TrainingConfig) -> None:
+    """WorkError if the weights, or what they make of the first rows, are not finite."""
+    tensors = [*encoder.model.state_dict().values(), *output.state_dict().values()]
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point()):
+        raise _diverged("weights are no longer finite", config)
+    with work_errors("training", batch="training.batch_size", size=config.batch_size), torch.inference_mode():
+        some = encoder.inputs.collate(examples, np.arange(min(len(examples), _LOOKED_AT)))
+        scores = output(encoder.features(some))
+    if not bool(torch.isfinite(scores).all()):
+        raise _diverged("the trained encoder's features are not finite", config)
+
+
+def _diverged(how: str, config: TrainingConfig) -> WorkError:
+    return WorkError(
+        f"the training diverged: {how}",
+        key="training.lr",
+        value=config.lr,
+        mend=f"Lower it, or training.head_lr (now {config.head_lr:g})",
+    )
 
 
 def _parameter_groups(encoder: Encoder, output: nn.Linear, config: TrainingConfig) -> list[dict[str, Any]]:

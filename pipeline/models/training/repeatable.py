@@ -57,7 +57,7 @@ def repeatable_gradients(model: nn.Module) -> Iterator[None]:
     for norm in norms:
         norm.forward = partial(_apply, norm)  # type: ignore[method-assign]
     try:
-        with short_attention(device):
+        with short_attention(model):
             yield
     finally:
         for norm in norms:

@@ -1,0 +1,101 @@
+"""The boundary to PyTorch and transformers: whatever they raise becomes an error of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from asvp.errors import AsvpError, ConfigError, EncoderError, WorkError
+
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_failed|bad_alloc", re.IGNORECASE)
+
+
+@contextmanager
+def work_errors(doing: str, *, batch: str, size: int) -> Iterator[None]:
+    """Turn what a model raises at work into a WorkError; errors of ours pass.
+
+    Parameters
+    ----------
+    doing : str
+        What is done, for the message: "the extraction".
+    batch : str
+        Key of the batch size to lower where memory is not enough.
+    size : int
+        Its value.
+    """
+    try:
+        yield
+    except AsvpError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise _no_memory(doing, batch, size) from None
+        raise WorkError(
+            f"{doing} failed in the model: {first_line(error)}",
+            key="encoder.model",
+            mend="Try other rows and encoder.dtype float32; if it stays, the model is not fit for this use",
+        ) from error
+
+
+@contextmanager
+def encoder_errors(message: str, *, key: str, value: object, mend: str | None = None) -> Iterator[None]:
+    """Turn what loading or trying a model raises into an EncoderError; errors of ours pass."""
+    try:
+        yield
+    except AsvpError:
+        raise
+    except Exception as error:
+        # Damaged files and odd models fail in any way there is: AttributeError, TypeError, the Rust side's Exception.
+        if out_of_memory(error):
+            raise _no_memory("loading the encoder", key, value) from None
+        raise EncoderError(f"{message}: {first_line(error)}", key=key, value=value, mend=mend) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the processor's or the GPU's memory was not enough."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line that is not too long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The hub's strict dataclasses put what is wrong into the second line.
+    text = " ".join(lines[:2]) if lines and lines[0].endswith(":") else (lines or [type(error).__name__])[0]
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def find_device(name: str | torch.device | None, *, key: str = "device") -> torch.device:
+    """The device of a name; None is a GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        # The only way to know that a device can be used is to use it.
+        torch.empty(1, device=device).add_(1)
+    except Exception as error:
+        raise ConfigError(
+            f"this device cannot be used here: {first_line(error)}",
+            key=key,
+            value=str(name),
+            mend="Use cpu, or leave it out",
+        ) from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError("models run on cpu or cuda", key=key, value=str(name), mend="Use cpu, or leave it out")
+    return device
+
+
+def _no_memory(doing: str, key: str, value: object) -> WorkError:
+    return WorkError(
+        f"there is not enough memory for {doing}", key=key, value=value, mend="Lower it, or use a smaller model"
+    )
