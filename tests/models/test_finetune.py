@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from asvp.config import EncoderConfig, ProxyConfig, TrainingConfig
-from asvp.errors import DataError
+from asvp.errors import DataError, WorkError
 from asvp.models.encoder import Encoder
 from asvp.models.proxy import Head, fit_proxy
 from asvp.models.training.finetune import fine_tune, linear_probe
@@ -201,3 +201,19 @@ def test_lp_ft_starts_from_the_probes_head(folder: Path) -> None:
 def test_bad_input_is_a_data_error(folder: Path, rows: list, labels: np.ndarray, head: Head, words: str) -> None:
     with pytest.raises(DataError, match=words):
         fine_tune(load(folder), rows, labels, classes=3, config=TrainingConfig(), seed=0, head=head)
+
+
+@pytest.mark.parametrize("rates", [{"lr": 1e9}, {"lr": 1e30}, {"lr": 1e-4, "head_lr": 1e38}])
+def test_a_training_that_diverges_says_so_and_names_the_rate(folder: Path, rates: dict) -> None:
+    config = TrainingConfig(epochs=6, batch_size=8, **rates)
+    with pytest.raises(WorkError, match=r"training\.lr: the training diverged.*head_lr") as caught:
+        fine_tune(load(folder), TEXTS, LABELS, classes=3, config=config, seed=0)
+    assert "row" not in caught.value.message
+
+
+def test_features_that_were_not_finite_before_are_no_fault_of_the_training(folder: Path) -> None:
+    encoder = load(folder)
+    state = encoder.state()
+    encoder.load_state({name: np.full_like(array, np.nan) for name, array in state.items()})
+    with pytest.raises(WorkError, match=r"encoder\.model: the loss was not finite before the first step"):
+        fine_tune(encoder, TEXTS, LABELS, classes=3, config=TrainingConfig(epochs=2), seed=0)

@@ -96,9 +96,11 @@ class ImageInputs:
 
     def blank(self) -> list[bytes]:
         """One black image."""
-        buffer = io.BytesIO()
-        Image.new("RGB", (64, 64)).save(buffer, "PNG")
-        return [buffer.getvalue()]
+        return [_encoded(np.zeros((64, 64, 3), np.uint8))]
+
+    def probe(self) -> list[bytes]:
+        """One image that is different everywhere."""
+        return [_encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))]
 
     def save(self, folder: str) -> None:
         """Write the image processor's file."""
@@ -122,6 +124,12 @@ class ImageInputs:
         if self._augment is None:
             self._augment = _random_crop_and_flip(self._size[0], self._size[1])
         return self._augment
+
+
+def _encoded(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def check_augmentation() -> None:

@@ -23,6 +23,8 @@ _ROWS_ON_CPU = 64
 """More rows a batch were slower on every CPU measured: the activations leave the cache."""
 _TOKENS_ON_CPU = 4096
 _TOKENS_ON_GPU = 131072
+_CHARACTERS_A_TOKEN = 1000
+"""Far more than tokens have, so that what follows cannot change the tokens that are kept."""
 _MOSTLY = 0.9
 """Share of unknown tokens in a sample from which a tokenizer is taken for that of another language or model."""
 
@@ -102,6 +104,9 @@ class Inputs(Protocol):
     def blank(self) -> Any:
         """Examples of one row without content."""
 
+    def probe(self) -> Any:
+        """Examples of one row that a model is tried on."""
+
     def save(self, folder: str) -> None:
         """Write what `read` needs beside a checkpoint."""
 
@@ -139,16 +144,25 @@ class TextInputs:
             _check_text(number, row)
         if not rows:
             return []
-        encoded: list[list[int]] = self.tokenizer(
-            list(rows),
+        # Of a text of megabytes all would be tokenised, and then cut.
+        enough = _CHARACTERS_A_TOKEN * self.max_length
+        encoded = self._tokenised([row[:enough] for row in rows])
+        for number, row in enumerate(rows):
+            if len(row) > enough and len(encoded[number]) < self.max_length:
+                encoded[number] = self._tokenised([row])[0]
+        # A tokenizer without special tokens makes nothing of an empty text, and a model needs at least one token.
+        return [tokens or [self._pad] for tokens in encoded]
+
+    def _tokenised(self, texts: list[str]) -> list[list[int]]:
+        tokens: list[list[int]] = self.tokenizer(
+            texts,
             truncation=True,
             max_length=self.max_length,
             padding=False,
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
-        # A tokenizer without special tokens makes nothing of an empty text, and a model needs at least one token.
-        return [tokens or [self._pad] for tokens in encoded]
+        return tokens
 
     def plan(self, examples: list[list[int]], batch_size: int) -> list[np.ndarray]:
         """Batches of neighbours in length, shortest first, bounded in rows and in tokens."""
@@ -191,6 +205,10 @@ class TextInputs:
         """One empty text."""
         return self.read([""])
 
+    def probe(self) -> list[list[int]]:
+        """The empty text: what it has, every text has."""
+        return self.blank()
+
     def longest(self) -> dict[str, Tensor]:
         """A row of as many tokens as a text is cut at."""
         tokens = self.read([""])[0]
@@ -198,7 +216,7 @@ class TextInputs:
 
     def padded(self) -> dict[str, Tensor]:
         """The empty text, padded as far as a text may be long."""
-        tensors = self.collate(self.blank(), np.zeros(1, np.int64))
+        tensors = self.collate(self.probe(), np.zeros(1, np.int64))
         more = self.max_length - tensors["input_ids"].shape[1]
         fill = {"input_ids": self._pad, "attention_mask": 0}
         return {name: functional.pad(tensor, (0, more), value=fill[name]) for name, tensor in tensors.items()}

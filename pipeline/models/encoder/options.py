@@ -18,7 +18,16 @@ _SIZES = re.compile(
 )
 _SHARES = re.compile(r"(dropout|drop|_prob|drop_rate|drop_path_rate)$")
 _HEADS = re.compile(r"(^n_head|heads|head_dim|d_kv)$")
-_NOT_OPTIONS = ("model_type", "architectures", "auto_map", "transformers_version", "dtype", "torch_dtype")
+_NOT_OPTIONS = (
+    "model_type",
+    "architectures",
+    "auto_map",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "return_dict",
+    "quantization_config",
+)
 _MEND = "Options can shorten a model, not change its widths"
 
 
@@ -35,12 +44,14 @@ def with_options(model_config: PreTrainedConfig, options: Mapping[str, Any]) -> 
     if not options:
         return model_config
     before = model_config.to_dict()
-    renamed = {model_config.attribute_map.get(name, name): value for name, value in options.items()}
+    renamed = {}
     for name, value in options.items():
         own = model_config.attribute_map.get(name, name)
         if own not in before or name in _NOT_OPTIONS:
             raise _unknown(model_config, name, value)
         _check(name, value, before[own])
+        # YAML reads 1 as a whole number, and transformers takes no whole number for a share.
+        renamed[own] = float(value) if isinstance(before[own], float) and isinstance(value, int) else value
     try:
         changed = type(model_config).from_dict({**before, **_shortened(before, renamed), **renamed})
     except Exception as error:
@@ -56,7 +67,7 @@ def with_options(model_config: PreTrainedConfig, options: Mapping[str, Any]) -> 
 def blame(options: Mapping[str, Any]) -> dict[str, Any]:
     """Key, value and mend of an error about weights that do not fit a model with these options."""
     sized = {name: value for name, value in options.items() if _SIZES.search(name)}
-    return {**_place(sized or options), "mend": _MEND}
+    return {**_place(sized or options), "mend": _MEND if sized else "Leave it out, or use another value"}
 
 
 def list_of(value: Any) -> Any:
@@ -105,6 +116,8 @@ def _wanted_number(name: str, value: Any, before: float) -> str | None:
         return "a whole number"
     if whole and before > 0 and value < 1 and _SIZES.search(name):
         return "at least 1"
+    if whole and before >= 0 and value < 0 and name.endswith("_id"):
+        return "a token's number"
     return None
 
 
