@@ -57,6 +57,16 @@ def test_a_text_is_cut_at_max_length(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "start", ["python library tool server ", " " * 50_000 + "python library tool server ", "x" * 50_000]
+)
+def test_of_a_very_long_text_the_tokens_kept_are_those_of_the_whole(folder: Path, start: str) -> None:
+    inputs = load(folder, max_length=6).inputs
+    text = start + "python library tool server " * 2_000
+    whole = inputs.tokenizer([text], truncation=True, max_length=6)["input_ids"]
+    assert inputs.read([text, "python"])[0] == whole[0]
+
+
 def test_equal_lists_give_equal_features_on_any_thread_count(folder: Path) -> None:
     encoder, threads = load(folder), torch.get_num_threads()
     expected = encoder.encode(TEXTS)
