@@ -33,11 +33,12 @@ from asvp.compute.measured_placement import (
 from asvp.compute.model_store import find_model, keep_model
 from asvp.compute.picking import Picker
 from asvp.compute.placement import Placement, place
-from asvp.compute.session import ShardJob, ShardReport, stored_shard
+from asvp.compute.session import ShardJob, ShardReport
+from asvp.compute.shard_cache import load_shards, tell_unwritten
 from asvp.config import Config, EncoderConfig
 from asvp.data.source import Kind
 from asvp.errors import WorkError
-from asvp.features.cache import Cache, DamagedPartError
+from asvp.features.cache import Cache
 from asvp.features.feature_set import FeatureSet, Shard
 from asvp.models.encoder import resolve_dtype
 from asvp.progress import Reporter
@@ -120,9 +121,11 @@ class RayBackend:
         """
         entry = extraction.entry(self._cache)
         tasks = extraction.tasks(entry)
-        shards: dict[int, Shard] = {}
-        reports: dict[int, ShardReport] = {}
-        missing = self._load(tasks, shards, reports)
+        # Put by this process, which so owns it; a task for each would start a process for each.
+        shards, reports = load_shards(
+            tasks, lambda table, task: ObjectStoreShard(ray.put(table), task), self._reporter.say
+        )
+        missing = [task for task in tasks if task.index not in shards]
         began = time.perf_counter()
         if missing:
             self._extract(extraction, missing, weights, shards, reports)
@@ -137,7 +140,7 @@ class RayBackend:
         WorkError
             If the worker died, at the second try too.
         """
-        found = find_model(job, self._cache)
+        found = find_model(job, self._cache, self._reporter)
         if found is not None:
             return found
         for _ in range(2):
@@ -198,21 +201,6 @@ class RayBackend:
         )
         return worker.remote(self._config, self._kind, self._placement.threads)
 
-    def _load(self, tasks: list[ShardJob], shards: dict[int, Shard], reports: dict[int, ShardReport]) -> list[ShardJob]:
-        """Read what the cache holds; return the tasks that are left."""
-        stored = {} if tasks[0].entry is None else tasks[0].entry.parts()
-        for task in tasks:
-            if task.part not in stored:
-                continue
-            try:
-                table, reports[task.index] = stored_shard(task)
-            except DamagedPartError as error:
-                self._reporter.say(f"cache: {error}")
-            else:
-                # Put by this process, which so owns it; a task for each would start a process for each.
-                shards[task.index] = ObjectStoreShard(ray.put(table), task)
-        return [task for task in tasks if task.index not in shards]
-
     def _extract(
         self,
         extraction: Extraction,
@@ -236,9 +224,7 @@ class RayBackend:
             hire = partial(self._hire_opened, opened, threads)
             extract_shards(team, hire, extraction.fingerprint, tasks, done)
             self._team[: len(team)] = [member.worker for member in team]
-        errors = [report.cache_error for report in reports.values() if report.cache_error]
-        if errors:
-            self._reporter.say(f"The features are not cached: {errors[0]}")
+        tell_unwritten(reports.values(), self._reporter.say)
 
     def _settle(self, extraction: Extraction, rows: int, opened: _Opened) -> None:
         """Take the team that extracts fastest, where that is known of this encoder and machine or worth measuring."""

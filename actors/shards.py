@@ -10,8 +10,7 @@ import ray
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
 from asvp.compute.session import ShardJob, stored_shard
-from asvp.errors import AsvpError, WorkError
-from asvp.features.cache import DamagedPartError
+from asvp.errors import AsvpError, CacheError, WorkError
 
 DIED = (RayActorError, OutOfMemoryError)
 """What a call raises when its actor is gone; one that the memory monitor ended is no RayActorError."""
@@ -53,7 +52,7 @@ class ObjectStoreShard:
             )
         try:
             return stored_shard(self.task)[0]
-        except DamagedPartError as error:
+        except CacheError as error:
             raise WorkError(f"a feature shard was lost with its node, and in the cache: {error}") from None
 
 

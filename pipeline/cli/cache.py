@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from asvp.cli.options import OUT, Command, json_option
 from asvp.config import ExtractionConfig
+
+if TYPE_CHECKING:
+    from asvp.features.cache import Cache
 
 
 @click.group()
@@ -26,10 +30,9 @@ def _cache_options(command: Command) -> Command:
 @json_option
 def cache_ls(root: str, as_json: bool) -> None:
     """List the entries, the most recently used first."""
-    from asvp.features.cache import Cache
     from asvp.report.closing import cache_table
 
-    table = cache_table(Cache(root).entries())
+    table = cache_table(_present(root).entries())
     if as_json:
         OUT.print_values(table.numbers)
     else:
@@ -41,15 +44,13 @@ def cache_ls(root: str, as_json: bool) -> None:
 @json_option
 def cache_verify(root: str, as_json: bool) -> None:
     """Compare every file with its checksum; damaged ones are removed, and then it ends with status 1."""
-    from asvp.features.cache import Cache
-
-    checked = list(Cache(root).verify())
+    checked = list(_present(root).verify())
     damaged = {name: str(error) for name, error in checked if error is not None}
     if as_json:
         OUT.print_values({"checked": len(checked), "damaged": damaged})
     else:
         for name, reason in damaged.items():
-            OUT.print(f"{name}: {reason}", soft_wrap=True)
+            OUT.print(f"{name}: {reason}", soft_wrap=True, markup=False)
         OUT.print(f"{len(checked)} files checked, {len(damaged)} damaged")
     if damaged:
         sys.exit(1)
@@ -60,7 +61,16 @@ def cache_verify(root: str, as_json: bool) -> None:
 @_cache_options
 def cache_prune(limit: str, root: str) -> None:
     """Evict what was used least recently until the cache is within LIMIT, such as 20GB."""
+    from asvp.features.cache import parse_size
+
+    evicted = _present(root).prune(parse_size(limit, key="LIMIT", least=0))
+    OUT.print(f"{len(evicted)} entries evicted, {sum(info.nbytes for info in evicted) / 1e6:,.1f} MB freed")
+
+
+def _present(root: str) -> Cache:
+    """A cache that is there: one to look after is not made."""
     from asvp.features.cache import Cache
 
-    evicted = Cache(root, limit).prune()
-    OUT.print(f"{len(evicted)} entries evicted, {sum(info.nbytes for info in evicted) / 1e6:,.1f} MB freed")
+    found = Cache(root)
+    found.require_present()
+    return found

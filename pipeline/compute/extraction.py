@@ -64,11 +64,11 @@ class Extraction:
         rows = sum(task.stop - task.start for task in missing)
         if entry is None:
             return spent, 0.0
-        stored = entry.description().get("seconds")
+        stored = entry.seconds()
         if not missing:
-            saved = float(stored or 0.0)
+            saved = stored or 0.0
         elif stored is not None and rows < len(self.source):
-            saved = float(stored)
+            saved = stored
         else:
             # Shards left by a run that was killed: they cost what these did.
             saved = spent * (len(self.source) - rows) / rows

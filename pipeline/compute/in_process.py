@@ -16,11 +16,12 @@ from asvp.compute.extraction import Extraction
 from asvp.compute.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
 from asvp.compute.model_store import find_model, keep_model
 from asvp.compute.picking import LocalPicker
-from asvp.compute.session import EncoderSession, ShardJob, ShardReport, stored_shard
+from asvp.compute.session import EncoderSession, ShardJob, ShardReport
+from asvp.compute.shard_cache import load_shards, tell_unwritten
 from asvp.config import EncoderConfig
 from asvp.data.source import Kind
-from asvp.features.cache import Cache, DamagedPartError
-from asvp.features.feature_set import FeatureSet, HeldShard, Shard
+from asvp.features.cache import Cache
+from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.models.encoder import resolve_dtype
 from asvp.progress import Reporter
 from asvp.selection import Plan
@@ -58,20 +59,9 @@ class InProcessBackend:
             If a row cannot be read or its feature is not finite.
         """
         entry = extraction.entry(self._cache)
-        stored = {} if entry is None else entry.parts()
-        shards: dict[int, Shard] = {}
-        reports: dict[int, ShardReport] = {}
-        missing = []
-        for task in extraction.tasks(entry):
-            try:
-                if task.part not in stored:
-                    missing.append(task)
-                    continue
-                table, reports[task.index] = stored_shard(task)
-                shards[task.index] = HeldShard(table)
-            except DamagedPartError as error:
-                self._reporter.say(f"cache: {error}")
-                missing.append(task)
+        tasks = extraction.tasks(entry)
+        shards, reports = load_shards(tasks, lambda table, task: HeldShard(table), self._reporter.say)
+        missing = [task for task in tasks if task.index not in shards]
         began = time.perf_counter()
         if missing:
             self._session.use(weights.fingerprint if weights else None, weights.load if weights else None)
@@ -81,12 +71,13 @@ class InProcessBackend:
                     shards[report.index] = HeldShard(table)
                     reports[report.index] = report
                     bar.advance(report.rows)
+            tell_unwritten(reports.values(), self._reporter.say)
         seconds, saved = extraction.record(entry, missing, time.perf_counter() - began)
         return extraction.feature_set(shards, reports, seconds=seconds, saved_seconds=saved)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """Do a job, or look its result up in the cache."""
-        found = find_model(job, self._cache)
+        found = find_model(job, self._cache, self._reporter)
         if found is not None:
             return found
         head, weights, seconds = self._session.train(job)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -158,8 +160,16 @@ def recall(entry: CacheEntry | None, teams: Sequence[Placement]) -> Measurement 
     """The measurement of these teams that was kept, or None."""
     if entry is None:
         return None
-    kept = entry.description().get("rates", [])
-    rates = {Placement(actors, cpus, 0.0): float(rate) for actors, cpus, rate in kept}
+    rates = _rates(entry.description().get("rates"))
     if not rates.keys() >= set(teams):
         return None
     return Measurement(tuple((team, rates[team]) for team in teams))
+
+
+def _rates(kept: Any) -> dict[Placement, float]:
+    """What a description tells of teams; nothing where it is not what `remember` writes."""
+    try:
+        rates = {Placement(int(actors), float(cpus), 0.0): float(rate) for actors, cpus, rate in kept}
+    except (TypeError, ValueError):
+        return {}
+    return rates if all(math.isfinite(rate) and rate > 0 for rate in rates.values()) else {}

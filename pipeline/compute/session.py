@@ -17,7 +17,7 @@ from asvp.compute.jobs import Arrays, FineTuneJob
 from asvp.config import EncoderConfig
 from asvp.data.source import ChosenRows, Kind, Source, rows_named
 from asvp.errors import CacheError, RowError, WorkError
-from asvp.features.cache import CacheEntry, DamagedPartError
+from asvp.features.cache import CacheEntry, MissingPartError
 from asvp.features.moments import Moments
 from asvp.features.table import feature_table, features_of
 from asvp.models.encoder import Encoder
@@ -223,26 +223,54 @@ def _inputs(source: Source, rows: NDArray[np.int64]) -> list[str] | list[bytes]:
     return taken
 
 
-def stored_shard(task: ShardJob) -> tuple[pa.Table, ShardReport]:
-    """Read a shard from the cache.
+def stored_shard(task: ShardJob, file_name: str | None = None) -> tuple[pa.Table, ShardReport]:
+    """Read a shard from the cache, where its file's name may be known already.
 
     Raises
     ------
+    MissingPartError
+        If it is not there.
     DamagedPartError
-        If it is not there, damaged, or does not hold the rows of the task.
+        If it is damaged, or does not hold the rows of the task as finite features of its type; it is removed then.
+    CacheError
+        If the cache cannot be reached.
     """
     began = time.perf_counter()
     assert task.entry is not None
-    buffer = task.entry.read(task.part)
+    name = file_name or task.entry.parts().get(task.part)
+    if name is None:
+        raise MissingPartError("the shard is not stored", key=f"features/{task.entry.key}/{task.part}")
+    buffer = task.entry.read(task.part, name)
     try:
         table = pa.ipc.open_file(buffer).read_all()
-        rows = table.column("row").to_numpy()
-        fits = len(rows) == task.stop - task.start and rows[0] == task.start and rows[-1] == task.stop - 1
-    except (pa.ArrowInvalid, KeyError, IndexError) as error:
-        raise DamagedPartError(f"is no feature shard: {error}", key=task.part) from None
-    if not fits:
-        raise DamagedPartError("holds other rows than it should", key=task.part)
-    return table, _report(task, table, time.perf_counter() - began, None)
+        fault = _fault(table, task)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise task.entry.damaged(name, f"is no feature shard: {error}") from None
+    if fault:
+        raise task.entry.damaged(name, fault)
+    report = _report(task, table, time.perf_counter() - began, None)
+    if not np.isfinite(report.moments.mean).all():
+        raise task.entry.damaged(name, "holds features that are not finite")
+    return table, report
+
+
+def _fault(table: pa.Table, task: ShardJob) -> str | None:
+    """Why a table from the cache is not the shard of a task, if it is not."""
+    if table.column_names != ["row", "feature"] or any(column.num_chunks != 1 for column in table.columns):
+        return "is no feature shard: its columns are not row and feature"
+    rows, features = table.columns
+    kind = pa.from_numpy_dtype(np.dtype(task.dtype))
+    if (
+        not pa.types.is_fixed_size_list(features.type)
+        or features.type.value_type != kind
+        or not features.type.list_size
+    ):
+        return f"holds {features.type}, not features of {task.dtype}"
+    if rows.type != pa.int64() or rows.null_count or features.null_count or features.chunk(0).flatten().null_count:
+        return "holds empty places"
+    if not np.array_equal(rows.to_numpy(), np.arange(task.start, task.stop)):
+        return "holds other rows than it should"
+    return None
 
 
 def serialised(table: pa.Table) -> pa.Buffer:

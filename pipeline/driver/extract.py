@@ -66,7 +66,7 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
             for title, source in (("pool", dataset.pool), ("test", dataset.test))
         ]
     if prepared.cache is not None:
-        prepared.cache.prune(keep=frozenset(one.key for one in made))
+        prepared.cache.trim(frozenset(one.key for one in made), reporter.say)
     return made
 
 

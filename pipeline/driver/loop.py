@@ -111,7 +111,7 @@ def run(
             if on_round is not None:
                 on_round(record)
         if prepared.cache is not None:
-            prepared.cache.prune(keep=learning.cache_keys())
+            prepared.cache.trim(learning.cache_keys(), news.say)
         return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)
 
 

@@ -13,7 +13,8 @@ from asvp.data import Dataset, open_dataset
 from asvp.data.open_source import is_remote, plugin_place
 from asvp.driver.modes import ModePlan, plan_mode
 from asvp.errors import BudgetError, ConfigError
-from asvp.features.cache import Cache, content_key
+from asvp.features.cache import Cache, content_key, parse_size
+from asvp.features.store import local_root
 from asvp.models.encoder import check_encoder, encoder_spec_fingerprint
 from asvp.models.encoder.images import check_augmentation
 from asvp.models.encoder.location import local_folder
@@ -132,7 +133,7 @@ def with_absolute_paths(config: Config) -> Config:
         encoder = encoder.model_copy(update={"model": _absolute(encoder.model)})
     extraction = config.extraction
     if extraction.cache is not None:
-        extraction = extraction.model_copy(update={"cache": _absolute(extraction.cache)})
+        extraction = extraction.model_copy(update={"cache": local_root(extraction.cache)})
     return config.model_copy(update={"data": data, "encoder": encoder, "extraction": extraction})
 
 
@@ -161,6 +162,7 @@ def _from_the_root(path: str) -> str:
 
 def open_cache(config: Config) -> Cache | None:
     """The cache of a configuration; None where it has none."""
+    parse_size(config.extraction.cache_limit)
     if config.extraction.cache is None:
         return None
     return Cache(config.extraction.cache, config.extraction.cache_limit)

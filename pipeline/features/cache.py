@@ -3,39 +3,51 @@
 Layout: `ROOT/format.json`, `ROOT/KIND/KEY/entry.json`, `ROOT/KIND/KEY/PART-CHECKSUM.SUFFIX`. A part's name carries the
 checksum of its bytes, so a truncated or altered file betrays itself, and two writers of one part never harm each
 other: each writes under a name of its own and renames it to the final one.
+
+`format.json` marks a folder as a cache: nothing is written into a folder that holds other things, nothing is read or
+removed where the mark is missing, and inside a cache only files whose names have the form above are ever removed.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
+import math
 import re
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 
 from asvp.errors import CacheError, ConfigError
+from asvp.features.store import Listing, Store, StoredFile, local_root, open_store
 
 FORMAT = 1
+_MARK = "format.json"
+_DESCRIPTION = "entry.json"
+_KINDS = ("features", "models", "teams")
+_HARMLESS = frozenset({_MARK, "digests", "lost+found"})
+"""What may be in a folder without the mark: what is written before the first entry, and what a new disk holds."""
 _PART = re.compile(r"^(?P<part>[\w.]+)-(?P<checksum>[0-9a-f]{32})\.(?P<suffix>\w+)$")
+_UNFINISHED = re.compile(r"^\..+\.[0-9a-f]{32}\.tmp$")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_IN_USE_SECONDS = 600.0
+"""An entry used (or written to) so recently may be in the hands of a run: a slow shard takes minutes."""
+_ABANDONED_SECONDS = 3600.0
+"""A file still under its temporary name after so long has no writer any more."""
 
 
 class DamagedPartError(CacheError):
-    """A part whose bytes are not those that were written."""
+    """A part that cannot be used: its bytes are not those that were written, or not what they should be."""
 
     exit_code = 1
+
+
+class MissingPartError(DamagedPartError):
+    """A part that is not there, or was evicted meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +80,18 @@ class CacheEntry:
     key: str
 
     def parts(self) -> dict[str, str]:
-        """Names of the parts that are stored, each with its file name."""
-        filesystem, folder = self._open()
+        """Names of the parts that are stored, each with its file name.
+
+        Raises
+        ------
+        CacheError
+            If the cache cannot be reached.
+        """
         found: dict[str, str] = {}
-        for path in sorted(_listing(filesystem, folder)):
-            match = _PART.match(os.path.basename(path))
+        for file in self._store.listing(self._folder).files:
+            match = _PART.match(file.name)
             if match:
-                found.setdefault(match["part"], os.path.basename(path))
+                found.setdefault(match["part"], file.name)
         return found
 
     def read(self, part: str, file_name: str | None = None) -> pa.Buffer:
@@ -82,25 +99,30 @@ class CacheEntry:
 
         Raises
         ------
+        MissingPartError
+            If the part is not there.
         DamagedPartError
-            If the part is missing, truncated or altered. A damaged file is removed, so that it is made anew.
+            If it is truncated or altered. The file is removed, so that it is made anew.
+        CacheError
+            If the cache cannot be reached.
         """
-        filesystem, folder = self._open()
         name = file_name or self.parts().get(part)
         match = _PART.match(name or "")
-        if name is None or match is None:
-            raise DamagedPartError("the part is not stored", key=f"{self.kind}/{self.key}/{part}")
-        path = f"{folder}/{name}"
-        try:
-            data = _mapped(path) if isinstance(filesystem, LocalFileSystem) else pa.py_buffer(filesystem.cat_file(path))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DamagedPartError(f"cannot be read: {error}", key=path) from None
+        data = None if name is None or match is None else self._store.read(f"{self._folder}/{name}")
+        if name is None or match is None or data is None:
+            raise MissingPartError("the part is not stored", key=f"{self.kind}/{self.key}/{part}")
         if _checksum(data) != match["checksum"]:
-            filesystem.rm(path)
-            raise DamagedPartError(
-                "the file is truncated or altered: its checksum differs", key=path, mend="It is removed and made anew"
-            )
+            raise self.damaged(name, "the file is truncated or altered: its checksum differs")
         return data
+
+    def damaged(self, file_name: str, what: str) -> DamagedPartError:
+        """The error that tells of a part that cannot be used, after its file was removed as far as that is possible."""
+        try:
+            self._store.remove(f"{self._folder}/{file_name}")
+            mend = "It is removed and made anew"
+        except CacheError as error:
+            mend = f"It could not be removed ({error.message})"
+        return DamagedPartError(what, key=f"{self.root}/{self._folder}/{file_name}", mend=mend)
 
     def write(self, part: str, data: pa.Buffer | bytes, suffix: str) -> str:
         """Store a part atomically; return its file name.
@@ -108,44 +130,83 @@ class CacheEntry:
         Raises
         ------
         CacheError
-            If the disk is full or the folder is not writable.
+            If the disk is full, the folder is not writable or holds something else than a cache, or the store fails.
         """
-        filesystem, folder = self._open()
         name = f"{part}-{_checksum(data)}.{suffix}"
-        try:
-            _mark_format(self.root)
-            _put(filesystem, f"{folder}/{name}", data)
-        except OSError as error:
-            raise _write_error(error, f"{self.root}") from None
+        _mark(self._store)
+        self._store.write(f"{self._folder}/{name}", data)
         return name
 
-    def describe(self, description: dict[str, Any]) -> None:
+    def describe(self, description: Mapping[str, Any]) -> None:
         """Write what the entry is; also marks it as used now.
 
         A cache that is full or may only be read serves all the same, so a description that cannot be written is let go.
         """
-        filesystem, folder = self._open()
-        with suppress(OSError):
-            _put(filesystem, f"{folder}/entry.json", json.dumps({**description, "used": time.time()}).encode())
+        with suppress(CacheError):
+            _mark(self._store)
+            stored = json.dumps({**description, "used": time.time()}).encode()
+            self._store.write(f"{self._folder}/{_DESCRIPTION}", stored)
 
     def description(self) -> dict[str, Any]:
-        """What was written by `describe`, or nothing."""
-        filesystem, folder = self._open()
+        """What was written by `describe`, or nothing, also where it cannot be read."""
         try:
-            stored = json.loads(filesystem.cat_file(f"{folder}/entry.json"))
-        except (OSError, ValueError):
+            data = self._store.read(f"{self._folder}/{_DESCRIPTION}")
+            stored = {} if data is None else json.loads(data.to_pybytes())
+        except (CacheError, ValueError, RecursionError):
             return {}
         return stored if isinstance(stored, dict) else {}
 
-    def remove(self) -> None:
-        """Remove the entry and all its parts."""
-        filesystem, folder = self._open()
-        if filesystem.exists(folder):
-            filesystem.rm(folder, recursive=True)
+    def seconds(self) -> float | None:
+        """What making the entry cost, as its description tells; None if it does not."""
+        return _number(self.description().get("seconds"))
 
-    def _open(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        filesystem, path = _filesystem(self.root)
-        return filesystem, f"{path}/{self.kind}/{self.key}"
+    def touch(self) -> None:
+        """Mark the entry as used now; one without a description stays without."""
+        description = self.description()
+        if description:
+            self.describe(description)
+
+    def info(self) -> EntryInfo | None:
+        """What the entry holds; None if there is no file of a cache in it."""
+        files = self._own_files()
+        if not files:
+            return None
+        description = self.description()
+        told = _number(description.pop("used", None)) or 0.0
+        return EntryInfo(
+            kind=self.kind,
+            key=self.key,
+            parts=sum(1 for file in files if _PART.match(file.name)),
+            nbytes=sum(file.nbytes for file in files),
+            # A description comes last, so an entry that is being written has none, or an old one.
+            used=max(told, *(file.written or 0.0 for file in files)),
+            description=description,
+        )
+
+    def remove(self) -> None:
+        """Remove the entry's own files, and its folder if nothing else is in it."""
+        for file in self._own_files():
+            unfinished = _UNFINISHED.match(file.name) is not None
+            if not unfinished or time.time() - (file.written or 0.0) > _ABANDONED_SECONDS:
+                self._store.remove(f"{self._folder}/{file.name}")
+        self._store.remove_if_empty(self._folder)
+
+    def _own_files(self) -> list[StoredFile]:
+        """Those that have the name of a part, an unfinished part or a description."""
+        files = self._store.listing(self._folder).files
+        return [
+            file
+            for file in files
+            if file.name == _DESCRIPTION or _PART.match(file.name) or _UNFINISHED.match(file.name)
+        ]
+
+    @property
+    def _folder(self) -> str:
+        return f"{self.kind}/{self.key}"
+
+    @property
+    def _store(self) -> Store:
+        return open_store(self.root)
 
 
 class Cache:
@@ -154,55 +215,56 @@ class Cache:
     Parameters
     ----------
     root : str
-        Local folder (~ is understood) or fsspec URI.
+        Local folder (~ is understood) or fsspec URI; one that does not exist is made when something is written.
     limit : str, int or None
         Size in bytes, or such as "200GB", kept by evicting what was used least recently.
 
     Raises
     ------
     CacheError
-        If the root holds a cache of a newer format, or cannot be used.
+        If the root holds a cache of a newer format or something else than a cache, or cannot be used.
     ConfigError
         If the limit is not understood.
     """
 
     def __init__(self, root: str, limit: str | int | None = None) -> None:
-        self.root = os.path.abspath(os.path.expanduser(root)) if "://" not in root else root
+        self.root = local_root(root)
         self.limit = parse_size(limit)
-        self._check_format()
+        store = open_store(self.root)
+        if not _is_marked(store):
+            _require_unused(store, store.listing())
+            store.require_writable()
 
     def entry(self, kind: str, key: str) -> CacheEntry:
         """The entry of a key, stored or not."""
         return CacheEntry(self.root, kind, key)
 
+    def require_present(self) -> None:
+        """Raise a CacheError where there is no folder, as after a slip of the pen."""
+        if not open_store(self.root).listing().exists:
+            raise CacheError("there is no such folder", key="extraction.cache", value=self.root, mend="Name the cache")
+
     def entries(self) -> list[EntryInfo]:
         """All entries, the most recently used first."""
-        filesystem, root = _filesystem(self.root)
-        found = []
-        for kind in ("features", "models", "teams"):
-            for folder in _listing(filesystem, f"{root}/{kind}"):
-                entry = self.entry(kind, os.path.basename(folder))
-                files = _listing(filesystem, folder, detail=True)
-                description = entry.description()
-                found.append(
-                    EntryInfo(
-                        kind=kind,
-                        key=entry.key,
-                        parts=sum(1 for file in files if _PART.match(os.path.basename(file["name"]))),
-                        nbytes=sum(int(file["size"] or 0) for file in files),
-                        used=float(description.pop("used", 0.0)),
-                        description=description,
-                    )
-                )
+        store = open_store(self.root)
+        if not _is_marked(store):
+            return []
+        every = [self.entry(kind, key) for kind in _KINDS for key in store.listing(kind).folders]
+        found = [info for entry in every if (info := entry.info()) is not None]
         return sorted(found, key=lambda info: info.used, reverse=True)
 
     def verify(self) -> Iterator[tuple[str, DamagedPartError | None]]:
-        """Compare every part with its checksum; yield its name and what is wrong with it, if anything."""
+        """Compare every part with its checksum; yield its name and what is wrong with it, if anything.
+
+        Parts that are evicted meanwhile are passed over.
+        """
         for info in self.entries():
             entry = self.entry(info.kind, info.key)
             for part, file_name in entry.parts().items():
                 try:
                     entry.read(part, file_name)
+                except MissingPartError:
+                    continue
                 except DamagedPartError as error:
                     yield f"{info.kind}/{info.key}/{file_name}", error
                 else:
@@ -211,7 +273,14 @@ class Cache:
     def prune(self, limit: int | None = None, keep: frozenset[str] = frozenset()) -> list[EntryInfo]:
         """Evict least recently used entries until the size is within the limit; return what went.
 
-        Entries whose key is in `keep`, and those used within the last minute (another run may be writing them), stay.
+        Entries whose key is in `keep`, and those used or written to within the last ten minutes (another run may be at
+        work on them), stay. A time in the future was told by a clock that has been set back since: such an entry is
+        older than all others.
+
+        Raises
+        ------
+        CacheError
+            If the cache cannot be reached. What other processes evict or write meanwhile is no error.
         """
         bound = self.limit if limit is None else limit
         if bound is None:
@@ -219,57 +288,52 @@ class Cache:
         entries = self.entries()
         size = sum(info.nbytes for info in entries)
         evicted = []
-        for info in reversed(entries):
+        now = time.time()
+        for info in sorted(entries, key=lambda info: info.used if info.used < now + _IN_USE_SECONDS else 0.0):
             if size <= bound:
                 break
-            if info.key in keep or time.time() - info.used < _IN_USE_SECONDS:
+            entry = self.entry(info.kind, info.key)
+            if info.key in keep or _in_use(entry):
                 continue
-            self.entry(info.kind, info.key).remove()
+            entry.remove()
             size -= info.nbytes
             evicted.append(info)
         return evicted
 
-    def _check_format(self) -> None:
-        filesystem, root = _filesystem(self.root)
+    def trim(self, keep: frozenset[str], say: Callable[[str], None]) -> None:
+        """Prune to the limit at the end of a run, for which a cache that fails is news and no error."""
         try:
-            stored = json.loads(filesystem.cat_file(f"{root}/format.json"))["format"]
-        except FileNotFoundError:
-            _check_writable(filesystem, root)
-            return
-        except OSError as error:
-            raise _write_error(error, self.root) from None
-        except (ValueError, KeyError, TypeError):
-            raise CacheError(
-                "format.json is not readable", key="extraction.cache", value=self.root, mend="Use another folder"
-            ) from None
-        if stored > FORMAT:
-            raise CacheError(
-                f"the cache was made by a newer version (format {stored}, this one reads {FORMAT})",
-                key="extraction.cache",
-                value=self.root,
-                mend="Update asvp, or use another folder",
-            )
+            self.prune(keep=keep)
+        except CacheError as error:
+            say(f"The cache is not pruned: {error}")
 
 
-_IN_USE_SECONDS = 60.0
-
-
-def parse_size(size: str | int | None) -> int | None:
+def parse_size(size: str | int | None, *, key: str = "extraction.cache_limit", least: int = 1) -> int | None:
     """Bytes of a size such as 500, "500MB" or "1.5 TB".
+
+    Parameters
+    ----------
+    size : str, int or None
+    key : str
+        Where it was given, for messages.
+    least : int
+        The smallest size that makes sense there.
 
     Raises
     ------
     ConfigError
-        If it is not understood.
+        If it is not understood, or less than `least`.
     """
-    if size is None or isinstance(size, int):
-        return size
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?[bB]?)\s*", size)
-    unit = match[2].upper() if match else ""
-    unit = unit if not unit or unit.endswith("B") else f"{unit}B"
-    if match is None or unit not in _UNITS:
-        raise ConfigError("is no size", key="extraction.cache_limit", value=size, mend="Write for example 200GB")
-    return int(float(match[1]) * _UNITS[unit])
+    if size is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([kKmMgGtT]?[bB]?)\s*", str(size))
+    if match is None or isinstance(size, (bool, float)):
+        raise ConfigError("is no size", key=key, value=size, mend="Write for example 200GB")
+    unit = match[2].upper()
+    found = int(float(match[1]) * _UNITS[unit if not unit or unit.endswith("B") else f"{unit}B"])
+    if found < least:
+        raise ConfigError(f"is less than {least} byte", key=key, value=size, mend="Write for example 200GB")
+    return found
 
 
 def content_key(*parts: Any) -> str:
@@ -282,80 +346,57 @@ def _checksum(data: pa.Buffer | bytes) -> str:
     return hashlib.blake2b(memoryview(data), digest_size=16).hexdigest()
 
 
-@lru_cache(maxsize=64)
-def _filesystem(root: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def _number(value: Any) -> float | None:
+    """A finite number from 0, or None."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return float(value) if good else None
+
+
+def _in_use(entry: CacheEntry) -> bool:
+    """Whether an entry that was listed a while ago has been used just now, or is gone."""
+    info = entry.info()
+    return info is None or abs(time.time() - info.used) < _IN_USE_SECONDS
+
+
+def _is_marked(store: Store) -> bool:
+    """Whether a folder says that it is a cache of a format that is understood here."""
+    data = store.read(_MARK)
+    if data is None:
+        return False
     try:
-        filesystem, path = fsspec.core.url_to_fs(root)
-    except (ImportError, ValueError) as error:
+        stored = json.loads(data.to_pybytes())["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        stored = None
+    if isinstance(stored, bool) or not isinstance(stored, int):
         raise CacheError(
-            f"the URI cannot be opened: {error}",
-            key="extraction.cache",
-            value=root,
-            mend="Use a local folder, or install the file system's package",
-        ) from None
-    return filesystem, path.rstrip("/")
-
-
-@lru_cache(maxsize=64)
-def _mark_format(root: str) -> None:
-    """Say once which format the cache has."""
-    filesystem, path = _filesystem(root)
-    if not filesystem.exists(f"{path}/format.json"):
-        _put(filesystem, f"{path}/format.json", json.dumps({"format": FORMAT}).encode())
-
-
-def _check_writable(filesystem: fsspec.AbstractFileSystem, root: str) -> None:
-    if not isinstance(filesystem, LocalFileSystem):
-        return
-    path = Path(root)
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            "format.json is not that of a cache", key="extraction.cache", value=store.root, mend="Use another folder"
+        )
+    if stored > FORMAT:
         raise CacheError(
-            "is not a folder that can be written",
+            f"the cache was made by a newer version (format {stored}, this one reads {FORMAT})",
             key="extraction.cache",
-            value=root,
-            mend="Name another folder, or null for no cache",
+            value=store.root,
+            mend="Update asvp, or use another folder",
+        )
+    return True
+
+
+def _require_unused(store: Store, found: Listing) -> None:
+    """Raise unless a folder without a mark holds nothing that could be somebody's (hidden files are a system's)."""
+    names = [*found.folders, *(file.name for file in found.files)]
+    others = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
+    if others and _MARK not in names:
+        raise CacheError(
+            f"is no cache: it holds other things ({others[0]!r}) and no {_MARK}",
+            key="extraction.cache",
+            value=store.root,
+            mend="Name an empty or new folder. If it is a cache that lost the file, "
+            f'write {{"format": {FORMAT}}} into {_MARK}',
         )
 
 
-def _listing(filesystem: fsspec.AbstractFileSystem, folder: str, *, detail: bool = False) -> list[Any]:
-    try:
-        return list(filesystem.ls(folder, detail=detail, refresh=True))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _mapped(path: str) -> pa.Buffer:
-    if os.path.getsize(path) == 0:
-        raise OSError(errno.EIO, "the file is empty", path)
-    with pa.memory_map(path, "r") as file:
-        return file.read_buffer()
-
-
-def _put(filesystem: fsspec.AbstractFileSystem, path: str, data: pa.Buffer | bytes) -> None:
-    """Write a file so that a reader sees all of it or nothing (object stores do so by themselves)."""
-    if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, bytes(memoryview(data)))
-        return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(memoryview(data))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _write_error(error: OSError, root: str) -> CacheError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return CacheError(
-        "the disk is full" if full else f"cannot be written: {error.strerror or error}",
-        key="extraction.cache",
-        value=root,
-        mend="Free space, set extraction.cache_limit, or name another folder",
-    )
+def _mark(store: Store) -> None:
+    """Say which format the cache has, where that is not said yet (a cache may be removed during a run)."""
+    if not store.exists(_MARK):
+        _require_unused(store, store.listing())
+        store.write(_MARK, json.dumps({"format": FORMAT}).encode())

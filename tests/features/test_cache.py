@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,3 +148,204 @@ def test_a_wrong_size_is_refused(text: str) -> None:
 def test_content_keys_follow_the_content_alone() -> None:
     assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
     assert content_key("a", "b") != content_key("ab")
+
+
+@pytest.mark.parametrize("size", [-5, 0, True, 2.5, "0", "0.4", "nan", "inf", "1e9", "9" * 400, "five GB", "-5"])
+def test_a_limit_that_no_cache_can_keep_is_refused(size: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"extraction\.cache_limit.*Write for example 200GB"):
+        Cache(str(tmp_path), size)
+
+
+@pytest.mark.parametrize("root", ["", "  ", "~nobody-has-this-name/cache", "a\0b", "x" * 300, "nosuchscheme://x/y"])
+def test_a_root_that_is_no_folder_is_refused_with_its_key(root: str) -> None:
+    with pytest.raises(CacheError) as caught:
+        Cache(root)
+    assert (caught.value.key, caught.value.value) == ("extraction.cache", root) or root == "x" * 300
+    assert caught.value.mend
+
+
+def foreign_tree(folder: Path) -> dict[str, bytes]:
+    """A project with folders and names such as a cache has; what is in it."""
+    files = {
+        "features/train/data.arrow": b"mine",
+        "features/0123456789abcdef0123456789abcdef/notes.txt": b"mine",
+        "models/best/weights.safetensors": b"mine",
+        "models/best/config/entry.json": b"{}",
+        "teams/a/readme": b"mine",
+        "digests/x": b"mine",
+        "main.py": b"mine",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return files
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    files = foreign_tree(tmp_path)
+    with pytest.raises(CacheError, match="is no cache: it holds other things"):
+        Cache(str(tmp_path))
+    with pytest.raises(CacheError, match="is no cache"):
+        CacheEntry(str(tmp_path), "models", "best").write("weights", b"x", "safetensors")
+    assert content_of(tmp_path) == files
+
+
+@pytest.mark.parametrize("command", [["ls"], ["verify"], ["prune", "0"]])
+def test_the_commands_touch_nothing_that_is_no_cache(command: list[str], tmp_path: Path) -> None:
+    files = foreign_tree(tmp_path)
+    missing = tmp_path / "missing"
+    for root, words in ((tmp_path, "is no cache"), (missing, "no such folder")):
+        done = subprocess.run(
+            [sys.executable, "-m", "asvp", "cache", *command, "--cache", str(root)], capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    assert content_of(tmp_path) == files
+    assert not missing.exists()
+
+
+def test_pruning_a_cache_leaves_files_of_others_in_it(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a user's own files inside an entry, nor a tree with the names of one."""
+    entry = cache.entry("models", "best")
+    entry.write("head", b"ours", "safetensors")
+    entry.describe({"what": "ours"})
+    files = foreign_tree(Path(cache.root))
+    monkeypatch.setattr(time, "time", lambda now=time.time(): now + 1000)
+    assert [info.key for info in cache.prune(limit=0)] == ["best"]
+    assert cache.entries() == []
+    left = content_of(Path(cache.root))
+    assert {name: left[name] for name in files} == files
+    assert set(left) - set(files) == {"format.json"}
+
+
+def test_an_entry_that_is_being_written_is_not_the_oldest(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = cache.entry("features", "old")
+    old.write("0", bytes(1000), "arrow")
+    old.describe({})
+    now = time.time()
+    for path in (Path(cache.root) / "features" / "old").iterdir():
+        os.utime(path, (now - 5000, now - 5000))
+    monkeypatch.setattr(time, "time", lambda: now - 5000)
+    old.describe({})
+    os.utime(Path(cache.root) / "features" / "old" / "entry.json", (now - 5000, now - 5000))
+    monkeypatch.undo()
+    cache.entry("features", "written now").write("0", bytes(1000), "arrow")
+    assert [info.key for info in cache.prune(limit=1200)] == ["old"]
+    assert [info.key for info in cache.entries()] == ["written now"]
+
+
+def test_after_the_clock_was_set_back_entries_of_the_future_go_first(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    for name, moment in (("future", now + 10**6), ("today", now)):
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        cache.entry("features", name).write("0", bytes(1000), "arrow")
+        cache.entry("features", name).describe({})
+    monkeypatch.setattr(time, "time", lambda: now + 2000)
+    assert [info.key for info in cache.prune(limit=1200)] == ["future"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"used": "soon", "seconds": "x"}', '{"used": NaN, "seconds": true}', "[" * 100_000]
+)
+def test_a_damaged_description_tells_nothing(cache: Cache, text: str) -> None:
+    entry = cache.entry("features", "k")
+    entry.write("0", b"x", "arrow")
+    (Path(cache.root) / "features" / "k" / "entry.json").write_text(text)
+    assert entry.seconds() is None
+    entry.touch()
+    assert [info.parts for info in cache.entries()] == [1]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "1"}', '{"format": null}', '{"format": true}'])
+def test_a_mark_that_is_not_a_caches_is_refused(cache: Cache, text: str) -> None:
+    Path(cache.root).mkdir()
+    (Path(cache.root) / "format.json").write_text(text)
+    with pytest.raises(CacheError, match=r"format\.json is not that of a cache"):
+        Cache(cache.root)
+
+
+@pytest.mark.parametrize("place", ["", "/features", "/features/k"])
+def test_a_file_in_the_way_is_a_cache_error(cache: Cache, place: str) -> None:
+    if place:
+        cache.entry("teams", "t").write("0", b"x", "arrow")
+    path = Path(cache.root + place)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text("in the way")
+    with pytest.raises(CacheError, match=r"extraction\.cache"):
+        Cache(cache.root).entry("features", "k").write("0", b"x", "arrow")
+    assert path.read_text() == "in the way"
+
+
+def test_a_cache_that_is_removed_during_a_run_is_begun_anew(cache: Cache) -> None:
+    entry = cache.entry("features", "k")
+    entry.write("0", b"x", "arrow")
+    shutil.rmtree(cache.root)
+    assert entry.parts() == {}
+    entry.write("1", b"y", "arrow")
+    assert Cache(cache.root).entry("features", "k").read("1").to_pybytes() == b"y"
+
+
+WRITER = """
+import sys
+from asvp.features.cache import Cache
+entry = Cache(sys.argv[1]).entry("features", sys.argv[2])
+print("ready", flush=True)
+for number in range(60):
+    entry.write(f"{number:06d}", bytes([number]) * 5000, "arrow")
+entry.describe({"seconds": 1.0})
+"""
+PRUNER = """
+import sys, time
+from asvp.features import cache
+# Nothing counts as in use, so that pruning and writing meet.
+cache._IN_USE_SECONDS = 0.0
+held = cache.Cache(sys.argv[1])
+print("ready", flush=True)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    held.prune(limit=0)
+    list(held.verify())
+"""
+
+
+def test_writers_of_one_key_and_pruners_in_other_processes_do_not_disturb_each_other(tmp_path: Path) -> None:
+    root = str(tmp_path / "cache")
+    Cache(root).entry("features", "first").write("0", b"x", "arrow")
+    scripts = [(WRITER, "k"), (WRITER, "k"), (WRITER, "other"), (PRUNER, ""), (PRUNER, "")]
+    running = [
+        subprocess.Popen([sys.executable, "-c", text, root, key], stderr=subprocess.PIPE, text=True)
+        for text, key in scripts
+    ]
+    for process in running:
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+    assert all(error is None for _, error in Cache(root).verify())
+    again = [subprocess.Popen([sys.executable, "-c", WRITER, root, "k"], stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in again] == [0, 0]
+    entry = Cache(root).entry("features", "k")
+    assert len(entry.parts()) == 60
+    assert entry.read("000007").to_pybytes() == bytes([7]) * 5000
+
+
+def test_a_writer_that_was_killed_leaves_what_prune_clears_away_later(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = cache.entry("features", "k")
+    entry.write("0", b"x", "arrow")
+    folder = Path(cache.root) / "features" / "k"
+    (folder / f".1-{'0' * 32}.arrow.{'a' * 32}.tmp").write_bytes(bytes(100))
+    assert sum(info.nbytes for info in cache.entries()) == 101
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    cache.prune(limit=0)
+    assert [path.suffix for path in folder.iterdir()] == [".tmp"]
+    monkeypatch.setattr(time, "time", lambda: now + 10_000)
+    cache.prune(limit=0)
+    assert not folder.exists()

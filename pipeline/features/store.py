@@ -1,0 +1,239 @@
+"""Files of a cache, on a local disk or any fsspec URI: the one place where what a file system raises becomes ours.
+
+The clients behind fsspec (botocore, gcsfs, aiohttp, ...) raise errors of their own that are no OSError, so whatever
+comes out of a call is turned into a CacheError here. That a file is not there (any more) is no error: other processes
+write and evict at the same time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+from asvp.errors import CacheError
+
+_KEY = "extraction.cache"
+_TRIES = 5
+"""A folder may be swept away as empty just before the first file is written into it."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a folder: its name, its bytes, and when it was written (seconds since the epoch; None: not told)."""
+
+    name: str
+    nbytes: int
+    written: float | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds; `exists` is False where there is none."""
+
+    folders: tuple[str, ...] = ()
+    files: tuple[StoredFile, ...] = ()
+    exists: bool = True
+
+
+class Store:
+    """A root folder and what is done with the files below it. Paths are relative, with slashes.
+
+    Parameters
+    ----------
+    root : str
+        Absolute local folder, or fsspec URI.
+
+    Raises
+    ------
+    CacheError
+        From every method but those that say otherwise, if the file system fails.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        with self._ours("cannot be opened", mend="Use a local folder, or install the file system's package"):
+            self._filesystem, base = fsspec.core.url_to_fs(root)
+        self._base = base.rstrip("/")
+
+    @property
+    def local(self) -> bool:
+        """Whether files can be memory-mapped and renamed."""
+        return isinstance(self._filesystem, LocalFileSystem)
+
+    def read(self, path: str) -> pa.Buffer | None:
+        """The bytes of a file, memory-mapped where the store is local; None where there is none."""
+        with self._ours("cannot be read"):
+            try:
+                if not self.local:
+                    return pa.py_buffer(self._filesystem.cat_file(self._full(path)))
+                return _mapped(self._full(path))
+            except FileNotFoundError:
+                return None
+        raise AssertionError("the boundary above raises")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        with self._ours("cannot be read"):
+            return bool(self._filesystem.exists(self._full(path)))
+        raise AssertionError("the boundary above raises")
+
+    def write(self, path: str, data: pa.Buffer | bytes) -> None:
+        """Write a file so that a reader sees all of it or nothing (object stores do so by themselves)."""
+        with self._ours("cannot be written"):
+            if self.local:
+                _write_and_rename(Path(self._full(path)), data)
+            else:
+                self._filesystem.pipe_file(self._full(path), bytes(memoryview(data)))
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        with self._ours("cannot be removed"), suppress(FileNotFoundError):
+            self._filesystem.rm_file(self._full(path))
+
+    def remove_if_empty(self, folder: str) -> None:
+        """Remove a local folder that holds nothing; folders of an object store go with their last file."""
+        if self.local:
+            with suppress(OSError):
+                os.rmdir(self._full(folder))
+
+    def listing(self, folder: str = "") -> Listing:
+        """Names in a folder, sorted."""
+        with self._ours("cannot be listed"):
+            try:
+                found = self._filesystem.ls(self._full(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return Listing(exists=False)
+            except NotADirectoryError:
+                return Listing()
+            named = sorted((os.path.basename(info["name"].rstrip("/")), info) for info in found)
+            return Listing(
+                tuple(name for name, info in named if name and info["type"] == "directory"),
+                tuple(
+                    StoredFile(name, int(info.get("size") or 0), _time_of(info))
+                    for name, info in named
+                    if info["type"] == "file" and info["name"].rstrip("/") != self._full(folder)
+                ),
+            )
+        raise AssertionError("the boundary above raises")
+
+    def require_writable(self) -> None:
+        """Raise a CacheError where a local root cannot be made, or is no folder that can be written."""
+        if not self.local:
+            return
+        with self._ours("cannot be used"):
+            path = Path(self._base)
+            existing = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+            good = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        if not good:
+            raise CacheError(
+                "is not a folder that can be written",
+                key=_KEY,
+                value=self.root,
+                mend="Name another folder, or null for no cache",
+            )
+
+    def _full(self, path: str) -> str:
+        return f"{self._base}/{path}" if path else self._base or "/"
+
+    @contextmanager
+    def _ours(self, what: str, mend: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except CacheError:
+            raise
+        except Exception as error:
+            raise _cache_error(error, what, self.root, mend) from None
+
+
+@lru_cache(maxsize=64)
+def open_store(root: str) -> Store:
+    """The store of a root, opened once a process."""
+    return Store(root)
+
+
+def local_root(root: str) -> str:
+    """The root of a cache as an absolute path; URIs as they are.
+
+    Raises
+    ------
+    CacheError
+        If it is empty, or its ~ stands for nobody's home.
+    """
+    if "://" in root:
+        return root
+    expanded = os.path.expanduser(root)
+    if not root.strip() or "\0" in root or expanded.startswith("~"):
+        raise CacheError("is no folder", key=_KEY, value=root, mend="Name a folder or URI, or null for no cache")
+    return os.path.abspath(expanded)
+
+
+def _cache_error(error: Exception, what: str, root: str, mend: str | None) -> CacheError:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return CacheError(
+            "the disk is full",
+            key=_KEY,
+            value=root,
+            mend="Free space, set extraction.cache_limit, or name another folder",
+        )
+    text = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
+    told = text[0] if text else type(error).__name__
+    # The names of other packages' errors often say more than their texts.
+    kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+    remote = "Check the URI, the credentials and the network" if "://" in root else "Name another folder"
+    return CacheError(f"{what}: {kind}{told}", key=_KEY, value=root, mend=mend or f"{remote}, or null for no cache")
+
+
+def _mapped(path: str) -> pa.Buffer:
+    if os.path.getsize(path) == 0:
+        return pa.py_buffer(b"")
+    with pa.memory_map(path, "r") as file:
+        return file.read_buffer()
+
+
+def _write_and_rename(target: Path, data: pa.Buffer | bytes) -> None:
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    for left in reversed(range(_TRIES)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = temporary.open("wb")
+        except FileNotFoundError:
+            if not left:
+                raise
+        else:
+            break
+    try:
+        with file:
+            file.write(memoryview(data))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _time_of(info: dict[str, Any]) -> float | None:
+    """When a file was written, by whichever name its file system tells it."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        told = info.get(name)
+        if isinstance(told, datetime):
+            return told.timestamp()
+        if isinstance(told, (int, float)) and not isinstance(told, bool):
+            return float(told)
+        if isinstance(told, str):
+            with suppress(ValueError):
+                return datetime.fromisoformat(told).timestamp()
+    return None
