@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asvp.arrays import plain_array
 from asvp.errors import DataError
 
 _BLOCK_VALUES = 1 << 21
@@ -43,10 +44,10 @@ class LabelledFeatures:
         Raises
         ------
         DataError
-            If `features` is no float matrix with at least one row and column, or `labels` is not one whole number a
-            row. Values that are not finite show up later, in sums over all rows: see `require_finite`.
+            If `features` is no float matrix with at least one row and column, `labels` is not one whole number a row,
+            or values are masked. Values that are not finite show up later, in sums over all rows: see `require_finite`.
         """
-        features, labels = np.asarray(features), np.asarray(labels)
+        features, labels = plain_array(features, "features", DataError), plain_array(labels, "labels", DataError)
         if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating) or 0 in features.shape:
             raise DataError(
                 "must be a float matrix with at least one row and one column",
@@ -72,13 +73,19 @@ class LabelledFeatures:
             chosen = order[first : first + step]
             codes = self.codes[chosen]
             starts = np.flatnonzero(np.diff(codes, prepend=-1))
-            yield self.features[chosen].astype(np.float64), codes[starts], starts
+            yield _doubles(self.features[chosen]), codes[starts], starts
 
     def column_blocks(self) -> Iterator[NDArray[np.float64]]:
         """All rows, some columns at a time, as float64 blocks."""
         step = max(1, _BLOCK_VALUES // len(self.features))
         for first in range(0, self.features.shape[1], step):
-            yield self.features[:, first : first + step].astype(np.float64)
+            yield _doubles(self.features[:, first : first + step])
+
+
+def _doubles(values: NDArray[Any]) -> NDArray[np.float64]:
+    # What is beyond float64 becomes infinite, which the sums tell.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float64)
 
 
 def require_finite(total: NDArray[np.float64], key: str = "features") -> None:

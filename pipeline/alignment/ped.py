@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from asvp.alignment.labelled import LabelledFeatures, require_finite
 from asvp.alignment.logme import logme
+from asvp.arrays import plain_array
 from asvp.errors import DataError
 
 STD_FLOOR = 1e-3
@@ -82,8 +83,7 @@ def ped(
     rows = LabelledFeatures.check(features, labels)
     parameters = {"radius_factor": radius_factor, "time_step": time_step, "stiffness": stiffness}
     for key, value in {**parameters, "max_steps": max_steps, "exit_ratio": exit_ratio}.items():
-        if not value >= 0:
-            raise DataError("must not be negative", key=key, value=value, mend="The authors' values are the defaults")
+        _check_parameter(key, value, whole=key == "max_steps")
     mean, std = _moments(mean, std, rows.features.shape[1])
     start, radii = _class_balls(rows, mean, std)
     centres, first = start, None
@@ -109,20 +109,31 @@ def logme_ped(features: NDArray[Any], labels: NDArray[Any], mean: NDArray[Any], 
     return logme(ped(features, labels, mean, std), labels)
 
 
+def _check_parameter(key: str, value: Any, *, whole: bool) -> None:
+    good = isinstance(value, (int, np.integer) if whole else (int, float, np.integer, np.floating))
+    if not good or isinstance(value, bool) or not 0 <= value < np.inf:
+        raise DataError(
+            f"must be a {'whole ' if whole else ''}number from 0",
+            key=key,
+            value=value,
+            mend="The authors' values are the defaults",
+        )
+
+
 def _moments(mean: NDArray[Any], std: NDArray[Any], dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and floored standard deviation as float64 vectors."""
     checked = []
     for key, given in (("mean", mean), ("std", std)):
-        vector = np.asarray(given, dtype=np.float64)
-        if vector.shape != (dim,):
+        vector = plain_array(given, key, DataError)
+        if vector.shape != (dim,) or vector.dtype.kind not in "fiu":
             raise DataError(
                 f"must have one value for each of the {dim} dimensions",
                 key=key,
-                value=vector.shape,
+                value=f"{vector.dtype} {vector.shape}",
                 mend="Pass the pool's moments along the rows",
             )
-        require_finite(vector, key)
-        checked.append(vector)
+        require_finite(vector.astype(np.float64), key)
+        checked.append(vector.astype(np.float64))
     return checked[0], np.maximum(checked[1], STD_FLOOR)
 
 

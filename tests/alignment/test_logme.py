@@ -1,4 +1,4 @@
-"""LogME against the Gaussian density it stands for, and against a per-class fixed point by SVD."""
+"""LogME against the Gaussian density it stands for, and against its numerical maximum."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 
 from asvp.alignment import fit_evidence, logme
-from asvp.alignment.logme import MAX_STEPS, RATIO_RANGE, RELATIVE_CHANGE, RESIDUAL_FLOOR
+from asvp.alignment.logme import RATIO_RANGE, RESIDUAL_FLOOR
 from asvp.errors import DataError
 
 
@@ -61,23 +62,38 @@ def density(features: np.ndarray, target: np.ndarray, alpha: float, beta: float)
     return float(multivariate_normal(np.zeros(len(target)), covariance, allow_singular=False).logpdf(target))
 
 
-def fixed_point_by_svd(features: np.ndarray, target: np.ndarray) -> tuple[float, float]:
-    """Alpha and beta of one class in the textbook's terms, with the posterior mean and plain residuals."""
+def highest_density(features: np.ndarray, target: np.ndarray) -> float:
+    """The largest log density over alpha and beta within LogME's bounds, by singular values and scipy."""
     rows = len(features)
-    _, singular, right = np.linalg.svd(features, full_matrices=False)
-    alpha = beta = 1.0
-    for _ in range(MAX_STEPS):
-        ratio = alpha / beta
-        mean = right.T @ ((right @ (features.T @ target)) / (singular**2 + ratio))
-        effective = np.sum(singular**2 / (singular**2 + ratio))
-        residual = max(np.sum((target - features @ mean) ** 2), RESIDUAL_FLOOR * np.sum(target**2))
-        beta = (rows - effective) / residual
-        fitted = effective / (mean @ mean) / beta
-        fitted = min(max(fitted, singular[0] ** 2 / RATIO_RANGE), singular[0] ** 2 * RATIO_RANGE)
-        alpha = fitted * beta
-        if abs(fitted - ratio) < RELATIVE_CHANGE * ratio:
-            break
-    return alpha, beta
+    left, singular, _ = np.linalg.svd(features)
+    spectrum = np.zeros(rows)
+    spectrum[: len(singular)] = singular[:rows] ** 2
+    spectrum[spectrum <= (max(features.shape) * np.finfo(float).eps * singular[0]) ** 2] = 0.0
+    squares = (left.T @ target) ** 2
+    bounded = (spectrum > 0).all()
+    most = np.inf if bounded else rows / (RESIDUAL_FLOOR * target.sum())
+    lowest = 1e-16 if bounded else 1 / RATIO_RANGE
+    largest = max(spectrum.max(), 1e-300)
+
+    def values(places: np.ndarray) -> np.ndarray:
+        spread = 1.0 + spectrum / (largest * np.exp(places[:, None]))
+        quadratic = (squares / spread).sum(axis=1)
+        beta = np.minimum(rows / quadratic, most)
+        return 0.5 * (rows * np.log(beta / (2 * np.pi)) - np.log(spread).sum(axis=1) - beta * quadratic)
+
+    places = np.linspace(np.log(lowest), np.log(RATIO_RANGE), 700)
+    heights = values(places)
+    best = heights.max()
+    edged = np.r_[-np.inf, heights, -np.inf]
+    peaks = np.flatnonzero((heights >= edged[:-2]) & (heights >= edged[2:]))
+    # On a plateau rounding makes many peaks, all of one height.
+    for peak in peaks[np.argsort(-heights[peaks], kind="stable")][:6]:
+        ends = places[max(peak - 1, 0)], places[min(peak + 1, len(places) - 1)]
+        found = minimize_scalar(
+            lambda place: -values(np.array([place]))[0], bounds=ends, method="bounded", options={"xatol": 1e-9}
+        )
+        best = max(best, -found.fun)
+    return float(best)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -93,33 +109,65 @@ def test_evidence_is_the_gaussian_log_density_at_the_fitted_alpha_and_beta(case:
     assert logme(features, labels) == pytest.approx(np.mean(expected) / len(labels), rel=1e-6, abs=1e-8)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "features of zeros"])
-def test_all_classes_together_reach_the_fixed_point_of_each_alone(case: str) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_the_evidence_is_the_maximum_over_alpha_and_beta(case: str) -> None:
     features, labels = CASES[case]
     evidence = fit_evidence(features, labels)
-    for number, alpha, beta in zip(evidence.classes, evidence.alpha, evidence.beta, strict=True):
-        if case == "nothing to explain" and alpha / beta > 1e6:
-            continue
-        expected = fixed_point_by_svd(features, (labels == number).astype(float))
-        np.testing.assert_allclose([alpha, beta], expected, rtol=1e-5)
+    best = [highest_density(features, (labels == number).astype(float)) for number in evidence.classes]
+    np.testing.assert_allclose(evidence.log_evidence / len(labels), np.array(best) / len(labels), rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("shape", [(200, 15), (30, 60)])
-def test_the_evidence_is_close_to_the_best_over_a_grid_of_alpha_and_beta(shape: tuple[int, int]) -> None:
-    features, labels = clusters(*shape, 4, seed=11)
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    dim=st.integers(1, 40),
+    square=st.booleans(),
+    classes=st.integers(1, 5),
+    apart=st.floats(-2, 2.5),
+    offset=st.sampled_from([0.0, 5.0, -300.0]),
+    kind=st.sampled_from([np.float16, np.float32, np.float64]),
+    seed=st.integers(0, 9999),
+)
+def test_the_evidence_is_the_maximum_for_any_shape_and_separation(
+    rows: int, dim: int, square: bool, classes: int, apart: float, offset: float, kind: type, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    labels, dim = rng.integers(0, classes, rows), rows if square else dim
+    centres = 10**apart * rng.standard_normal((classes, dim))
+    features = (rng.standard_normal((rows, dim)) + centres[labels] + offset).astype(kind)
     evidence = fit_evidence(features, labels)
-    eigenvalues, vectors = np.linalg.eigh(features @ features.T)
     for number, fitted in zip(evidence.classes, evidence.log_evidence, strict=True):
-        squares = (vectors.T @ (labels == number)) ** 2
-        best = -np.inf
-        for ratio in np.geomspace(1e-4, 1e4, 4000):
-            # for a given alpha/beta the best beta has a closed form
-            spread = 1.0 + np.maximum(eigenvalues, 0.0) / ratio
-            beta = len(labels) / np.sum(squares / spread)
-            value = 0.5 * (len(labels) * (np.log(beta / (2 * np.pi)) - 1.0) - np.log(spread).sum())
-            best = max(best, value)
-        assert fitted <= best + 1e-3
-        assert fitted == pytest.approx(best, abs=0.05)
+        best = highest_density(features.astype(float), (labels == number).astype(float))
+        assert fitted / rows == pytest.approx(best / rows, abs=1e-6)
+
+
+def test_the_fixed_point_that_was_left_early_is_passed() -> None:
+    """With three means in noise the usual eleven steps end 0.004 below the maximum."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 40)
+    features = rng.standard_normal((40, 120))
+    features[:, :3] += 2 * np.eye(3)[labels]
+    best = [highest_density(features, (labels == number).astype(float)) for number in range(3)]
+    assert logme(features, labels) == pytest.approx(np.mean(best) / 40, abs=1e-8)
+
+
+def test_of_several_maxima_the_highest_counts() -> None:
+    """A target that strong and weak directions explain: the evidence over alpha/beta has two peaks."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        features = rng.standard_normal((12, 12)) * np.geomspace(1, 10 ** rng.uniform(-6, -1), 12)
+        labels = rng.integers(0, 2, 12)
+        evidence = fit_evidence(features, labels)
+        best = [highest_density(features, (labels == number).astype(float)) for number in evidence.classes]
+        np.testing.assert_allclose(evidence.log_evidence / 12, np.array(best) / 12, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-700, -400, 400])
+def test_the_scale_of_the_features_does_not_matter(exponent: int) -> None:
+    """Squares of such numbers leave the range of float64."""
+    features, labels = clusters(60, 10, 3)
+    scaled = np.ldexp(features, exponent)
+    assert logme(scaled, labels) == pytest.approx(logme(features, labels), rel=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -209,6 +257,14 @@ def test_separated_classes_are_explained_better_than_mixed_ones() -> None:
         (np.ones((5, 2)), np.zeros(5), "labels"),
         (np.array([[1.0, np.nan], [0.0, 1.0], [1.0, 1.0]]), np.array([0, 1, 1]), "features"),
         (np.array([[1.0, np.inf, 0.0]]), np.array([0]), "features"),
+        (np.ma.masked_greater(np.arange(6.0).reshape(3, 2), 4), np.array([0, 1, 1]), "features"),
+        (np.ones((3, 2)), np.ma.masked_equal([0, 1, 1], 0), "labels"),
+        ([[1.0, 2.0], [1.0]], np.array([0, 1]), "features"),
+        (np.ones((3, 2), complex), np.zeros(3, int), "features"),
+        (np.ones((3, 2), object), np.zeros(3, int), "features"),
+        (np.ones((3, 2)), ["a", "b", "c"], "labels"),
+        (np.full((3, 2), np.finfo(np.longdouble).max), np.array([0, 1, 1]), "features"),
+        (None, None, "features"),
     ],
 )
 def test_bad_input_is_a_data_error_that_names_the_argument(features: np.ndarray, labels: np.ndarray, key: str) -> None:

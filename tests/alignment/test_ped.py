@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,5 +186,31 @@ def test_bad_input_is_a_data_error_that_names_the_argument(changes: dict, key: s
     arguments = {"features": features, "labels": labels, "mean": mean, "std": std, **changes}
     with pytest.raises(DataError) as caught:
         ped(**arguments)
+    assert caught.value.key == key
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("radius_factor", "0.6"),
+        ("radius_factor", -0.1),
+        ("time_step", None),
+        ("stiffness", np.nan),
+        ("stiffness", True),
+        ("max_steps", 2.0),
+        ("max_steps", np.inf),
+        ("exit_ratio", [0.5]),
+        ("mean", ["a", "b"]),
+        ("mean", np.ma.masked_equal([0.0, 1.0], 0.0)),
+        ("std", np.ones(3)),
+        ("std", [1.0, np.inf]),
+        ("std", None),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_data_errors_with_their_key(key: str, value: Any) -> None:
+    given = {"mean": np.zeros(2), "std": np.ones(2), key: value}
+    with pytest.raises(DataError) as caught:
+        ped(np.eye(2), np.array([0, 1]), **given)
     assert caught.value.key == key
     assert caught.value.mend

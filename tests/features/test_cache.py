@@ -215,7 +215,8 @@ def test_pruning_a_cache_leaves_files_of_others_in_it(cache: Cache, monkeypatch:
     entry.write("head", b"ours", "safetensors")
     entry.describe({"what": "ours"})
     files = foreign_tree(Path(cache.root))
-    monkeypatch.setattr(time, "time", lambda now=time.time(): now + 1000)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000)
     assert [info.key for info in cache.prune(limit=0)] == ["best"]
     assert cache.entries() == []
     left = content_of(Path(cache.root))
