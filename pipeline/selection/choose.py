@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, overload
 
 import numpy as np
-import torch
 
 from asvp.errors import BudgetError, SelectionError
-from asvp.selection.contract import INPUT_HELP, Input, Plan, StrategyInfo
-from asvp.selection.geometry.points import as_tensor
+from asvp.selection.contract import INPUT_HELP, BrokenPromiseError, Input, Plan, StrategyInfo
+from asvp.selection.inputs import (
+    CheckedScorer,
+    check_classes,
+    feature_rows,
+    labelled_rows,
+    member_rows,
+    plain_head,
+    probability_rows,
+    row_numbers,
+    usable_device,
+)
 from asvp.selection.pool.pool import HeadLike, Pool, ScorerLike
 from asvp.selection.registry import check_strategy, strategies
-from asvp.selection.rows import BLOCK_ROWS, Array, FeatureRows, as_rows
-
-_LARGEST = 1e15
-"""Of a number in a feature, in magnitude."""
+from asvp.selection.rows import Array
 
 
 @overload
@@ -114,6 +120,8 @@ def select(
     array([1])
     """
     plan = check_strategy(strategy, options, wrap)
+    if not isinstance(return_scores, (bool, np.bool_)):
+        raise SelectionError("is neither True nor False", key="return_scores", value=return_scores)
     if return_scores and plan.info.score is None:
         raise SelectionError(
             "gives no scores: it picks rows together, not one by one",
@@ -133,7 +141,7 @@ def select(
         size=size,
         device=device,
     )
-    rows = None if among is None else _row_numbers(among, pool.size, "among")
+    rows = None if among is None else row_numbers(among, pool.size, "among")
     if rows is None:
         picks = run_plan(plan, pool, budget=budget, seed=seed)
     else:
@@ -153,11 +161,34 @@ def scores_of(plan: Plan, pool: Pool, rows: Array) -> Array:
 
 def run_plan(plan: Plan, pool: Pool, *, budget: int, seed: int) -> Array:
     """Picks of a checked strategy from a checked pool; parameters, result and errors as in `select`."""
+    for key, value, kind in (("plan", plan, Plan), ("pool", pool, Pool)):
+        if not isinstance(value, kind):
+            raise SelectionError(
+                f"is no {kind.__name__}", key=key, value=value, mend="See check_strategy and make_pool"
+            )
     _check_inputs(plan, pool)
     check_budget(budget, pool.size - len(pool.labelled))
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise SelectionError("is no whole number from 0", key="seed", value=seed)
-    return plan.run(pool, int(budget), np.random.default_rng(int(seed))).astype(np.int64)
+    return _checked_picks(plan, pool, int(budget), plan.run(pool, int(budget), np.random.default_rng(int(seed))))
+
+
+def _checked_picks(plan: Plan, pool: Pool, budget: int, picks: Any) -> Array:
+    """What a strategy returned, held against what it promises: strategies of other packages run here too."""
+    rows = np.asarray(picks)
+    if rows.shape != (budget,) or rows.dtype.kind not in "iu":
+        fault = f"{budget} picks were asked for, it gave {rows.dtype} of shape {rows.shape}"
+    elif rows.min() < 0 or rows.max() >= pool.size:
+        fault = "a pick is no row number"
+    elif len(np.unique(rows)) < budget:
+        fault = "a row was picked twice"
+    elif np.isin(rows, pool.labelled).any():
+        fault = "a labelled row was picked"
+    else:
+        return rows.astype(np.int64)
+    raise BrokenPromiseError(
+        f"breaks a promise: {fault}", key="strategy", value=plan.info.name, mend="See asvp.selection.testing"
+    )
 
 
 def check_budget(budget: Any, unlabelled: int) -> None:
@@ -188,15 +219,11 @@ def make_pool(
 ) -> Pool:
     """The inputs of `select` as one checked Pool; parameters and errors as there."""
     given = {
-        "features": _feature_rows(features, "features"),
-        "probabilities": _probability_rows(probabilities, "probabilities"),
-        "raw_features": _feature_rows(raw_features, "raw_features"),
+        "features": feature_rows(features, "features"),
+        "probabilities": probability_rows(probabilities, "probabilities"),
+        "raw_features": feature_rows(raw_features, "raw_features"),
     }
-    voices = tuple(
-        rows
-        for number, member in enumerate(members)
-        if (rows := _probability_rows(member, f"members[{number}]")) is not None
-    )
+    voices = member_rows(members)
     named = [(key, rows) for key, rows in given.items() if rows is not None]
     named += [(f"members[{number}]", rows) for number, rows in enumerate(voices)]
     if size is None:
@@ -205,13 +232,16 @@ def make_pool(
                 "nothing tells how many rows there are", key="size", mend="Pass features, probabilities or size"
             )
         size = len(named[0][1])
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise SelectionError("is no whole number of rows from 1", key="size", value=size)
+    size = int(size)
     for key, values in named:
         if len(values) != size:
             other = named[0][0] if key != named[0][0] else "size"
             raise SelectionError(f"has other than the {size} rows of {other}", key=key, value=len(values))
-    if size < 1:
-        raise SelectionError("there are no rows", key="size", value=size)
-    known, classes = _labelled(labelled, labels, size)
+    known, classes = labelled_rows(labelled, labels, size)
+    outputs = given["probabilities"]
+    check_classes(outputs, voices, classes)
     return Pool(
         size=size,
         labelled=known,
@@ -220,9 +250,9 @@ def make_pool(
         probabilities=given["probabilities"],
         raw_features=given["raw_features"],
         members=voices,
-        head=head,
-        scorer=scorer,
-        device=device,
+        head=plain_head(head, outputs),
+        scorer=None if scorer is None else CheckedScorer.of(scorer),
+        device=usable_device(device),
     )
 
 
@@ -251,102 +281,3 @@ def _check_inputs(plan: Plan, pool: Pool) -> None:
         shape = np.shape(pool.head.weight)
         if len(shape) != 2 or shape[1] != pool.features.dim or np.shape(pool.head.bias) != shape[:1]:
             raise SelectionError(f"does not fit features of {pool.features.dim} numbers", key="head", value=shape)
-
-
-def _labelled(labelled: Any, labels: Any, size: int) -> tuple[Array, Array | None]:
-    rows = _row_numbers(labelled, size, "labelled")
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    if labels is None:
-        return ordered, None
-    classes = np.asarray(labels)
-    if classes.size == 0:
-        classes = np.empty(0, dtype=np.int64)
-    if classes.shape != rows.shape or classes.dtype.kind not in "iu" or (classes.size and classes.min() < 0):
-        raise SelectionError(
-            f"are not {len(rows)} class numbers, one for each labelled row",
-            key="labels",
-            value=f"{classes.dtype} of shape {classes.shape}",
-        )
-    return ordered, classes[order].astype(np.int64)
-
-
-def _row_numbers(values: Any, size: int, key: str) -> Array:
-    """Different row numbers as int64, in the order given."""
-    rows = np.asarray(values)
-    if rows.size == 0:
-        return np.empty(0, dtype=np.int64)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise SelectionError(
-            "are no row numbers", key=key, value=f"{rows.dtype} of shape {rows.shape}", mend="Pass whole numbers"
-        )
-    outside = rows[(rows < 0) | (rows >= size)]
-    if len(outside):
-        raise SelectionError(f"is not a row number from 0 to {size - 1}", key=key, value=int(outside[0]))
-    ordered = np.sort(rows)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise SelectionError("names a row twice", key=key, value=int(twice[0]))
-    return rows.astype(np.int64)
-
-
-class _Checked:
-    """FeatureRows that raise on the first bad row instead of letting it be ranked; every block is checked once."""
-
-    def __init__(self, base: FeatureRows, check: Callable[[Array, Array], None]) -> None:
-        self.source = base
-        self._check = check
-        self._good: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def dim(self) -> int:
-        return self.source.dim
-
-    def span(self, start: int, stop: int) -> Array:
-        block = self.source.span(start, stop)
-        touched = range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS))
-        if not self._good.issuperset(touched):
-            self._check(np.arange(start, stop), block)
-            if start % BLOCK_ROWS == 0 and (stop % BLOCK_ROWS == 0 or stop == len(self)):
-                self._good.update(touched)
-        return block
-
-    def gather(self, rows: Array) -> Array:
-        block = self.source.gather(rows)
-        if len(self._good) * BLOCK_ROWS < len(self):
-            self._check(rows, block)
-        return block
-
-
-def _feature_rows(values: Any, key: str) -> FeatureRows | None:
-    def check(rows: Array, block: Array) -> None:
-        # What is not a number is both least and largest.
-        if block.size == 0 or max(abs(bound.item()) for bound in torch.aminmax(as_tensor(block))) <= _LARGEST:
-            return
-        good, what = np.isfinite(block).all(axis=1), "numbers that are not finite"
-        if good.all():
-            good = (np.abs(block) <= _LARGEST).all(axis=1)
-            what = f"numbers beyond {_LARGEST:.0e}, whose squares float32 cannot add up"
-        raise SelectionError(f"a row holds {what}", key=key, value=f"row {rows[np.argmin(good)]}")
-
-    return None if values is None else _Checked(as_rows(values, key), check)
-
-
-def _probability_rows(values: Any, key: str) -> FeatureRows | None:
-    def check(rows: Array, block: Array) -> None:
-        with np.errstate(invalid="ignore"):
-            totals = block.sum(axis=1, dtype=np.float64)
-            good = (block.min(axis=1) >= -1e-6) & (np.abs(totals - 1) < 1e-2)
-        if not good.all():
-            place = int(np.flatnonzero(~good)[0])
-            raise SelectionError(
-                f"row {rows[place]} holds no probabilities: its sum is {totals[place]:.4g}, "
-                f"its least {block[place].min():.4g}",
-                key=key,
-                mend="Pass the output of a softmax over the classes",
-            )
-
-    return None if values is None else _Checked(as_rows(values, key), check)

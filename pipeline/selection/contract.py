@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from asvp.errors import SelectionError
 from asvp.selection.pool.pool import Pool, Score
 from asvp.selection.rows import Array
 
@@ -26,10 +27,25 @@ INPUT_HELP: dict[Input, str] = {
 }
 
 
+class BrokenPromiseError(SelectionError):
+    """A strategy that returned other than different unlabelled rows, as many as it was asked for."""
+
+    exit_code = 1
+
+
 class Options(BaseModel):
     """Options of a strategy or wrapper: typed, bounded, strict about names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Numbers of NumPy count as Python's; a truth value is no number."""
+        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, bool) and "bool" not in str(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("Input should be a number, not a truth value")
+        return value
 
 
 Run = Callable[[Pool, int, Any, np.random.Generator], Array]

@@ -76,9 +76,10 @@ def find_strategy(name: str | StrategyInfo, *, key: str) -> StrategyInfo:
     """
     if isinstance(name, StrategyInfo):
         return name
-    if name in _STRATEGIES:
+    known = isinstance(name, str)
+    if known and name in _STRATEGIES:
         return _STRATEGIES[name]
-    found = load_plugin(STRATEGIES, name, key=key) if isinstance(name, str) else None
+    found = load_plugin(STRATEGIES, name, key=key) if known else None
     if found is None:
         raise _unknown(key, name, {**_STRATEGIES, **plugins(STRATEGIES)}, "strategy")
     if not isinstance(found, StrategyInfo):
@@ -129,6 +130,12 @@ def check_strategy(
     """
     info = find_strategy(name, key=f"{key}strategy")
     inside = f"{key}options." if key else ""
+    if not isinstance(options or {}, Mapping):
+        raise SelectionError("are no mapping", key=f"{key}options", value=options, mend="Write for example {rank: 64}")
+    if isinstance(wrap, (str, bytes, Mapping)) or not isinstance(wrap, Iterable):
+        raise SelectionError(
+            "is no list of wrappers", key=f"{key}wrap", value=wrap, mend="Write for example [{partition: {parts: 10}}]"
+        )
     checked = tuple(_check_wrapper(position, entry, key) for position, entry in enumerate(wrap))
     return Plan(info, _check_options(info.options, options or {}, inside, info.name), checked)
 
@@ -142,7 +149,7 @@ def _check_wrapper(position: int, entry: Mapping[str, Any] | str, key: str) -> t
             "is no wrapper with its options", key=place, value=entry, mend="Write for example {partition: {parts: 10}}"
         )
     name, options = next(iter(entry.items()))
-    if name not in _WRAPPERS:
+    if not isinstance(name, str) or name not in _WRAPPERS:
         raise _unknown(place, name, _WRAPPERS, "wrapper")
     options = {} if options is None else options
     if not isinstance(options, Mapping):

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from asvp.arrays import plain_array
 from asvp.errors import SelectionError
 
 BLOCK_ROWS = 2048
@@ -41,7 +42,7 @@ class ArrayRows:
     Parameters
     ----------
     array : ndarray, shape (N, D)
-        float16, float32 or float64; not copied.
+        Whole numbers or floats; not copied.
     """
 
     def __init__(self, array: Array) -> None:
@@ -175,11 +176,11 @@ def as_rows(values: Any, key: str) -> FeatureRows:
     Raises
     ------
     SelectionError
-        If it is neither.
+        If it is neither, or values are masked.
     """
-    if isinstance(values, FeatureRows):
+    if isinstance(values, FeatureRows) and not isinstance(values, type):
         return values
-    array = np.asarray(values)
+    array = plain_array(values, key, SelectionError)
     if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] == 0:
         raise SelectionError(
             "is no matrix of numbers with a row for every row of the pool",
@@ -187,4 +188,43 @@ def as_rows(values: Any, key: str) -> FeatureRows:
             value=f"{array.dtype} of shape {array.shape}",
             mend="Pass an (N, D) float array or an object with span() and gather()",
         )
-    return ArrayRows(array if array.dtype.kind == "f" else array.astype(np.float64))
+    return ArrayRows(array)
+
+
+def plain_block(block: Any, key: str, shape: tuple[int, int]) -> Array:
+    """Rows as they were read, in a form that every strategy can work on: float16, float32 or float64 of this machine.
+
+    Whole numbers and wider floats become float64; a step backwards through memory becomes a copy.
+
+    Raises
+    ------
+    SelectionError
+        If they are no matrix of numbers of this shape.
+    """
+    array = plain_array(block, key, SelectionError)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise SelectionError(
+            f"gives other rows than the {shape[0]} of {shape[1]} numbers that were asked for",
+            key=key,
+            value=f"{array.dtype} of shape {array.shape}",
+        )
+    return plain_numbers(array, key)
+
+
+def plain_numbers(array: Array, key: str) -> Array:
+    """The numbers of an array as float16, float32 or float64 of this machine, without a step backwards in memory.
+
+    Raises
+    ------
+    SelectionError
+        If it holds something else than real numbers.
+    """
+    if array.dtype.kind not in "fiu":
+        raise SelectionError("holds no real numbers", key=key, value=str(array.dtype))
+    fits = array.dtype.kind == "f" and array.dtype.itemsize <= 8
+    kind = array.dtype.newbyteorder("=") if fits else np.dtype(np.float64)
+    if array.dtype != kind:
+        # What is beyond float64 becomes infinite, which is refused.
+        with np.errstate(over="ignore"):
+            array = array.astype(kind)
+    return array if min(array.strides, default=0) >= 0 else np.ascontiguousarray(array)
