@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayTaskError
 
-from asvp.actors.cluster import cluster, node_cores, resources
+from asvp.actors.cluster import cluster, node_cores, nodes, patiently
 from asvp.actors.extraction import Member, extract_shards, team_rate
 from asvp.actors.selection import SelectionTeam
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
@@ -172,7 +172,8 @@ class RayBackend:
             return self._config.dtype
         options = {"num_cpus": self._placement.cpus, "num_gpus": self._placement.gpus}
         try:
-            resolved: str = ray.get(_resolve_dtype.options(**options).remote(self._config, self._kind))
+            asked = _resolve_dtype.options(**options).remote(self._config, self._kind)
+            resolved: str = patiently(asked, f"{self._placement.share} to look at the device", self._reporter)
         except RayTaskError as error:
             raise unwrap(error) from None
         self._config = self._config.model_copy(update={"dtype": resolved})
@@ -188,8 +189,13 @@ class RayBackend:
         return min(self._placement.all_threads, max(node_cores().values(), default=1))
 
     def _hired(self, wanted: int) -> list[Any]:
-        while len(self._team) < wanted:
-            self._team.append(self._hire())
+        new = [self._hire() for _ in range(wanted - len(self._team))]
+        started = [worker.node.remote() for worker in new]
+        for reference in started:
+            # One that dies at its start is found, and replaced, where it is given work.
+            with suppress(*DIED):
+                patiently(reference, f"a worker of {self._placement.share} to start", self._reporter)
+        self._team += new
         return self._team[:wanted]
 
     def _hire(self) -> Any:
@@ -282,7 +288,7 @@ def ray_backend(
 
 def backend_here(config: Config, kind: Kind, cache: Cache | None, reporter: Reporter) -> RayBackend:
     """Workers on the cluster that this process is connected to, placed as the configuration says."""
-    placement = place(config.extraction, resources())
+    placement = place(config.extraction, nodes())
     others = alternatives(config.extraction, placement, list(node_cores().values()))
     return RayBackend(config.encoder, kind, placement, cache, reporter, others)
 

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,18 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
+import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asvp.errors import ClusterError
+from asvp.progress import Reporter
+
+SAY_AFTER_SECONDS = 15.0
+"""How long something may be awaited before a person is told, and told again."""
 
 _ANSWER_SECONDS = 5.0
+_NODE_SECONDS = 60.0
+_LONGEST_TEXT = 300
 _LONGEST_SOCKET = 107
 """Bytes of a socket's path on Linux."""
 _SESSION = "session_2026-01-31_12-00-00_000000_4194304"
@@ -39,38 +47,76 @@ def cluster(address: str | None = None) -> Iterator[None]:
     ClusterError
         If there is no answer from the address.
     """
-    if address and ":" in address and "://" not in address:
-        _require_answer(address)
     if ray.is_initialized():
+        if address and ":" in address and "://" not in address:
+            _require_answer(address, "--address")
         yield
         return
     _connect(address)
     try:
+        if address != "local":
+            require_same_versions()
         yield
     finally:
         ray.shutdown()
 
 
-def resources() -> dict[str, float]:
-    """CPUs, GPUs and bytes of object store of the whole cluster."""
+def nodes() -> list[dict[str, float]]:
+    """CPUs and GPUs of each living node that has any."""
+    there = [{name: float(node["Resources"].get(name, 0.0)) for name in ("CPU", "GPU")} for node in _living()]
+    return [node for node in there if any(node.values())]
+
+
+def free_resources() -> str:
+    """What is free of the cluster's CPUs and GPUs, in words."""
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return {name: float(total.get(name, 0.0)) for name in ("CPU", "GPU", "object_store_memory")}
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    told = [f"{free.get(name, 0.0):g} of {total[name]:g} {name}s free" for name in ("CPU", "GPU") if total.get(name)]
+    return ", ".join(told) or "it has neither CPUs nor GPUs"
+
+
+def patiently(reference: Any, what: str, reporter: Reporter) -> Any:
+    """The value of a reference; while it does not come, say now and then what is awaited.
+
+    Parameters
+    ----------
+    reference : ObjectRef
+    what : str
+        What is awaited, for example "a worker of 1 CPU to start".
+    """
+    while not ray.wait([reference], timeout=SAY_AFTER_SECONDS, fetch_local=False)[0]:
+        reporter.say(f"Waiting for {what} ({free_resources()})")
+    return ray.get(reference)
 
 
 def node_cores() -> dict[str, int]:
     """CPU cores of each living node that has any, by the node's id."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]}
+    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in _living()}
     return {node: count for node, count in cores.items() if count}
 
 
+def _living() -> list[dict[str, Any]]:
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in known if node["Alive"]]
+
+
 def _connect(address: str | None) -> None:
+    key, wanted = ("--address", address) if address else ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS") or None)
+    if wanted and "://" in wanted:
+        raise ClusterError(
+            "is an address of Ray's client or job server, and this needs the cluster itself",
+            key=key,
+            value=wanted,
+            mend="Give HOST:PORT as `ray start --head` prints it, or send a job with `ray job submit`",
+        )
+    if wanted and ":" in wanted:
+        _require_answer(wanted, key)
     _require_short_sockets(address)
     with _signals_as_they_were():
-        _initialise(address)
+        _initialise(address, key, wanted)
 
 
-def _initialise(address: str | None) -> None:
+def _initialise(address: str | None, key: str, wanted: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == "local":
@@ -80,14 +126,8 @@ def _initialise(address: str | None) -> None:
         else:
             # A cluster already on this machine is joined; otherwise this starts one.
             ray.init(**options)
-    except (OSError, RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ClusterError(
-            f"Ray cannot be reached: {first}",
-            key="--address",
-            value=address,
-            mend="Start a cluster with `ray start --head`, or leave --address out to use this machine",
-        ) from None
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise _unreachable(error, key, wanted) from None
 
 
 @contextmanager
@@ -116,7 +156,74 @@ def _require_short_sockets(address: str | None) -> None:
         )
 
 
-def _require_answer(address: str) -> None:
+def _unreachable(error: Exception, key: str, wanted: str | None) -> ClusterError:
+    """What Ray says when it cannot be joined or started, with the likeliest mend."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    mode = os.environ.get("RAY_AUTH_MODE", "unset")
+    if "mismatch" in text:
+        mend = "Use the cluster's versions of Ray and Python here, or send a job with `ray job submit`"
+    elif wanted or "uthentication" in text or "oken" in text:
+        mend = (
+            f"If the cluster wants a token (RAY_AUTH_MODE is {mode} here), set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN to the cluster's own; if it wants none, RAY_AUTH_MODE=disabled. "
+            f"Leave {key} out to use this machine"
+        )
+    else:
+        mend = "Start a cluster with `ray start --head`, or look at Ray's own logs in its temporary folder"
+    return ClusterError(f"Ray cannot be reached: {text[:_LONGEST_TEXT]}", key=key, value=wanted, mend=mend)
+
+
+def require_same_versions() -> None:
+    """Raise a ClusterError unless every node answers, and has this asvp on this Python and Ray."""
+    versions = _version_teller()
+    here, ask = versions(), ray.remote(num_cpus=0, max_retries=1)(versions)
+    asked = {}
+    for node in _living():
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked[ask.options(scheduling_strategy=there).remote()] = node["NodeManagerAddress"]
+    ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_NODE_SECONDS)
+    if silent:
+        raise ClusterError(
+            f"the node {asked[silent[0]]} does not answer within {_NODE_SECONDS:.0f} seconds",
+            key="--address",
+            mend="Look at `ray status` and at Ray's logs there",
+        )
+    for reference in ready:
+        try:
+            found = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            found = {"error": " ".join(str(error).split())[:_LONGEST_TEXT]}
+        if found != here:
+            raise ClusterError(
+                f"the node {asked[reference]} has {_listed(found)}; this process has {_listed(here)}",
+                key="--address",
+                mend="Install one version of asvp, with its constraints.txt, on all nodes",
+            )
+
+
+def _version_teller() -> Callable[[], dict[str, str]]:
+    def versions() -> dict[str, str]:
+        # Defined in a function, this travels by value: a node without asvp can run it.
+        import platform
+
+        import ray
+
+        try:
+            import asvp
+
+            own = asvp.__version__
+        except ImportError:
+            own = "not installed"
+        return {"Python": platform.python_version(), "Ray": ray.__version__, "asvp": own}
+
+    return versions
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _require_answer(address: str, key: str) -> None:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS):
@@ -124,7 +231,7 @@ def _require_answer(address: str) -> None:
     except (OSError, ValueError, OverflowError) as error:
         raise ClusterError(
             f"nothing answers there: {error}",
-            key="--address",
+            key=key,
             value=address,
-            mend="Look for the head's address in the output of `ray start --head`, or leave --address out",
+            mend=f"Look for the head's address in the output of `ray start --head`, or leave {key} out",
         ) from None

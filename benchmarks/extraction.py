@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from asvp.actors.backend import RayBackend
-from asvp.actors.cluster import cluster, resources
+from asvp.actors.cluster import cluster, nodes
 from asvp.compute import Extraction
 from asvp.compute.placement import Placement, place
 from asvp.config import Config, EncoderConfig, load_config
@@ -118,7 +118,7 @@ class _Team:
 
 def _shared(config: Config) -> Placement:
     """The placement that `auto` gives, in shares so small that several teams are there at once; they work in turn."""
-    placement = place(config.extraction, resources())
+    placement = place(config.extraction, nodes())
     return replace(placement, cpus=placement.cpus / 8, gpus=placement.gpus / 8)
 
 

@@ -17,7 +17,7 @@ from ray import tune
 
 import asvp
 from asvp.actors.backend import backend_here
-from asvp.actors.cluster import cluster, resources
+from asvp.actors.cluster import SAY_AFTER_SECONDS, cluster, free_resources, nodes
 from asvp.compute import Extraction
 from asvp.compute.placement import Placement, place_trial
 from asvp.config import Config, load_config
@@ -207,11 +207,16 @@ def run_sweep(
     names = [trial.name for trial in trials]
     with cluster(address):
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        # What no node can hold is refused before anything is written.
+        there = nodes()
+        placed = {
+            name: place_trial(one.config.extraction, one.config.resources, there) for name, one in prepared.items()
+        }
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)
             try:
-                failed = _run_trials(trials, prepared, out, reporter)
+                failed = _run_trials(trials, prepared, placed, out, reporter)
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
                 unread = _write_finished_rounds(out, names)
@@ -219,10 +224,13 @@ def run_sweep(
 
 
 def _run_trials(
-    trials: Sequence[Trial], prepared: Mapping[str, Prepared], out: Path, reporter: Reporter
+    trials: Sequence[Trial],
+    prepared: Mapping[str, Prepared],
+    placed: Mapping[str, tuple[dict[str, float], Placement]],
+    out: Path,
+    reporter: Reporter,
 ) -> dict[str, str]:
     """Make the shared features and run all trials on the cluster that is there; which failed, and why."""
-    total = resources()
     configs: dict[str, Config] = {}
     features: dict[str, VersionZero] = {}
     shared: dict[str, tuple[str, VersionZero]] = {}
@@ -236,10 +244,7 @@ def _run_trials(
             shared[key] = _version_zero(one, reporter)
         dtype, features[trial.name] = shared[key]
         configs[trial.name] = one.resolved(dtype).config
-    heads: dict[str, dict[str, float]] = {}
-    placements: dict[str, Placement] = {}
-    for name, config in configs.items():
-        heads[name], placements[name] = place_trial(config.extraction, config.resources, total)
+    placements = {name: placement for name, (_, placement) in placed.items()}
     return _fit(
         out,
         {
@@ -249,10 +254,15 @@ def _run_trials(
             "placements": placements,
             "runs": str(out / "runs"),
         },
-        lambda name: tune.PlacementGroupFactory([heads[name], *[placements[name].bundle()] * placements[name].workers]),
+        lambda name: _bundles(*placed[name]),
         list(configs),
         reporter,
     )
+
+
+def _bundles(own: dict[str, float], placement: Placement) -> tune.PlacementGroupFactory:
+    """What a trial asks of Ray: its own process, and its actors."""
+    return tune.PlacementGroupFactory([own, *[placement.bundle()] * placement.workers])
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
@@ -338,6 +348,17 @@ class _Tell(tune.Callback):
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
+        self._idle_since = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """While trials wait and none runs, say so now and then."""
+        statuses = {trial.status for trial in trials}
+        now = time.monotonic()
+        if "RUNNING" in statuses or "PENDING" not in statuses:
+            self._idle_since = now
+        elif now - self._idle_since >= SAY_AFTER_SECONDS:
+            self._idle_since = now
+            self._reporter.say(f"Trials are waiting for room on the cluster ({free_resources()})")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A trial has finished a round."""

@@ -176,7 +176,7 @@ def _team(prepared: Prepared) -> _Team:
     """The placement on this machine: as configured, as measured before, or by the rule."""
     config, dataset = prepared.config, prepared.dataset
     cores = os.cpu_count() or 1
-    rule = place(config.extraction, {"CPU": float(cores), "GPU": float(torch.cuda.device_count())})
+    rule = place(config.extraction, [{"CPU": float(cores), "GPU": float(torch.cuda.device_count())}])
     if {config.extraction.actors, config.extraction.cpus_per_actor} != {"auto"}:
         return _Team(rule, "configuration", "as configured")
     others = () if dataset.kind == "features" else alternatives(config.extraction, rule, [cores])

@@ -257,6 +257,6 @@ def test_small_extractions_ready_made_features_and_trials_keep_their_team(
     workers.close()
     everything_pays(monkeypatch)
     assert backend_here(config, "features", None, reporter)._alternatives == ()
-    _, one = place_trial(config.extraction, config.resources, {"CPU": 4.0})
+    _, one = place_trial(config.extraction, config.resources, [{"CPU": 4.0}])
     assert RayBackend(config.encoder, "text", one, None, reporter)._alternatives == ()
     assert reporter.said == []

@@ -1,0 +1,133 @@
+"""Joining a cluster: what cannot be reached, what does not fit, and what is said while nothing happens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import tiny_config, tiny_settings, wait_until
+
+import asvp
+import asvp.actors.cluster
+from asvp.actors.backend import RayBackend
+from asvp.actors.cluster import nodes, require_same_versions
+from asvp.compute import Extraction
+from asvp.compute.placement import Placement
+from asvp.data import open_dataset
+from asvp.errors import ClusterError
+from asvp.progress import SilentReporter
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("cluster")
+    (made / "config.yaml").write_text(yaml.safe_dump(tiny_settings(made / "tiny")))
+    return made
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "asvp", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_an_address_in_the_environment_that_does_not_answer_is_named(folder: Path) -> None:
+    place = f"127.0.0.1:{closed_port()}"
+    done = command(folder, "run", "config.yaml", "--out", "never", RAY_ADDRESS=place)
+    assert done.returncode == 2
+    assert f"RAY_ADDRESS: nothing answers there: [Errno 111] Connection refused (got {place!r})" in done.stderr
+    assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "http://127.0.0.1:8265"])
+def test_an_address_of_another_kind_of_server_is_refused(folder: Path, address: str) -> None:
+    done = command(folder, "run", "config.yaml", "--out", "never", "--address", address)
+    assert done.returncode == 2
+    assert "--address: is an address of Ray's client or job server" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("run", "config.yaml", "-s", "extraction.actors=1000"), "extraction.actors: there is room for"),
+        (
+            ("sweep", "svp_vs_asvp", "config.yaml", "-s", "resources.cpus_per_trial=1000"),
+            "resources.cpus_per_trial: no node has so many CPUs",
+        ),
+    ],
+)
+def test_what_could_never_start_is_refused_before_anything_is_written(
+    folder: Path, arguments: tuple[str, ...], key: str
+) -> None:
+    done = command(folder, *arguments, "--out", "never", "--address", "local")
+    assert done.returncode == 2, done.stderr
+    assert key in done.stderr
+    assert not (folder / "never").exists()
+
+
+class Heard(SilentReporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_while_others_hold_the_cores_it_says_what_it_waits_for_and_then_goes_on(
+    ray_local: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other:
+        def here(self) -> bool:
+            return True
+
+    holder = ray_local.remote(num_cpus=4)(Other).remote()
+    ray_local.get(holder.here.remote())
+    monkeypatch.setattr(asvp.actors.cluster, "SAY_AFTER_SECONDS", 0.2)
+    config, heard = tiny_config(folder / "tiny"), Heard()
+    source = open_dataset(config.data).pool
+    backend = RayBackend(config.encoder, "text", Placement(1, 1.0, 0.0), None, heard)
+    made: list[Any] = []
+
+    def extract() -> None:
+        made.append(backend.extract(Extraction(source, "encoder", 0, config.extraction)))
+
+    work = threading.Thread(target=extract)
+    work.start()
+    wait_until(lambda: len(heard.lines) > 1)
+    assert set(heard.lines) == {"Waiting for a worker of 1 CPU to start (0 of 4 CPUs free)"}
+    del holder
+    work.join(timeout=60)
+    assert len(made[0]) == 300
+
+
+def test_nodes_with_the_versions_of_this_process_are_welcome_and_others_are_named(
+    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray_cluster.add_node(num_cpus=2)
+    ray_cluster.wait_for_nodes()
+    assert sorted(node["CPU"] for node in nodes()) == [1.0, 2.0]
+    require_same_versions()
+    installed = asvp.__version__
+    monkeypatch.setattr(asvp, "__version__", "0.0.7")
+    with pytest.raises(ClusterError, match=rf"has Python .*asvp {installed}; this process has .*asvp 0\.0\.7"):
+        require_same_versions()
