@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from asvp.selection.contract import Run
+from asvp.selection.contract import Options, Run
 from asvp.selection.pool.pool import Pool
 from asvp.selection.rows import Array
 
@@ -23,6 +24,22 @@ def share_out(
     return np.concatenate(
         [pick_among(run, pool, piece, share, options, rng) for piece, share in zip(pieces, shares, strict=True)]
     )
+
+
+class PartitionOptions(Options):
+    """Options of partition and badge_partition."""
+
+    parts: int = Field(default=10, ge=1, description="Random parts of the unlabelled rows, picked from one by one.")
+
+
+def in_random_parts(
+    run: Run, pool: Pool, budget: int, parts: int, options: Any, rng: np.random.Generator, *, most: int | None = None
+) -> Array:
+    """Run a strategy in random parts of the unlabelled rows, or of `most` of them (at least the budget)."""
+    rows = rng.permutation(pool.unlabelled())
+    if most is not None:
+        rows = rows[: max(most, budget)]
+    return share_out(run, pool, rows, parts, budget, options, rng)
 
 
 def pick_among(run: Run, pool: Pool, rows: Array, budget: int, options: Any, rng: np.random.Generator) -> Array:

@@ -11,13 +11,7 @@ from asvp.selection.contract import Options, Run, WrapperInfo
 from asvp.selection.geometry.neighbours import neighbours_of
 from asvp.selection.pool.pool import Block, Pool, required
 from asvp.selection.rows import Array
-from asvp.selection.share_out import pick_among, share_out
-
-
-class PartitionOptions(Options):
-    """Options of partition."""
-
-    parts: int = Field(default=10, ge=1, description="Random parts of the unlabelled rows, picked from one by one.")
+from asvp.selection.share_out import PartitionOptions, in_random_parts, pick_among
 
 
 class SubsampleOptions(Options):
@@ -35,7 +29,7 @@ class NeighboursOptions(Options):
 def _partition(
     inner: Run, pool: Pool, budget: int, own: PartitionOptions, options: Any, rng: np.random.Generator
 ) -> Array:
-    return share_out(inner, pool, rng.permutation(pool.unlabelled()), own.parts, budget, options, rng)
+    return in_random_parts(inner, pool, budget, own.parts, options, rng)
 
 
 def _subsample(

@@ -14,6 +14,8 @@ from asvp.selection.rows import Array, FeatureRows, even_blocks
 _SMALL = 20_000
 """Up to so many rows the search is exact: an index would not pay."""
 
+_TINY = 1e-9
+
 _indices: dict[int, Any] = {}
 """Index by identity of the features, for as long as they live; features need neither hash nor equality."""
 
@@ -69,7 +71,10 @@ def _build(features: FeatureRows) -> Any:
 
 
 def _unit(block: Array) -> Array:
-    values = np.asarray(block, dtype=np.float32)
+    # Tiny numbers are brought to a common size before they are squared, and before they become float32.
+    tiny = np.abs(block).max(axis=1, keepdims=True) < _TINY
+    raised = np.ldexp(block, -np.frexp(np.abs(block).max(axis=1, keepdims=True))[1]) if tiny.any() else block
+    values = np.where(tiny, raised, block).astype(np.float32)
     return np.ascontiguousarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
 
 

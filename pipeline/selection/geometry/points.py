@@ -151,9 +151,10 @@ def apart(geometry: Geometry, points: Points, centres: Points, same: torch.Tenso
     return squared.clamp_(min=0)
 
 
-def between(points: Points, centres: Points) -> torch.Tensor:
-    """Squared distances (n, m) in float64; 0 for equal rows."""
-    first, second = _moved(points, centres.factors), _moved(centres, centres.factors)
+def between(points: Points, centres: Points, origin: torch.Tensor | None = None) -> torch.Tensor:
+    """Squared distances (n, m) in float64; 0 for equal rows. Rows are measured from `origin`, (1, D), or a centre."""
+    around = centres.factors if origin is None else (origin,)
+    first, second = _moved(points, around), _moved(centres, around)
     product = torch.ones((), dtype=torch.float64, device=points.norms.device)
     own, other = product, product
     for mine, theirs in zip(first, second, strict=True):

@@ -17,7 +17,7 @@ from asvp.selection.geometry.bounds import HeldBounds
 from asvp.selection.geometry.points import Points, full_precision
 from asvp.selection.pool.pool import Block, Pool, Score, required
 from asvp.selection.pool.ranking import Best, best_rows
-from asvp.selection.pool.spaces import EuclideanSpace, GradientSpace, block_sums
+from asvp.selection.pool.spaces import EuclideanSpace, GradientSpace, block_sums, largest_number
 from asvp.selection.rows import BLOCK_ROWS, Array, BlockRows, FeatureRows
 
 HeldInput = Literal["features", "probabilities", "raw_features"] | int
@@ -58,24 +58,29 @@ class PoolPart:
         first = int(self._inside(np.array([start]))[0])
         return np.array(required(self._input(name)).span(first, first + stop - start))
 
-    def block_sums(self) -> Array:
-        """Sums of the features of each block here, (blocks, D) float32."""
+    def largest_number(self) -> float:
+        """Of the features here, in magnitude."""
+        return largest_number(required(self._pool.features))
+
+    def block_sums(self, exponent: int) -> Array:
+        """Sums of the features of each block here, divided by two to a power, (blocks, D) float32."""
         with full_precision():
-            sums = block_sums(required(self._pool.features), self._pool.device, unit=False)
+            sums = block_sums(required(self._pool.features), self._pool.device, exponent=exponent)
             return torch.stack(list(sums)).cpu().numpy()
 
-    def open_euclidean(self, mean: Array) -> float:
+    def open_euclidean(self, mean: Array, exponent: int) -> float:
         """Begin with the space of the features, given their mean; return the largest squared norm."""
         with full_precision():
             centre = torch.tensor(mean, device=self._pool.device)
-            self._space = EuclideanSpace(required(self._pool.features), self._pool.device, mean=centre)
+            features = required(self._pool.features)
+            self._space = EuclideanSpace(features, self._pool.device, mean=centre, exponent=exponent)
         return self._space.geometry.largest
 
-    def open_gradients(self) -> float:
+    def open_gradients(self, exponent: int) -> float:
         """Begin with the space of BADGE's gradients; return the largest squared norm."""
         with full_precision():
             inputs = required(self._pool.features), required(self._pool.probabilities)
-            self._space = GradientSpace(*inputs, self._pool.device)
+            self._space = GradientSpace(*inputs, self._pool.device, exponent=exponent)
         return self._space.geometry.largest
 
     def longest(self, excluded: Array) -> tuple[int, float]:

@@ -19,7 +19,7 @@ from asvp.selection.geometry.points import Euclidean, Geometry, OuterProducts, P
 from asvp.selection.pool.part import HeldInput, PoolPart
 from asvp.selection.pool.pool import Block, GradientRows, Pool, Score, required
 from asvp.selection.pool.ranking import merge_best
-from asvp.selection.pool.spaces import mean_of
+from asvp.selection.pool.spaces import is_tiny, mean_of, scale_of
 from asvp.selection.rows import BLOCK_ROWS, Array, ArrayRows, FeatureRows
 
 
@@ -157,14 +157,26 @@ class ShardedPool(Pool):
 
     def euclidean(self) -> Space:
         """The space of the features, its rows and bounds with the parts."""
-        sums = self.parts.by_block(self.parts.crew.all("block_sums"))
-        mean = mean_of(torch.from_numpy(sums), self.size)
-        largest = max(self.parts.crew.all("open_euclidean", mean.numpy()))
-        return ShardedSpace(self.parts, Euclidean(mean, largest))
+        geometry = self._open_euclidean(0)
+        exponent = self._exponent(geometry.largest)
+        return ShardedSpace(self.parts, self._open_euclidean(exponent) if exponent else geometry)
 
     def gradients(self) -> GradientRows:
         """The space of BADGE's gradients, its rows and bounds with the parts."""
-        return ShardedSpace(self.parts, OuterProducts(max(self.parts.crew.all("open_gradients"))))
+        largest = max(self.parts.crew.all("open_gradients", 0))
+        exponent = self._exponent(largest)
+        if exponent:
+            largest = max(self.parts.crew.all("open_gradients", exponent))
+        return ShardedSpace(self.parts, OuterProducts(largest))
+
+    def _open_euclidean(self, exponent: int) -> Euclidean:
+        sums = self.parts.by_block(self.parts.crew.all("block_sums", exponent))
+        mean = mean_of(torch.from_numpy(sums), self.size)
+        return Euclidean(mean, max(self.parts.crew.all("open_euclidean", mean.numpy(), exponent)))
+
+    def _exponent(self, largest: float) -> int:
+        """As a pool in one process finds it."""
+        return scale_of(max(self.parts.crew.all("largest_number"))) if is_tiny(largest) else 0
 
 
 def sharded(pool: Pool, owners: Array, crew: Crew) -> ShardedPool:

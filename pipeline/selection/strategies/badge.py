@@ -9,17 +9,16 @@ from asvp.selection.contract import Options, StrategyInfo
 from asvp.selection.geometry.lazy import d2_sample
 from asvp.selection.pool.pool import Pool
 from asvp.selection.rows import Array
-from asvp.selection.share_out import share_out
+from asvp.selection.share_out import PartitionOptions, in_random_parts
 
 _PAPER = (
     "Ash, Zhang, Krishnamurthy, Langford and Agarwal 2020, Deep batch active learning by diverse, uncertain gradients"
 )
 
 
-class PartitionOptions(Options):
+class BadgePartitionOptions(PartitionOptions):
     """Options of badge_partition."""
 
-    parts: int = Field(default=10, ge=1, description="Random parts of the unlabelled rows, picked from one by one.")
     rows: int | None = Field(default=None, ge=1, description="Use only so many random unlabelled rows; null: all.")
 
 
@@ -34,12 +33,9 @@ def badge(pool: Pool, budget: int, _: Options, rng: np.random.Generator) -> Arra
     return d2_sample(space, budget, rng, first=longest, excluded=pool.labelled)
 
 
-def badge_partition(pool: Pool, budget: int, options: PartitionOptions, rng: np.random.Generator) -> Array:
-    """Picks of BADGE in each of several random parts, one after the other."""
-    rows = rng.permutation(pool.unlabelled())
-    if options.rows is not None:
-        rows = rows[: max(options.rows, budget)]
-    return share_out(badge, pool, rows, options.parts, budget, Options(), rng)
+def badge_partition(pool: Pool, budget: int, options: BadgePartitionOptions, rng: np.random.Generator) -> Array:
+    """Picks of BADGE in each of several random parts, one after the other: `badge` in the wrapper `partition`."""
+    return in_random_parts(badge, pool, budget, options.parts, Options(), rng, most=options.rows)
 
 
 BADGE = StrategyInfo(
@@ -59,6 +55,6 @@ BADGE_PARTITION = StrategyInfo(
     run=badge_partition,
     inputs=("features", "probabilities"),
     representation="proxy",
-    options=PartitionOptions,
+    options=BadgePartitionOptions,
     complexity="time O(N B (C + D) / parts), memory O(N + B (C + D))",
 )

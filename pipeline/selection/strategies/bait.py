@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from asvp.errors import SelectionError
 from asvp.selection.contract import Options, StrategyInfo
 from asvp.selection.geometry.points import full_precision, to_device
 from asvp.selection.pool.pool import Pool, required
+from asvp.selection.pool.spaces import largest_number
 from asvp.selection.rows import Array, even_blocks
 
 _CHECK_EVERY = 64
+_LEAST_GAIN, _LARGEST_GAIN = 1e-30, 1e36
+_TINY = 1e-6
 
 
 class BaitOptions(Options):
@@ -39,6 +43,7 @@ def bait(pool: Pool, budget: int, options: BaitOptions, rng: np.random.Generator
     with full_precision():
         vectors = _fisher_vectors(pool, options.rank)
         pool_fisher = (vectors.T @ vectors).double() / pool.size
+        _require_fourth_powers(pool, vectors, pool_fisher)
         rows = torch.from_numpy(pool.labelled).to(vectors.device)
         start = options.ridge * torch.eye(vectors.shape[1], dtype=torch.float64, device=vectors.device)
         held = vectors[rows].double()
@@ -104,6 +109,22 @@ class _Design:
         self._own -= scale * first**2
         self._inverse -= scale * torch.outer(along, along)
         self._information += sign * torch.outer(vector, vector)
+
+
+def _require_fourth_powers(pool: Pool, vectors: torch.Tensor, fisher: torch.Tensor) -> None:
+    """Raise where what a row may gain, a fourth power of features, leaves the range of float32."""
+    gain = float(vectors.double().square().sum(dim=1).max() * fisher.trace())
+    if _LEAST_GAIN < gain < _LARGEST_GAIN:
+        return
+    # Gains of nothing at ordinary features are those of probabilities of 0 and 1.
+    number = largest_number(required(pool.features))
+    if gain >= _LARGEST_GAIN or not np.isfinite(gain) or 0 < number < _TINY:
+        raise SelectionError(
+            "numbers of this size have fourth powers that float32 does not hold",
+            key="features",
+            value=f"{number:.3g}",
+            mend="Multiply all features by one number that makes them about 1 (and ridge by its square)",
+        )
 
 
 def _quadratic_forms(vectors: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,9 @@ from asvp.selection.pool.spaces import EuclideanSpace
 from asvp.selection.rows import Array
 from asvp.selection.strategies.clusters import kmeans
 
+_ROWS_AT_ONCE = 1024
+_OTHERS_AT_ONCE = 2048
+
 
 class TypiClustOptions(Options):
     """Options of typiclust."""
@@ -66,14 +69,29 @@ def typicalities(space: EuclideanSpace, rows: Array, neighbours: int) -> Array:
         return np.zeros(len(rows))
     found = []
     with full_precision():
-        points = space.points(rows)
-        for start in range(0, len(rows), 1024):
-            squared = between(points[start : start + 1024], points)
-            own = torch.arange(len(squared), device=squared.device)
-            squared[own, own + start] = torch.inf
-            nearest = squared.topk(count, dim=1, largest=False).values.clamp(min=0).sqrt()
-            found.append(1 / (nearest.mean(dim=1) + 1e-5))
+        origin = space.points(rows[:1]).factors[0]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            nearest = _nearest(space, rows, slice(start, start + _ROWS_AT_ONCE), count, origin)
+            found.append(1 / (nearest.clamp(min=0).sqrt().mean(dim=1) + 1e-5))
     return torch.cat(found).cpu().numpy()
+
+
+def _nearest(space: EuclideanSpace, rows: Array, some: slice, count: int, origin: torch.Tensor) -> torch.Tensor:
+    """Squared distances of some of the rows to the `count` nearest of all but themselves, (n, count) float64.
+
+    Rows are read in pieces, so that of a cluster of any size only two pieces and their distances are in memory.
+    """
+    points = space.points(rows[some])
+    nearest = torch.full((len(points), 0), torch.inf, dtype=torch.float64, device=points.norms.device)
+    for start in range(0, len(rows), _OTHERS_AT_ONCE):
+        others = space.points(rows[start : start + _OTHERS_AT_ONCE])
+        squared = between(points, others, origin)
+        own = torch.arange(len(points), device=squared.device)
+        here = (own + some.start >= start) & (own + some.start < start + len(others))
+        squared[own[here], own[here] + some.start - start] = torch.inf
+        merged = torch.cat([nearest, squared], dim=1)
+        nearest = merged.topk(min(count, merged.shape[1]), dim=1, largest=False).values
+    return nearest
 
 
 def _by_typicality(space: EuclideanSpace, rows: Array, labelled: Array, neighbours: int) -> list[int]:
