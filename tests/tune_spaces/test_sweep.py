@@ -30,7 +30,9 @@ ARMS = {
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return tiny_config(tmp_path_factory.mktemp("tiny"))
+    folder = tmp_path_factory.mktemp("tiny")
+    # With the cache that users have.
+    return tiny_config(folder, extraction={"cache": str(folder / "cache")})
 
 
 def of(base: Config, *arms: str) -> list[Trial]:
@@ -94,6 +96,7 @@ def test_a_sweep_goes_on_where_it_was_and_keeps_what_was_done(finished: Any, bas
     result = sweep(of(base, "random", "svp"), out, resume=True)
     assert result.failed == {}
     assert (out / "runs" / "svp-seed0" / "rounds.jsonl").read_bytes() == before
+    assert set(pq.read_table(out / "results.parquet")["finished"].to_pylist()) == {True}
     assert picks(out / "runs" / "svp-seed1") == picks(finished.directory / "runs" / "svp-seed1")
 
 

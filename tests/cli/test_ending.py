@@ -1,0 +1,182 @@
+"""How commands end: exit statuses, one line, and nothing lost, whatever becomes of the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import picks, tiny_settings, wait_until
+
+from asvp.config.text import merge
+
+NO_RAY = "import sys; sys.modules['ray'] = None; from asvp.cli.app import main; main()"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("tiny")
+    settings = merge(tiny_settings(made), {"extraction": {"cache": str(made / "cache")}, "training": {"method": "lp"}})
+    (made / "config.yaml").write_text(yaml.safe_dump(settings))
+    return made
+
+
+def asvp(*arguments: str, cwd: Path, program: list[str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(
+        [sys.executable, *(program or ["-m", "asvp"]), *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **(streams | options),
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
+    """What a command printed, once it has ended with a status and without a traceback."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, err
+    assert "Traceback" not in (out or "") + (err or "")
+    return out, err
+
+
+def stop_after_a_round(process: subprocess.Popen[str], state: Path, number: int) -> None:
+    wait_until(lambda: state.exists() or process.poll() is not None, 240)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on_and_goes_on_so(
+    number: int, code: int, folder: Path, tmp_path: Path
+) -> None:
+    config = str(folder / "config.yaml")
+    long = ["-s", "budget=20+10x5", "-s", "training.evaluate_at=every", "-s", "training.method=ft"]
+    process = asvp("run", config, *long, "--in-process", "--out", "a run", cwd=tmp_path)
+    stop_after_a_round(process, tmp_path / "a run" / "checkpoint" / "state.json", number)
+    out, err = ended(process, code)
+    assert out == ""
+    said = err.strip().splitlines()[-1]
+    command = f"asvp run --resume '{tmp_path / 'a run'}' --in-process"
+    assert said == f"asvp: interrupted; finished rounds are kept, and this goes on: {command}"
+    assert not (tmp_path / "a run" / "summary.json").exists()
+    bought = picks(tmp_path / "a run")
+    ended(asvp("run", "--resume", str(tmp_path / "a run"), "--in-process", cwd=tmp_path), 0)
+    assert picks(tmp_path / "a run")[: len(bought)] == bought
+    assert json.loads((tmp_path / "a run" / "summary.json").read_text())["labels"] == 70
+
+
+def test_an_interrupted_sweep_gives_no_verdict_keeps_its_results_and_goes_on(folder: Path, tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("arms: {svp: {}}\nseeds: [0]\n")
+    words = ["sweep", str(space), str(folder / "config.yaml"), "-s", "budget=20+10x9", "--out", "out"]
+    words += ["-s", "training.evaluate_at=every", "-s", "training.method=ft"]
+    process = asvp(*words, cwd=tmp_path, start_new_session=True)
+    stop_after_a_round(process, tmp_path / "out" / "runs" / "svp-seed0" / "checkpoint" / "state.json", signal.SIGINT)
+    out, err = ended(process, 130)
+    assert out == ""
+    said = err.strip().splitlines()[-1]
+    assert said.startswith("asvp: interrupted; finished rounds are kept, and this goes on: asvp sweep")
+    assert said.endswith(f"--out {tmp_path / 'out'} --resume")
+    assert (tmp_path / "out" / "results.parquet").exists()
+    out, _ = ended(asvp(*words, "--resume", "--json", cwd=tmp_path), 0)
+    told = json.loads(out)
+    assert (told["failed"], [arm["finished"] for arm in told["arms"]]) == ({}, [1])
+
+
+def test_a_run_on_ray_that_is_told_to_end_says_so_without_a_word_of_rays(folder: Path, tmp_path: Path) -> None:
+    words = ["run", str(folder / "config.yaml"), "-s", "budget=20+10x9", "-s", "training.evaluate_at=every"]
+    process = asvp(*words, "-s", "training.method=ft", "--address", "local", "--out", "run", cwd=tmp_path)
+    stop_after_a_round(process, tmp_path / "run" / "checkpoint" / "state.json", signal.SIGTERM)
+    _, err = ended(process, 143)
+    assert err.strip().splitlines()[-1].endswith(f"asvp run --resume {tmp_path / 'run'} --address local")
+    assert "***" not in err
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    process = asvp("strategies", cwd=tmp_path, stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    assert ended(process, 0)[1] == ""
+
+
+def test_a_run_goes_on_when_nobody_listens_any_more(folder: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    config = str(folder / "config.yaml")
+    process = asvp("run", config, "--in-process", "--out", "run", cwd=tmp_path, stdout=writing, stderr=writing)
+    os.close(writing)
+    os.close(reading)
+    ended(process, 0)
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_disk_under_standard_output_is_told_and_the_run_is_kept(
+    options: list[str], folder: Path, tmp_path: Path
+) -> None:
+    with open("/dev/full", "w") as full:
+        ran = asvp(
+            "run", str(folder / "config.yaml"), "--in-process", "--out", "run", *options, cwd=tmp_path, stdout=full
+        )
+        _, err = ended(ran, 1)
+    assert err.strip().splitlines()[-1].startswith("asvp: standard output cannot be written: No space left")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_closed_streams_cost_nothing(folder: Path, tmp_path: Path) -> None:
+    words = ["-m", "asvp", "run", str(folder / "config.yaml"), "--in-process", "--out", "run"]
+    command = " ".join(f"'{word}'" for word in [sys.executable, *words])
+    done = subprocess.run(["bash", "-c", f"{command} <&- >&- 2>&-"], cwd=tmp_path, check=False, timeout=300)
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_names_from_outside_are_printed_as_they_are(folder: Path, tmp_path: Path) -> None:
+    out, _ = ended(
+        asvp("run", str(folder / "config.yaml"), "--in-process", "--out", "exp [/x] :smile:", cwd=tmp_path), 0
+    )
+    assert out.strip().endswith(f"Run directory: {tmp_path / 'exp [/x] :smile:'}")
+    arm = tmp_path / "exp [/x] :smile:" / "arm.json"
+    arm.write_text(json.dumps({"arm": "[/INST] [bold]x\x1b[31m", "place": 0}))
+    out, _ = ended(asvp("report", "exp [/x] :smile:", cwd=tmp_path), 0)
+    assert r"[/INST] [bold]x\x1b[31m" in out
+
+
+def test_without_ray_everything_but_ray_itself_works(folder: Path, tmp_path: Path) -> None:
+    config = str(folder / "config.yaml")
+    without: dict[str, Any] = {"cwd": tmp_path, "program": ["-c", NO_RAY]}
+    ended(asvp("run", config, "--in-process", "--out", "run", **without), 0)
+    for words in (
+        ["report", "run"],
+        ["strategies"],
+        ["spaces"],
+        ["check", config],
+        ["extract", config, "--in-process"],
+    ):
+        ended(asvp(*words, **without), 0)
+    for words in (["run", config, "--out", "other"], ["sweep", "svp_vs_asvp", config, "--out", "other"]):
+        _, err = ended(asvp(*words, **without), 2)
+        assert "Ray is not installed here" in err
+        assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_for_rays_sockets_that_is_too_long_is_told_before_ray_starts(folder: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    words = ["run", str(folder / "config.yaml"), "--address", "local", "--out", "run"]
+    process = asvp(
+        *words, cwd=tmp_path, program=["-c", f"import os; os.environ['RAY_TMPDIR'] = {str(long)!r}; {NO_EXIT}"]
+    )
+    _, err = ended(process, 2)
+    assert "RAY_TMPDIR: is too long" in err
+    assert list(long.iterdir()) == []
+
+
+NO_EXIT = "from asvp.cli.app import main; main()"
