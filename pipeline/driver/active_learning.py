@@ -69,7 +69,7 @@ class ActiveLearning:
         )
         stored = self._journal.read()
         if stored is not None:
-            self._take_up(*stored)
+            self._take_up(*stored, features)
         elif features is not None:
             self._features.share(features)
         else:
@@ -206,12 +206,15 @@ class ActiveLearning:
         )
         return self._prepared.mode.policy.decide(observation)
 
-    def _take_up(self, state: RunState, checkpoint: Checkpoint) -> None:
+    def _take_up(self, state: RunState, checkpoint: Checkpoint, shared: VersionZero | None) -> None:
         """Go on from a state, with the models and features it needs; a finished run needs none."""
         self.state = state
         if state.next_round == len(self._counts):
             return
-        self._features.make(checkpoint.refreshes, state.model)
+        if shared is not None and shared.pool.fingerprint == checkpoint.features:
+            self._features.share(shared)
+        else:
+            self._features.make(checkpoint.refreshes, state.model)
         self._journal.require_same_features(self._pool, checkpoint)
         if self._prepared.mode.scoring == "head":
             state.scorer = None if state.model is None else state.model.head

@@ -196,15 +196,19 @@ def _team(prepared: Prepared) -> _Team:
 
 
 def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[str, float] | None:
-    """Seconds of an extraction of all rows and of the final model; None where no encoder works."""
+    """Seconds of an extraction of all rows and of the final model; None where no encoder works.
+
+    The rate is that of one CPU thread, or of one GPU with whatever threads feed it.
+    """
     if speed.rows_per_second is None:
         return None
     rows = len(prepared.dataset.pool) + len(prepared.dataset.test)
     config = prepared.config
     passes = labels_by_round(config.budget)[-1] * config.training.epochs * _STEP_IN_FORWARD_PASSES
+    one, all_idle = (1, 1) if placement.gpus else (placement.threads, placement.all_threads)
     return {
-        "extraction": rows / (speed.rows_per_second * placement.workers * placement.threads),
-        "final_model": passes / (speed.rows_per_second * placement.all_threads),
+        "extraction": rows / (speed.rows_per_second * placement.workers * one),
+        "final_model": passes / (speed.rows_per_second * all_idle),
     }
 
 

@@ -14,6 +14,7 @@ from tiny_runs import picks, tiny_config
 from asvp.compute import Extraction, FineTuneJob
 from asvp.compute.in_process import InProcessBackend
 from asvp.config import Config, build_config, load_config
+from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare
 from asvp.errors import BudgetError, ConfigError, RunDirectoryError
@@ -53,6 +54,23 @@ def test_svp_trains_nothing_but_the_final_model_and_extracts_once(folder: Path) 
     assert calls == [("extract", "pool", 0), ("extract", "test", 0), ("train", "ft", 40), ("extract", "test", 0)]
     assert [record["labelled"] for record in result.rounds] == [20, 30, 40]
     assert [record["refreshed"] for record in result.rounds] == [False] * 3
+
+
+def test_a_resumed_trial_takes_the_shared_version_0_and_extracts_nothing_again(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(folder)
+    whole = run(config, out=tmp_path / "whole", in_process=True)
+    workers, prepared = Recording(config), prepare(config)
+    pool, test = (
+        workers.extract(Extraction(source, prepared.encoder_fingerprint(), 0, config.extraction, title=title))
+        for title, source in (("pool", prepared.dataset.pool), ("test", prepared.dataset.test))
+    )
+    shared = VersionZero(pool, test)
+    run(config, out=tmp_path / "run", backend=workers, features=shared, until_round=0)
+    workers.calls.clear()
+    resumed = run(config, out=tmp_path / "run", backend=workers, features=shared, resume=True)
+    assert workers.calls == [("train", "ft", 40), ("extract", "test", 0)]
+    assert picks(tmp_path / "run") == picks(tmp_path / "whole")
+    assert resumed.summary["final_accuracy"] == whole.summary["final_accuracy"]
 
 
 def test_asvp_refreshes_where_it_is_told_and_carries_the_labels_over(folder: Path) -> None:
