@@ -74,7 +74,7 @@ def labelled_rows() -> LabelledSet:
 
 
 def pool_of(plan: Plan, features: FeatureSet, labelled: LabelledSet, scorers: list[Proxy]) -> Pool:
-    return make_pool(**selection_inputs(plan, features, labelled, scorers[0], scorers))
+    return make_pool(**selection_inputs(plan, features, labelled.rows, labelled.labels, scorers[0], scorers))
 
 
 @pytest.fixture
