@@ -39,7 +39,7 @@ from asvp.config import Config, EncoderConfig
 from asvp.data.source import Kind
 from asvp.errors import WorkError
 from asvp.features.cache import Cache
-from asvp.features.feature_set import FeatureSet, Shard
+from asvp.features.feature_set import Features, FeatureSet, Shard
 from asvp.models.encoder import resolve_dtype
 from asvp.progress import Reporter
 from asvp.selection import Plan
@@ -162,7 +162,7 @@ class RayBackend:
             mend="Lower training.batch_size or encoder.max_length if memory ran out",
         )
 
-    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
+    def picker(self, plan: Plan, features: Features, wanted: bool | Literal["auto"]) -> Picker:
         """Who runs a strategy on these features: this process, or actors where the shards lie."""
         return self._selection.picker(plan, features, wanted)
 

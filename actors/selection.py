@@ -18,7 +18,7 @@ from asvp.actors.selection_worker import SelectionWorker
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.picking import LocalPicker, Picker
 from asvp.errors import WorkError
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features, FeatureSet
 from asvp.selection import Plan, Pool, run_plan
 from asvp.selection.pool.sharded import sharded
 from asvp.selection.rows import BLOCK_ROWS
@@ -44,13 +44,13 @@ class SelectionTeam:
         self._cores = cores
         self._workers: dict[str, Any] = {}
 
-    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
+    def picker(self, plan: Plan, features: Features, wanted: bool | Literal["auto"]) -> Picker:
         """Who should run a strategy on these features.
 
         Parameters
         ----------
         plan : Plan
-        features : FeatureSet
+        features : Features
         wanted : bool or "auto"
             The key `selection.sharded`; auto: where the strategy can, and more than `WORTH_BYTES` of the features lie
             on other nodes than this process.
@@ -86,17 +86,17 @@ class ShardedPicker:
     Attributes
     ----------
     team : SelectionTeam
-    features : FeatureSet
+    features : Features
         What the pool is made of; it tells where the rows lie.
     """
 
     team: SelectionTeam
-    features: FeatureSet
+    features: Features
 
     @property
     def cpus(self) -> float:
         """Threads of all actors that take part."""
-        return float(sum(self.team.threads(node) for node in set(shard_homes(self.features))))
+        return float(sum(self.team.threads(node) for node in set(block_homes(self.features))))
 
     def pick(self, plan: Plan, pool: Pool, *, budget: int, seed: int) -> NDArray[np.int64]:
         """As `asvp.selection.run_plan`; begun anew, with the same picks, when an actor dies.
@@ -165,16 +165,20 @@ def shard_homes(features: FeatureSet) -> list[str]:
     return homes
 
 
-def bytes_elsewhere(features: FeatureSet) -> int:
+def bytes_elsewhere(features: Features) -> int:
     """Bytes of the features that lie on other nodes."""
     here = ray.get_runtime_context().get_node_id()
-    rows = np.diff(features.starts)
-    away = int(rows[[home != here for home in shard_homes(features)]].sum())
-    return features.nbytes * away // len(features)
+    found = 0
+    for part in features.parts:
+        rows = np.diff(part.starts)
+        away = int(rows[[home != here for home in shard_homes(part)]].sum())
+        found += part.nbytes * away // len(part)
+    return found
 
 
-def block_homes(features: FeatureSet) -> list[str]:
-    """The node of each block of `BLOCK_ROWS` rows: that of the shard with its first row."""
-    homes, firsts = shard_homes(features), np.arange(0, len(features), BLOCK_ROWS)
-    shards = np.searchsorted(np.asarray(features.starts[:-1]), firsts, side="right") - 1
+def block_homes(features: Features) -> list[str]:
+    """The node of each block of `BLOCK_ROWS` rows: that of the shard with its first row, of the newest version."""
+    newest = features.parts[-1]
+    homes, firsts = shard_homes(newest), np.arange(0, len(newest), BLOCK_ROWS)
+    shards = np.searchsorted(np.asarray(newest.starts[:-1]), firsts, side="right") - 1
     return [homes[shard] for shard in shards]

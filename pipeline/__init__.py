@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asvp.selection import select, strategies
     from asvp.tune_spaces.sweep import SweepResult, sweep
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Classifier",

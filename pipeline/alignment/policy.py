@@ -40,6 +40,23 @@ class Reading(NamedTuple):
     feature_version: int
 
 
+class Attempt(NamedTuple):
+    """A refresh of an earlier round.
+
+    Attributes
+    ----------
+    round : int
+    labelled : int
+        Labels bought by then.
+    kept : bool
+        False: its features did not help, and were put aside.
+    """
+
+    round: int
+    labelled: int
+    kept: bool
+
+
 @dataclass(frozen=True)
 class Observation:
     """What a policy may look at: nothing else enters a decision, so a resumed run decides as the first one did.
@@ -51,13 +68,16 @@ class Observation:
     labelled : int
         Labels bought so far, this round's included.
     refreshes : int
-        Refreshes so far, which is also the number of the current feature version.
+        Refreshes kept so far, which is also the number of the current feature version.
     rounds_since_refresh : int
-        Rounds that bought labels since the last refresh, this one included; since the start if there was none.
+        Rounds that bought labels since the last refresh, this one included; since the start if there was none. A
+        refresh that was put aside counts.
     logme, logme_ped : float or None
         This round's indicators on the current features and all labelled rows, in nats a row; None if not computed.
     history : tuple of Reading
         Earlier rounds' readings, oldest first.
+    attempts : tuple of Attempt
+        Earlier refreshes, kept and put aside, oldest first.
     """
 
     round: int
@@ -67,6 +87,7 @@ class Observation:
     logme: float | None
     logme_ped: float | None
     history: tuple[Reading, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
     def on_this_version(self) -> list[Reading]:
         """Readings taken on the current features, this round's last."""
@@ -189,11 +210,12 @@ class LogmePedGap:
 
 @dataclass(frozen=True)
 class Limited:
-    """Another policy, kept from refreshing with too few labels or too often."""
+    """Another policy, kept from refreshing with too few labels or too often; refreshes put aside count."""
 
     policy: RefreshPolicy
     min_labels: int = 0
     max_refreshes: int | None = None
+    min_growth: float = 1.0
 
     @property
     def needs(self) -> frozenset[str]:
@@ -206,8 +228,15 @@ class Limited:
             return Decision(False, "nothing is labelled yet")
         if observation.labelled < self.min_labels:
             return Decision(False, f"{observation.labelled} labels are fewer than refresh.min_labels {self.min_labels}")
-        if self.max_refreshes is not None and observation.refreshes >= self.max_refreshes:
+        if self.max_refreshes is not None and len(observation.attempts) >= self.max_refreshes:
             return Decision(False, f"all {self.max_refreshes} refreshes of refresh.max_refreshes are made")
+        if observation.attempts and observation.labelled < self.min_growth * observation.attempts[-1].labelled:
+            last = observation.attempts[-1].labelled
+            return Decision(
+                False,
+                f"{observation.labelled} labels are not yet {self.min_growth:g} times the {last} of the last refresh "
+                "(refresh.min_growth)",
+            )
         return self.policy.decide(observation)
 
 
@@ -219,7 +248,9 @@ def make_policy(config: RefreshConfig) -> RefreshPolicy:
     ConfigError
         If an option that the policy needs is missing (a checked configuration has them all).
     """
-    return Limited(_trigger(config), config.min_labels, config.max_refreshes)
+    # Who names rounds or counts has decided how often.
+    growth = config.min_growth if config.policy in ("logme", "logme_ped") else 1.0
+    return Limited(_trigger(config), config.min_labels, config.max_refreshes, growth)
 
 
 def _trigger(config: RefreshConfig) -> RefreshPolicy:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from asvp.compute.extraction import Extraction
 from asvp.compute.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
 from asvp.compute.picking import LocalPicker, Picker
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features, FeatureSet
 from asvp.selection import Plan
 
 __all__ = [
@@ -45,7 +45,7 @@ class Backend(Protocol):
         """A model trained from the pre-trained weights."""
         ...
 
-    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> Picker:
+    def picker(self, plan: Plan, features: Features, wanted: bool | Literal["auto"]) -> Picker:
         """Who runs a strategy on these features; `wanted` is the key `selection.sharded`."""
         ...
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, recall_score
 
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features
 from asvp.models.proxy import Scorer
 
 
@@ -30,18 +30,18 @@ class Evaluation:
     recall: dict[str, float]
 
 
-def predict(scorer: Scorer, features: FeatureSet) -> NDArray[np.int64]:
+def predict(scorer: Scorer, features: Features) -> NDArray[np.int64]:
     """The likeliest class of each row, shape (N,), block by block."""
     return np.concatenate([scorer.probabilities(block).argmax(axis=1) for _, block in features.blocks()])
 
 
-def evaluate(scorer: Scorer, features: FeatureSet, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
+def evaluate(scorer: Scorer, features: Features, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
     """Compare predictions with the labels of the test rows.
 
     Parameters
     ----------
     scorer : Scorer
-    features : FeatureSet of N rows
+    features : Features of N rows
     labels : ndarray of shape (N,), int64
     classes : tuple of str
         Names, by class number.

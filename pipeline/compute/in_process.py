@@ -21,7 +21,7 @@ from asvp.compute.shard_cache import load_shards, tell_unwritten
 from asvp.config import EncoderConfig
 from asvp.data.source import Kind
 from asvp.features.cache import Cache
-from asvp.features.feature_set import FeatureSet, HeldShard
+from asvp.features.feature_set import Features, FeatureSet, HeldShard
 from asvp.models.encoder import resolve_dtype
 from asvp.progress import Reporter
 from asvp.selection import Plan
@@ -86,7 +86,7 @@ class InProcessBackend:
         keep_model(trained, self._cache, self._reporter)
         return trained
 
-    def picker(self, plan: Plan, features: FeatureSet, wanted: bool | Literal["auto"]) -> LocalPicker:
+    def picker(self, plan: Plan, features: Features, wanted: bool | Literal["auto"]) -> LocalPicker:
         """Here: all rows are in this process."""
         return LocalPicker()
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvp.compute.scoring import ScoredRows, probability_rows
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features
 from asvp.models.proxy import Scorer
 from asvp.selection.contract import Plan
 
@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 
 def selection_inputs(
-    plan: Plan, pool: FeatureSet, labelled: Rows, labels: Rows, scorer: Scorer | None, members: Sequence[Scorer]
+    plan: Plan, pool: Features, labelled: Rows, labels: Rows, scorer: Scorer | None, members: Sequence[Scorer]
 ) -> dict[str, Any]:
     """Keyword arguments of `asvp.selection.make_pool`.
 
@@ -26,7 +26,7 @@ def selection_inputs(
     Parameters
     ----------
     plan : Plan
-    pool : FeatureSet of N rows
+    pool : Features of N rows
     labelled, labels : ndarray of shape (L,), int64
         Row and class numbers of what was bought, in the same order.
     scorer : Scorer or None

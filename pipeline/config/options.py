@@ -152,7 +152,16 @@ class RefreshConfig(_Section):
     threshold: float | None = Field(None, description="Of the indicator; null: the policy's measured default.")
     every: int | None = Field(None, ge=1, description="Rounds between refreshes (policy every).")
     at: list[Annotated[int, Field(ge=1)]] | None = Field(None, description="Label counts to refresh at (policy at).")
+    features: Literal["both", "aligned"] = Field(
+        "both", description="After a refresh: the pre-trained features beside the aligned ones, or these alone."
+    )
+    holdout: Annotated[float, Field(ge=0, le=0.5)] | Auto = Field(
+        "auto", description="Share of the labels kept out of a refresh's fine-tune to see whether it helps; 0: none."
+    )
     min_labels: int = Field(0, ge=0, description="No refresh with fewer labels.")
+    min_growth: float = Field(
+        2.0, ge=1, description="Policies logme and logme_ped: labels grow by this factor before the next refresh."
+    )
     max_refreshes: int | None = Field(None, ge=0, description="No more refreshes than this.")
 
     @model_validator(mode="before")

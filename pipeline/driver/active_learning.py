@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from asvp.alignment import logme, logme_ped
-from asvp.alignment.policy import Decision, Observation, Reading
+from asvp.alignment.policy import Attempt, Decision, Observation, Reading
 from asvp.compute import Backend
 from asvp.compute.evaluation import evaluate
 from asvp.compute.selection_inputs import selection_inputs
@@ -15,8 +15,9 @@ from asvp.driver.feature_versions import FeatureVersions, VersionZero
 from asvp.driver.journal import Journal
 from asvp.driver.model_maker import ModelMaker
 from asvp.driver.preparation import Prepared
+from asvp.driver.refresh import Refresher
 from asvp.driver.state import RoundState, RunState
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features
 from asvp.progress import Reporter
 from asvp.record.checkpoint import Checkpoint
 from asvp.record.ledger import Ledger
@@ -62,11 +63,18 @@ class ActiveLearning:
         self._ledger = Ledger(prepared.config.cost)
         self._journal = Journal(prepared, directory)
         self._round = RoundState()
-        encoder = prepared.encoder_fingerprint()
+        encoder, refresh = prepared.encoder_fingerprint(), prepared.mode.refresh
         self._models = ModelMaker(prepared.config, prepared.dataset, backend, encoder, self._ledger, reporter)
         self._features = FeatureVersions(
-            self._dataset, backend, self._config.extraction, encoder, self._ledger, chooses=prepared.looks_at_features
+            self._dataset,
+            backend,
+            self._config.extraction,
+            encoder,
+            self._ledger,
+            chooses=prepared.looks_at_features,
+            keep_first=refresh.policy != "never" and refresh.features == "both",
         )
+        self._refresher = Refresher(refresh, self._models, self._features, self._ledger, self._config.seed)
         stored = self._journal.read()
         if stored is not None:
             self._take_up(*stored, features)
@@ -113,7 +121,7 @@ class ActiveLearning:
             self._round.proxy = evaluate(self.state.scorer, test, labels, self._dataset.classes)
 
     def refresh_if_it_pays(self, number: int) -> None:
-        """Ask the policy; on yes fine-tune on all labels, make all features anew, and fit the proxy again."""
+        """Ask the policy; on yes fine-tune, and where that helps make all features anew and fit the proxy again."""
         state, version = self.state, self._pool.version
         self._read_indicators()
         decision = self._decide(number)
@@ -123,9 +131,15 @@ class ActiveLearning:
         if not decision.refresh or self._is_last(number):
             return
         self._reporter.say(f"Refreshing the features at {len(state.labelled):,} labels: {decision.reason}")
-        state.model = self._models.train("ft", state.labelled, "finetune", present=state.model)
+        refresh = self._refresher.refresh(state.labelled, number, state.model)
+        state.attempts.append(Attempt(number, len(state.labelled), refresh.kept))
+        if refresh.told:
+            self._round.reason = f"{decision.reason}; {refresh.told}"
+            self._reporter.say(f"The refresh is {refresh.told}")
+        if not refresh.kept:
+            return
+        state.model = refresh.model
         self._features.make(version + 1, state.model)
-        state.last_refresh = number
         self._round.refreshed = True
         if self._prepared.mode.scoring == "head":
             state.scorer = state.model.head
@@ -175,7 +189,7 @@ class ActiveLearning:
         return self._features.keys()
 
     @property
-    def _pool(self) -> FeatureSet:
+    def _pool(self) -> Features:
         return self._features.pool
 
     def _is_last(self, number: int) -> bool:
@@ -194,15 +208,16 @@ class ActiveLearning:
                 self._round.logme_ped = logme_ped(features, labels, self._pool.mean, self._pool.std)
 
     def _decide(self, number: int) -> Decision:
-        last_refresh = -1 if self.state.last_refresh is None else self.state.last_refresh
+        attempts = self.state.attempts
         observation = Observation(
             round=number,
             labelled=len(self.state.labelled),
             refreshes=self._pool.version,
-            rounds_since_refresh=number - last_refresh,
+            rounds_since_refresh=number - (attempts[-1].round if attempts else -1),
             logme=self._round.logme,
             logme_ped=self._round.logme_ped,
             history=tuple(self.state.readings),
+            attempts=tuple(attempts),
         )
         return self._prepared.mode.policy.decide(observation)
 
@@ -214,7 +229,7 @@ class ActiveLearning:
         if shared is not None and shared.pool.fingerprint == checkpoint.features:
             self._features.share(shared)
         else:
-            self._features.make(checkpoint.refreshes, state.model)
+            self._features.make(checkpoint.refreshes, state.model, shared)
         self._journal.require_same_features(self._pool, checkpoint)
         if self._prepared.mode.scoring == "head":
             state.scorer = None if state.model is None else state.model.head

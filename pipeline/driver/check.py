@@ -111,6 +111,8 @@ def check_config(config: Config) -> RunPlan:
     shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
     labels = labels_by_round(config.budget)
     classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
+    refresh = prepared.mode.refresh
+    versions = 2 if refresh.policy != "never" and refresh.features == "both" else 1
     store, disk = _object_store(), _free_disk(config)
     seconds = _estimate(prepared, placement, speed)
     warnings = [str(finding) for finding in findings]
@@ -125,12 +127,14 @@ def check_config(config: Config) -> RunPlan:
             "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
             "final model": f"{config.training.method}, {config.training.epochs} epochs",
             "extraction": f"{shards} shards of the pool; {placement} ({team.reason})",
-            "features": f"{_size(feature_bytes)} a version; the object store here would have {_size(store)}",
+            "features": f"{_size(feature_bytes)} a version"
+            + (f", {versions} of them at a time" if versions > 1 else "")
+            + f"; the object store here would have {_size(store)}",
             "cache": f"{config.extraction.cache or 'none'}" + (f", {_size(disk)} free" if disk is not None else ""),
             **_told_times(seconds),
         },
         classes=classes,
-        warnings=warnings + _memory_warnings(feature_bytes, store, disk),
+        warnings=warnings + _memory_warnings(feature_bytes, versions, store, disk),
         numbers={
             "pool_rows": rows,
             "test_rows": tests,
@@ -221,14 +225,16 @@ def _told_times(seconds: dict[str, float] | None) -> dict[str, str]:
     }
 
 
-def _memory_warnings(feature_bytes: int, store: int, disk: int | None) -> list[str]:
+def _memory_warnings(feature_bytes: int, versions: int, store: int, disk: int | None) -> list[str]:
     warnings = []
-    if feature_bytes > store:
+    if versions * feature_bytes > store:
+        what = "One version of the features does" if versions == 1 else f"{versions} versions of the features do"
+        aligned = "" if versions == 1 else ", refresh.features aligned"
         warnings.append(
-            "One version of the features does not fit the object store here; Ray will spill it to disk. Use "
-            "extraction.feature_dtype float16, or a machine with more memory"
+            f"{what} not fit the object store here; Ray will spill to disk. Use extraction.feature_dtype float16"
+            f"{aligned}, or a machine with more memory"
         )
-    if disk is not None and feature_bytes > disk:
+    if disk is not None and versions * feature_bytes > disk:
         warnings.append("The cache's disk has no room for the features. Name another folder in extraction.cache")
     return warnings
 
@@ -248,7 +254,8 @@ def _refreshes(prepared: Prepared) -> str:
         "logme": "features are refreshed when LogME says that it pays",
         "logme_ped": "features are refreshed when LogME-PED says that it pays",
     }
-    return told[refresh.policy]
+    kept = "; the pre-trained ones stay beside them" if refresh.policy != "never" and refresh.features == "both" else ""
+    return told[refresh.policy] + kept
 
 
 def _listed(counts: Sequence[int]) -> str:

@@ -6,12 +6,19 @@ import gc
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asvp.compute import Backend, Extraction, TrainedModel, Weights
 from asvp.config import ExtractionConfig
 from asvp.data import Dataset
+from asvp.data.source import Source, View
 from asvp.features.cache import content_key
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features, FeatureSet
+from asvp.features.side_by_side import SideBySide
 from asvp.record.ledger import Ledger, Stage
+
+_Rows = Literal["pool", "labelled", "test"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,9 @@ class VersionZero:
 
 
 class FeatureVersions:
-    """Holds one version of the features at a time, and books what making it costs.
+    """Holds the features that rows are chosen on, and books what making them costs.
+
+    One version at a time; with `keep_first` version 0 stays, and a later one is read side by side with it.
 
     Parameters
     ----------
@@ -36,14 +45,17 @@ class FeatureVersions:
     chooses : bool
         Whether anything looks at the features to choose rows or to decide on a refresh. Where nothing does (random
         picks), the proxy on them is for the report alone, and so is their cost.
+    keep_first : bool
+        Whether a refresh keeps the pre-trained features beside the new ones.
 
     Attributes
     ----------
-    pool, test : FeatureSet
+    pool, test : Features
+        What proxies and strategies look at.
     """
 
-    pool: FeatureSet
-    test: FeatureSet
+    pool: Features
+    test: Features
 
     def __init__(
         self,
@@ -54,6 +66,7 @@ class FeatureVersions:
         ledger: Ledger,
         *,
         chooses: bool = True,
+        keep_first: bool = False,
     ) -> None:
         self.encoder = encoder
         self._dataset = dataset
@@ -61,16 +74,23 @@ class FeatureVersions:
         self._config = config
         self._ledger = ledger
         # Test rows are encoded for the report in any case.
-        self._stages: dict[str, Stage] = {"pool": "extract" if chooses else "evaluate", "test": "evaluate"}
+        self._stages: dict[str, Stage] = {
+            "pool": "extract" if chooses else "evaluate",
+            "labelled": "extract",
+            "test": "evaluate",
+        }
         self._weights: Weights | None = None
+        self._keep_first = keep_first
+        self._first: VersionZero | None = None
 
     def share(self, features: VersionZero) -> None:
         """Take over version 0; it is charged as if this run had made it."""
+        self._first = features if self._keep_first else None
         self.pool, self.test = features.pool, features.test
         self._charge("pool", features.pool.seconds)
         self._charge("test", features.test.seconds)
 
-    def make(self, version: int, model: TrainedModel | None) -> None:
+    def make(self, version: int, model: TrainedModel | None, first: VersionZero | None = None) -> None:
         """Make a version in place of the present one, whose shards are dropped first.
 
         Parameters
@@ -78,35 +98,54 @@ class FeatureVersions:
         version : int
         model : TrainedModel, optional
             Whose weights make the features; None: the pre-trained ones.
+        first : VersionZero, optional
+            Version 0, where it is there already and is to stay beside the new version.
         """
         self.__dict__.pop("pool", None)
         self.__dict__.pop("test", None)
         # Whatever still holds the old version in a cycle would keep its shards beside the new ones.
         gc.collect()
+        if self._keep_first and self._first is None:
+            self._first = first or VersionZero(self._extract("pool", 0, None), self._extract("test", 0, None))
         self._weights = None if model is None else model.weights
-        self.pool = self._extract("pool", version, self._weights)
-        self.test = self._extract("test", version, self._weights)
+        if version == 0 and self._first is not None:
+            self.pool, self.test = self._first.pool, self._first.test
+        else:
+            self.pool = self._beside_first("pool", self._extract("pool", version, self._weights))
+            self.test = self._beside_first("test", self._extract("test", version, self._weights))
 
     def keys(self) -> frozenset[str]:
-        """Keys of the present version in the cache; none where no features were needed, as for a finished run."""
+        """Keys of the present features in the cache; none where no features were needed, as for a finished run."""
         present = (vars(self).get("pool"), vars(self).get("test"))
-        return frozenset(features.fingerprint for features in present if features is not None)
+        return frozenset(part.fingerprint for features in present if features is not None for part in features.parts)
 
     def test_with(self, weights: Weights | None) -> FeatureSet:
-        """Features of the test rows with some weights; those that are there already are not made again."""
+        """Features of the test rows with some weights alone; those that are there already are not made again."""
         if _fingerprint(weights) == _fingerprint(self._weights):
-            return self.test
+            return self.test.parts[-1]
+        if weights is None and self._first is not None:
+            return self._first.test
         return self._extract("test", self.pool.version, weights)
 
-    def _extract(self, which: Literal["pool", "test"], version: int, weights: Weights | None) -> FeatureSet:
+    def of_rows(self, rows: NDArray[np.int64], model: TrainedModel) -> NDArray[np.floating]:
+        """What a refresh with a model would make of some pool rows, (n, D), before all others are made."""
+        source = View(self._dataset.pool, rows, labelled=False)
+        made = self._extract("labelled", self.pool.version + 1, model.weights, source).gather(np.arange(len(rows)))
+        return made if self._first is None else np.concatenate([self._first.pool.gather(rows), made], axis=1)
+
+    def _beside_first(self, which: Literal["pool", "test"], made: FeatureSet) -> Features:
+        return made if self._first is None else SideBySide(getattr(self._first, which), made)
+
+    def _extract(self, which: _Rows, version: int, weights: Weights | None, source: Source | None = None) -> FeatureSet:
         encoder = self.encoder if weights is None else content_key(self.encoder, weights.fingerprint)
-        source = self._dataset.pool if which == "pool" else self._dataset.test
+        if source is None:
+            source = self._dataset.test if which == "test" else self._dataset.pool
         with self._ledger.stage(self._stages[which], cpus=self._backend.cpus, gpus=self._backend.gpus):
             features = self._backend.extract(Extraction(source, encoder, version, self._config, title=which), weights)
         self._charge(which, features.saved_seconds)
         return features
 
-    def _charge(self, which: Literal["pool", "test"], seconds: float) -> None:
+    def _charge(self, which: _Rows, seconds: float) -> None:
         self._ledger.charge(self._stages[which], seconds, cpus=self._backend.cpus, gpus=self._backend.gpus)
 
 

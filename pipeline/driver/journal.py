@@ -12,7 +12,7 @@ from asvp.driver.preparation import Prepared
 from asvp.driver.state import RunState
 from asvp.driver.stored_run import file_digests, read_stored_run
 from asvp.errors import RunDirectoryError
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features
 from asvp.record.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from asvp.record.ledger import Ledger
 from asvp.record.run_directory import RunDirectory
@@ -32,7 +32,7 @@ class Journal:
         self._prepared = prepared
         self._directory = directory
 
-    def write(self, state: RunState, pool: FeatureSet, ledger: Ledger) -> None:
+    def write(self, state: RunState, pool: Features, ledger: Ledger) -> None:
         """Put the finished rounds on disk; the checkpoint comes last, and makes them count."""
         if self._directory is None:
             return
@@ -47,7 +47,7 @@ class Journal:
             rounds=state.next_round,
             readings=[list(reading) for reading in state.readings],
             refreshes=pool.version,
-            last_refresh=state.last_refresh,
+            attempts=[list(attempt) for attempt in state.attempts],
             model=None if state.model is None else state.model.key,
             features=pool.fingerprint,
             ledger=ledger.state(),
@@ -74,7 +74,7 @@ class Journal:
             self._directory.require_own_model()
         return found
 
-    def require_same_features(self, pool: FeatureSet, checkpoint: Checkpoint) -> None:
+    def require_same_features(self, pool: Features, checkpoint: Checkpoint) -> None:
         """Raise a RunDirectoryError unless the features made now are those that the run was at work on."""
         if self._directory is not None and pool.fingerprint != checkpoint.features:
             raise RunDirectoryError(

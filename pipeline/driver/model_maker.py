@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asvp.compute import Backend, FineTuneJob, TrainedModel
 from asvp.compute.jobs import TrainingMethod
 from asvp.config import Config
 from asvp.data import Dataset
-from asvp.features.feature_set import FeatureSet
+from asvp.features.feature_set import Features
 from asvp.models.proxy import Proxy, fit_proxy
 from asvp.progress import Reporter
-from asvp.record.labelled import LabelledSet
+from asvp.record.labelled import LabelledSet, Rows
 from asvp.record.ledger import Ledger, Stage
 from asvp.seeds import derive_seed
+
+Floats = NDArray[np.floating]
 
 
 class ModelMaker:
@@ -38,22 +43,33 @@ class ModelMaker:
         self._ledger = ledger
         self._reporter = reporter
 
-    def proxy(self, pool: FeatureSet, labelled: LabelledSet, number: int, purpose: str) -> Proxy:
+    def proxy(self, pool: Features, labelled: LabelledSet, number: int, purpose: str) -> Proxy:
         """A proxy on all labels, with a seed of its own for each purpose and round."""
+        features = pool.gather(labelled.rows)
+        return self.proxy_on(features, labelled.labels, number, purpose, moments=(pool.mean, pool.std))
+
+    def proxy_on(
+        self, features: Floats, labels: Rows, number: int, purpose: str, *, moments: tuple[Floats, Floats] | None = None
+    ) -> Proxy:
+        """A proxy on features (n, D) of rows with their labels (n,); `moments` as `fit_proxy` takes them, mean and std.
+
+        None: standardised by the rows themselves.
+        """
+        mean, std = moments or (None, None)
         return fit_proxy(
-            pool.gather(labelled.rows),
-            labelled.labels,
+            features,
+            labels,
             classes=len(self._dataset.classes),
             config=self._config.proxy,
             seed=derive_seed(self._config.seed, purpose, number),
-            mean=pool.mean,
-            std=pool.std,
+            mean=mean,
+            std=std,
         )
 
     def train(
         self, method: TrainingMethod, labelled: LabelledSet, stage: Stage, *, present: TrainedModel | None
     ) -> TrainedModel:
-        """A model on all labels; if the present one was made by an equal job, it is that one."""
+        """A model on the labels given; if the present one was made by an equal job, it is that one."""
         rows, labels = labelled.ascending()
         job = FineTuneJob(
             method=method,

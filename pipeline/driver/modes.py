@@ -32,7 +32,7 @@ def plan_mode(config: Config) -> ModePlan:
     if config.mode == "svp":
         refresh, scoring = RefreshConfig(policy="never"), "proxy"
     elif config.mode == "standard":
-        refresh, scoring = RefreshConfig(policy="every", every=1), "head"
+        refresh, scoring = RefreshConfig(policy="every", every=1, features="aligned", holdout=0), "head"
     else:
         refresh, scoring = config.refresh, "proxy"
     return ModePlan(make_policy(refresh), "head" if scoring == "head" else "proxy", refresh)

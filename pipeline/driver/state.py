@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from asvp.alignment.policy import Reading
+from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import TrainedModel
 from asvp.compute.evaluation import Evaluation
 from asvp.models.proxy import Scorer
@@ -21,8 +21,8 @@ class RunState:
     labelled : LabelledSet
     readings : list of Reading
         Indicators of the finished rounds.
-    last_refresh : int or None
-        Round of the last refresh.
+    attempts : list of Attempt
+        Refreshes, those that were put aside included.
     model : TrainedModel or None
         The one whose features are current; None: the pre-trained encoder.
     scorer : Scorer or None
@@ -37,7 +37,7 @@ class RunState:
 
     labelled: LabelledSet = field(default_factory=LabelledSet)
     readings: list[Reading] = field(default_factory=list)
-    last_refresh: int | None = None
+    attempts: list[Attempt] = field(default_factory=list)
     model: TrainedModel | None = None
     scorer: Scorer | None = None
     final: TrainedModel | None = None

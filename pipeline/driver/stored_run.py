@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asvp.alignment.policy import Reading
+from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import TrainedModel
 from asvp.config import labels_by_round
 from asvp.driver.preparation import Prepared
@@ -75,7 +75,7 @@ def read_stored_run(
     _check_ledger(directory, checkpoint, prepared)
     state = RunState(
         readings=[Reading(*reading) for reading in checkpoint.readings],
-        last_refresh=checkpoint.last_refresh,
+        attempts=[Attempt(*attempt) for attempt in checkpoint.attempts],
         model=model,
         records=records[:done],
         summary=told,
@@ -125,6 +125,7 @@ def _check_ledger(directory: RunDirectory, checkpoint: Checkpoint, prepared: Pre
     try:
         Ledger(prepared.config.cost).restore(checkpoint.ledger)
         readings = [Reading(*reading) for reading in checkpoint.readings]
+        _ = [Attempt(*attempt) for attempt in checkpoint.attempts]
     except (ValueError, TypeError) as error:
         raise _unfit(directory, "checkpoint/state.json", f"is damaged: {error}") from None
     if len(readings) != checkpoint.rounds:

@@ -23,6 +23,41 @@ class Shard(Protocol):
         ...
 
 
+class Features(Protocol):
+    """Features of N rows in row order, whatever they are made of: a `FeatureSet`, or two side by side."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def parts(self) -> tuple[FeatureSet, ...]:
+        """The feature sets it is made of, the newest last; all are cut into the same shards."""
+        ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    @property
+    def mean(self) -> NDArray[np.float64]: ...
+
+    @property
+    def std(self) -> NDArray[np.float64]: ...
+
+    def __len__(self) -> int: ...
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.floating]]]: ...
+
+    def span(self, start: int, stop: int) -> NDArray[np.floating]: ...
+
+    def gather(self, rows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.floating]: ...
+
+
 @dataclass(frozen=True)
 class HeldShard:
     """A shard held in this process (or memory-mapped into it)."""
@@ -71,6 +106,11 @@ class FeatureSet:
 
     def __len__(self) -> int:
         return self.starts[-1]
+
+    @property
+    def parts(self) -> tuple[FeatureSet, ...]:
+        """Itself alone."""
+        return (self,)
 
     @property
     def nbytes(self) -> int:

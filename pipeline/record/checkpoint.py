@@ -38,8 +38,9 @@ class Checkpoint:
     readings : list
         Indicators of those rounds, as `asvp.alignment.policy.Reading`.
     refreshes : int
-    last_refresh : int or None
-        Round of the last refresh.
+        Those whose features are, or were, in use.
+    attempts : list
+        All refreshes, as `asvp.alignment.policy.Attempt`.
     model : str or None
         Key of the fine-tuned model whose features are current.
     features : str
@@ -54,7 +55,7 @@ class Checkpoint:
     rounds: int
     readings: list[list[Any]] = field(default_factory=list)
     refreshes: int = 0
-    last_refresh: int | None = None
+    attempts: list[list[Any]] = field(default_factory=list)
     model: str | None = None
     features: str = ""
     ledger: dict[str, Any] = field(default_factory=dict)

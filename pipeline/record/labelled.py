@@ -31,6 +31,12 @@ class LabelledSet:
         self.labels = np.concatenate([self.labels, labels])
         self.rounds = np.concatenate([self.rounds, np.full(len(rows), number, np.int64)])
 
+    def only(self, chosen: NDArray[np.bool_]) -> LabelledSet:
+        """Those of the rows for which `chosen`, of shape (n,), is true."""
+        part = LabelledSet()
+        part.rows, part.labels, part.rounds = self.rows[chosen], self.labels[chosen], self.rounds[chosen]
+        return part
+
     def ascending(self) -> tuple[Rows, Rows]:
         """Rows in ascending order, and their labels: the set, whatever the order of purchase."""
         order = np.argsort(self.rows)

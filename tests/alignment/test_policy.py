@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvp.alignment import Observation, Reading, make_policy
-from asvp.alignment.policy import LOGME_FALL, LOGME_PED_GAP, READING_NOISE, LogmeFall, LogmePedGap
+from asvp.alignment.policy import LOGME_FALL, LOGME_PED_GAP, READING_NOISE, Attempt, LogmeFall, LogmePedGap
 from asvp.config import RefreshConfig
 from asvp.errors import ConfigError
 
@@ -24,18 +24,25 @@ POLICIES = [
 ]
 
 
-def course(config: RefreshConfig, labelled: list[int], readings: list[tuple[float, float]] | None = None) -> list[bool]:
-    """Decisions of a whole run, with the state a driver keeps."""
+def course(
+    config: RefreshConfig,
+    labelled: list[int],
+    readings: list[tuple[float, float]] | None = None,
+    put_aside: tuple[int, ...] = (),
+) -> list[bool]:
+    """Decisions of a whole run, with the state a driver keeps; refreshes at some counts are put aside."""
     policy = make_policy(config)
-    decisions, history, refreshes, last = [], (), 0, -1
+    decisions, history, attempts = [], (), ()
     for number, count in enumerate(labelled):
         logme, logme_ped = readings[number] if readings else (None, None)
-        observation = Observation(number, count, refreshes, number - last, logme, logme_ped, history)
+        since = number - (attempts[-1].round if attempts else -1)
+        version = sum(attempt.kept for attempt in attempts)
+        observation = Observation(number, count, version, since, logme, logme_ped, history, attempts)
         refresh = policy.decide(observation).refresh
-        history = (*history, Reading(count, logme, logme_ped, refreshes))
+        history = (*history, Reading(count, logme, logme_ped, version))
         decisions.append(refresh)
         if refresh:
-            refreshes, last = refreshes + 1, number
+            attempts = (*attempts, Attempt(number, count, count not in put_aside))
     return decisions
 
 
@@ -64,7 +71,7 @@ def test_at_refreshes_at_its_label_counts_only() -> None:
 
 
 def test_logme_refreshes_when_it_fell_far_enough_from_its_best_on_the_same_features() -> None:
-    config = RefreshConfig(policy="logme", threshold=0.1)
+    config = RefreshConfig(policy="logme", threshold=0.1, min_growth=1)
     values = [0.60, 0.65, 0.58, 0.54, 0.50, 0.39]
     assert course(config, [100, 200, 300, 400, 500, 600], [(value, 0.0) for value in values]) == [
         False,
@@ -91,6 +98,16 @@ def test_one_gap_that_clears_the_threshold_by_more_than_noise_is_enough() -> Non
 def test_gaps_of_older_features_do_not_count() -> None:
     config = RefreshConfig(policy="logme_ped", threshold=0.15)
     assert course(config, [100, 200, 300], gaps(0.25, 0.16, 0.16)) == [True, False, True]
+
+
+@pytest.mark.parametrize("put_aside", [(), (200,)], ids=["kept", "put aside"])
+def test_indicators_wait_until_the_labels_have_grown_enough_and_fixed_rounds_do_not(put_aside: tuple[int, ...]) -> None:
+    high = gaps(*[0.3] * 6)
+    config = RefreshConfig(policy="logme_ped")
+    assert course(config, LABELLED, high, put_aside) == [True, True, False, True, False, False]
+    eager = config.model_copy(update={"min_growth": 1.0})
+    assert course(eager, LABELLED, high, put_aside) == [True] * 6
+    assert course(RefreshConfig(policy="every", every=1), LABELLED, high, put_aside) == [True] * 6
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=lambda config: config.policy)

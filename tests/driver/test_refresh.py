@@ -1,0 +1,124 @@
+"""A refresh: what is kept beside what, verified on labels it did not see, and taken up again after a stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_runs import picks, tiny_config
+
+from asvp.compute import Extraction, FineTuneJob, TrainedModel
+from asvp.compute.in_process import InProcessBackend
+from asvp.config import Config
+from asvp.driver.loop import RunResult, run
+from asvp.driver.preparation import prepare
+from asvp.progress import SilentReporter
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+def refreshing(folder: Path, *, holdout: float = 0.3, features: str = "both", **changes: Any) -> Config:
+    """Refreshes at 150 and 180 labels that fine-tune long enough to learn; the final model is a probe, for speed."""
+    refresh = {"policy": "at", "at": [150, 180], "holdout": holdout, "features": features}
+    training = {"method": "lp", "epochs": 25, "lr": 5e-3, "head_lr": 1e-2}
+    settings: dict[str, Any] = {"mode": "asvp", "budget": "150+30x2", "refresh": refresh, "training": training}
+    settings["proxy"] = {"epochs": 20}
+    return tiny_config(folder, **{**settings, **changes})
+
+
+class Recording(InProcessBackend):
+    """Does its work, tells it, and may shuffle the labels of fine-tunes."""
+
+    def __init__(self, config: Config, *, shuffle: bool = False) -> None:
+        prepared = prepare(config)
+        super().__init__(config.encoder, "text", prepared.cache, SilentReporter())
+        self.shuffle = shuffle
+        self.calls: list[tuple[Any, ...]] = []
+
+    def extract(self, extraction: Extraction, weights: Any = None) -> Any:
+        self.calls.append(("extract", extraction.title, extraction.version))
+        return super().extract(extraction, weights)
+
+    def train(self, job: FineTuneJob) -> TrainedModel:
+        self.calls.append(("train", job.method, len(job.rows), tuple(job.rows.tolist())))
+        if self.shuffle and job.method == "ft":
+            job = replace(job, labels=np.random.default_rng(0).permutation(job.labels))
+        return super().train(job)
+
+
+def test_both_keeps_version_0_beside_the_aligned_features_and_makes_it_once(folder: Path) -> None:
+    config = refreshing(folder, holdout=0)
+    backend = Recording(config)
+    result = run(config, backend=backend)
+    assert [record["feature_version"] for record in result.rounds] == [1, 2, 2]
+    made = [call[1:] for call in backend.calls if call[0] == "extract"]
+    assert made == [("pool", 0), ("test", 0), ("pool", 1), ("test", 1), ("pool", 2), ("test", 2)]
+    aligned = run(refreshing(folder, holdout=0, features="aligned"), in_process=True)
+    fingerprints = [{record["feature_fingerprint"] for record in one.rounds} for one in (result, aligned)]
+    assert not fingerprints[0] & fingerprints[1]
+
+
+def test_a_refresh_that_helps_is_kept_and_one_that_harms_is_put_aside(folder: Path) -> None:
+    config = refreshing(folder, features="aligned")
+    good = run(config, backend=Recording(config))
+    backend = Recording(config, shuffle=True)
+    bad = run(config, backend=backend)
+    assert good.rounds[0]["refreshed"]
+    assert "kept: on 45 labelled rows kept out of it" in good.rounds[0]["refresh_reason"]
+    assert [record["refreshed"] for record in bad.rounds] == [False] * 3
+    assert [record["feature_version"] for record in bad.rounds] == [0] * 3
+    for record in bad.rounds[:2]:
+        assert "put aside" in record["refresh_reason"]
+        assert record["seconds"]["finetune"] > 0
+    # It is judged on the labelled rows alone; the pool is not made anew for it.
+    assert ("train", "ft", 105) in [call[:3] for call in backend.calls]
+    assert ("extract", "labelled", 1) in backend.calls
+    assert ("extract", "pool", 1) not in backend.calls
+    assert bad.summary["refreshes"] == 0
+
+
+def test_after_a_refresh_that_is_put_aside_rows_are_chosen_as_without_it(folder: Path, tmp_path: Path) -> None:
+    config = refreshing(folder, features="aligned")
+    run(config, backend=Recording(config, shuffle=True), out=tmp_path / "aside")
+    never = config.model_copy(update={"refresh": config.refresh.model_copy(update={"policy": "never", "at": None})})
+    run(never, in_process=True, out=tmp_path / "never")
+    assert picks(tmp_path / "aside") == picks(tmp_path / "never")
+
+
+def test_rows_once_held_out_stay_out_of_every_fine_tune(folder: Path) -> None:
+    config = refreshing(folder, features="aligned")
+    backend = Recording(config)
+    result = run(config, backend=backend)
+    seen = [set(call[3]) for call in backend.calls if call[:2] == ("train", "ft")]
+    assert [len(rows) for rows in seen] == [105, 126]
+    assert seen[0] < seen[1]
+    assert "on 54 labelled rows" in result.rounds[1]["refresh_reason"]
+
+
+# With and without the cache, and with either kind of features: not every pair of them.
+CASES = {"kept": (False, "both", True), "put aside": (True, "aligned", True), "no cache": (False, "both", False)}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize("stop", [0, 1])
+def test_a_run_goes_on_after_a_refresh(folder: Path, tmp_path: Path, case: tuple[bool, str, bool], stop: int) -> None:
+    shuffle, features, cached = case
+    cache = str(tmp_path / "cache") if cached else None
+    config = refreshing(folder, features=features, extraction={"shard_rows": 50, "cache": cache})
+
+    def go(name: str, **more: Any) -> RunResult:
+        return run(config, backend=Recording(config, shuffle=shuffle), out=tmp_path / name, **more)
+
+    whole = go("whole")
+    go("run", until_round=stop)
+    resumed = go("run", resume=True)
+    assert picks(tmp_path / "run") == picks(tmp_path / "whole")
+    told = ("feature_version", "refreshed", "refresh_reason", "proxy_accuracy", "final_accuracy", "feature_fingerprint")
+    for one, other in zip(resumed.rounds, whole.rounds, strict=True):
+        assert {name: one[name] for name in told} == {name: other[name] for name in told}
