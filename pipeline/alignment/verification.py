@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 AUTO_HOLDOUT = 0.0
 """What `refresh.holdout: auto` is; docs/alignment.md has the measurements."""
-_SMALLEST = 1e-7
-"""Probabilities below this count as this: one sure mistake decides nothing alone."""
 
 
 def holdout_share(wanted: float | Literal["auto"]) -> float:
@@ -48,35 +46,34 @@ def hold_out(labels: NDArray[np.integer], share: float, seed: int) -> NDArray[np
 
 @dataclass(frozen=True)
 class Judgement:
-    """How the proxies on new and on old features compare, on the same held-out rows.
+    """How the proxies on new and on present features compare, on the same held-out rows.
+
+    Accuracy decides, not the log loss: proxies on refreshed features are surer of themselves than they should be, so
+    their log loss can rise while they tell more rows right (docs/alignment.md).
 
     Attributes
     ----------
-    gain : float
-        Mean fall of the log loss from old to new, in nats a row; above 0 the new features are better.
+    before, after : float
+        Accuracy on present and on new features.
     error : float
-        Standard error of that mean over the rows.
-    accuracy : tuple of float
-        On old and on new features.
+        Standard error of the difference, paired over the rows.
     rows : int
     """
 
-    gain: float
+    before: float
+    after: float
     error: float
-    accuracy: tuple[float, float]
     rows: int
 
     @property
     def keep(self) -> bool:
-        """Whether the refresh should be kept."""
-        return self.gain > 0
+        """Whether the refresh should be kept: it is not worse. A tie is kept, since it is paid for."""
+        return self.after >= self.before
 
     def __str__(self) -> str:
-        old, new = self.accuracy
         return (
-            f"on {self.rows:,} labelled rows kept out of it the proxy's log loss "
-            f"{'falls' if self.gain > 0 else 'does not fall'} ({self.gain:+.3f} +- {self.error:.3f} nats a row; "
-            f"accuracy {old:.3f} before, {new:.3f} after)"
+            f"on {self.rows:,} labelled rows that it did not see the proxy's accuracy goes from {self.before:.3f} to "
+            f"{self.after:.3f} ({self.after - self.before:+.3f} +- {self.error:.3f})"
         )
 
 
@@ -90,12 +87,11 @@ def judge(old: NDArray[np.floating], new: NDArray[np.floating], labels: NDArray[
     labels : ndarray of shape (n,), int
         n >= 2.
     """
-    rows = np.arange(len(labels))
-    before, after = (-np.log(np.maximum(told[rows, labels].astype(np.float64), _SMALLEST)) for told in (old, new))
-    gains = before - after
+    before, after = (told.argmax(axis=1) == labels for told in (old, new))
+    differences = after.astype(np.int64) - before
     return Judgement(
-        gain=float(gains.mean()),
-        error=float(gains.std(ddof=1) / np.sqrt(len(gains))),
-        accuracy=(float((old.argmax(axis=1) == labels).mean()), float((new.argmax(axis=1) == labels).mean())),
+        before=float(before.mean()),
+        after=float(after.mean()),
+        error=float(differences.std(ddof=1) / np.sqrt(len(labels))),
         rows=len(labels),
     )

@@ -101,6 +101,8 @@ def run(
             stack.enter_context(news.to_file(directory.log))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
+        if directory is not None and learning.state.summary and not directory.model.exists():
+            news.say(f"The run is finished, and its final model is no longer in {directory.model}")
         for number in learning.rounds(until_round):
             learning.choose_rows(number)
             learning.fit_proxy(number)

@@ -30,21 +30,38 @@ def test_another_seed_holds_out_others() -> None:
     assert (hold_out(labels, 0.2, 0) != hold_out(labels, 0.2, 1)).any()
 
 
-def test_the_gain_is_the_mean_fall_of_the_log_loss_and_its_error_that_of_a_paired_test() -> None:
+def told(right: list[bool]) -> np.ndarray:
+    """Probabilities of two classes that are right where they should be, for labels of 0."""
+    return np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8])
+
+
+def test_accuracies_and_the_error_of_their_difference_are_those_of_a_paired_test() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 50)
     old, new = (rng.dirichlet(np.ones(3), 50) for _ in range(2))
     found = judge(old, new, labels)
-    losses = [-np.log(told[np.arange(50), labels]) for told in (old, new)]
-    assert found.gain == pytest.approx(losses[0].mean() - losses[1].mean())
-    assert found.gain / found.error == pytest.approx(stats.ttest_rel(*losses).statistic)
-    assert found.accuracy == ((old.argmax(1) == labels).mean(), (new.argmax(1) == labels).mean())
-    assert found.keep == (found.gain > 0)
+    hits = [(scored.argmax(axis=1) == labels).astype(float) for scored in (old, new)]
+    assert (found.before, found.after, found.rows) == (hits[0].mean(), hits[1].mean(), 50)
+    assert (found.after - found.before) / found.error == pytest.approx(stats.ttest_rel(hits[1], hits[0]).statistic)
 
 
-def test_one_certain_mistake_does_not_weigh_without_bounds() -> None:
-    labels = np.zeros(100, dtype=int)
-    sure = np.tile([0.99, 0.01], (100, 1))
-    sure[0] = [0.0, 1.0]
-    unsure = np.tile([0.6, 0.4], (100, 1))
-    assert judge(unsure, sure, labels).keep
+@pytest.mark.parametrize(
+    ("before", "after", "keep"),
+    [
+        ([True, False, False], [True, True, False], True),
+        ([True, False], [False, True], True),
+        ([True, True], [True, False], False),
+    ],
+    ids=["better", "a tie", "worse"],
+)
+def test_what_is_not_worse_is_kept(before: list[bool], after: list[bool], keep: bool) -> None:
+    labels = np.zeros(len(before), dtype=int)
+    assert judge(told(before), told(after), labels).keep == keep
+
+
+def test_being_surer_of_the_same_answers_changes_nothing() -> None:
+    labels = np.array([0, 0, 0, 1])
+    sure = np.tile([1.0, 0.0], (4, 1))
+    found = judge(np.tile([0.6, 0.4], (4, 1)), sure, labels)
+    assert (found.before, found.after, found.error) == (0.75, 0.75, 0.0)
+    assert found.keep

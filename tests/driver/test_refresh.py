@@ -70,7 +70,7 @@ def test_a_refresh_that_helps_is_kept_and_one_that_harms_is_put_aside(folder: Pa
     backend = Recording(config, shuffle=True)
     bad = run(config, backend=backend)
     assert good.rounds[0]["refreshed"]
-    assert "kept: on 45 labelled rows kept out of it" in good.rounds[0]["refresh_reason"]
+    assert "kept: on 45 labelled rows that it did not see" in good.rounds[0]["refresh_reason"]
     assert [record["refreshed"] for record in bad.rounds] == [False] * 3
     assert [record["feature_version"] for record in bad.rounds] == [0] * 3
     for record in bad.rounds[:2]:

@@ -70,6 +70,16 @@ def test_a_finished_run_resumed_with_the_cache_on_tells_the_same(config: Config,
     }
 
 
+def test_a_finished_run_whose_model_was_removed_says_so_and_is_finished(
+    config: Config, stored: Path, tmp_path: Path
+) -> None:
+    out = copy(stored, "whole", tmp_path)
+    shutil.rmtree(out / "model")
+    result = resume(config, out)
+    assert result.summary == json.loads((stored / "whole" / "summary.json").read_text())
+    assert f"its final model is no longer in {out / 'model'}" in (out / "run.log").read_text()
+
+
 # Each changes one file of a run; the second part is what the error must name.
 DAMAGE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "config.yaml missing": ("half", lambda d: (d / "config.yaml").unlink(), "config.yaml"),
