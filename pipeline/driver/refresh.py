@@ -16,6 +16,9 @@ from asvp.record.labelled import LabelledSet
 from asvp.record.ledger import Ledger
 from asvp.seeds import derive_seed
 
+_FEWEST_HELD_OUT = 10
+"""Below this many rows a difference of accuracies is chance."""
+
 
 @dataclass(frozen=True)
 class Refresh:
@@ -61,11 +64,12 @@ class Refresher:
     def refresh(self, labelled: LabelledSet, number: int, present: TrainedModel | None) -> Refresh:
         """Fine-tune in round `number`; the features themselves are not made here."""
         held = self._held_out(labelled)
-        # Fewer than two rows have no spread.
-        if held.sum() < 2:
-            return Refresh(self._models.train("ft", labelled, "finetune", present=present))
-        model = self._models.train("ft", labelled.only(~held), "finetune", present=present)
-        return self._verified(model, labelled, held, number)
+        seen = labelled.only(~held) if held.any() else labelled
+        model = self._models.train("ft", seen, "finetune", present=present)
+        if held.sum() >= _FEWEST_HELD_OUT:
+            return self._verified(model, labelled, held, number)
+        unverified = "kept: too few labels were held out to verify it" if self._share else ""
+        return Refresh(model, told=unverified)
 
     def _held_out(self, labelled: LabelledSet) -> NDArray[np.bool_]:
         """Rows kept out, chosen in the round they were bought in and for good: no refresh before has seen them either.

@@ -101,6 +101,15 @@ def test_rows_once_held_out_stay_out_of_every_fine_tune(folder: Path) -> None:
     assert "on 54 labelled rows" in result.rounds[1]["refresh_reason"]
 
 
+def test_few_labels_cannot_verify_a_refresh_and_it_says_so(folder: Path) -> None:
+    config = tiny_config(folder, mode="asvp", refresh={"policy": "at", "at": [20], "holdout": 0.2})
+    backend = Recording(config)
+    result = run(config, backend=backend)
+    assert result.rounds[0]["refreshed"]
+    assert "too few labels were held out" in result.rounds[0]["refresh_reason"]
+    assert next(call[2] for call in backend.calls if call[0] == "train") == 16
+
+
 # With and without the cache, and with either kind of features: not every pair of them.
 CASES = {"kept": (False, "both", True), "put aside": (True, "aligned", True), "no cache": (False, "both", False)}
 
