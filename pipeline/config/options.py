@@ -136,7 +136,7 @@ class ProxyConfig(_Section):
     """The small model that scores the pool."""
 
     hidden: list[Annotated[int, Field(ge=1)] | Auto] = Field(
-        ["auto"], description="Hidden widths; auto: as many as features; [] is a linear model."
+        ["auto"], description="Hidden widths; auto: as many as one version has features; [] is a linear model."
     )
     epochs: int = Field(60, ge=1, description="Passes over the labelled rows.")
     lr: float = Field(0.1, gt=0, description="Learning rate (SGD, Nesterov momentum 0.9, cosine decay).")

@@ -45,22 +45,40 @@ class ModelMaker:
 
     def proxy(self, pool: Features, labelled: LabelledSet, number: int, purpose: str) -> Proxy:
         """A proxy on all labels, with a seed of its own for each purpose and round."""
-        features = pool.gather(labelled.rows)
-        return self.proxy_on(features, labelled.labels, number, purpose, moments=(pool.mean, pool.std))
+        features, width = pool.gather(labelled.rows), pool.parts[-1].dim
+        return self.proxy_on(features, labelled.labels, number, purpose, width, moments=(pool.mean, pool.std))
 
     def proxy_on(
-        self, features: Floats, labels: Rows, number: int, purpose: str, *, moments: tuple[Floats, Floats] | None = None
+        self,
+        features: Floats,
+        labels: Rows,
+        number: int,
+        purpose: str,
+        width: int,
+        *,
+        moments: tuple[Floats, Floats] | None = None,
     ) -> Proxy:
-        """A proxy on features (n, D) of rows with their labels (n,); `moments` as `fit_proxy` takes them, mean and std.
+        """A proxy on features of rows with their labels, seeded as `proxy`.
 
-        None: standardised by the rows themselves.
+        Parameters
+        ----------
+        features : ndarray of shape (n, D), floating
+        labels : ndarray of shape (n,), int64
+        number : int
+            Of the round.
+        purpose : str
+        width : int
+            What `proxy.hidden: auto` is: the features of one version, also where two lie side by side.
+        moments : pair of ndarray of shape (D,), optional
+            Mean and standard deviation to standardise with; None: those of the rows.
         """
         mean, std = moments or (None, None)
+        config = self._config.proxy
         return fit_proxy(
             features,
             labels,
             classes=len(self._dataset.classes),
-            config=self._config.proxy,
+            config=config.model_copy(update={"hidden": [width if one == "auto" else one for one in config.hidden]}),
             seed=derive_seed(self._config.seed, purpose, number),
             mean=mean,
             std=std,

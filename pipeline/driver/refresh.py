@@ -87,11 +87,11 @@ class Refresher:
         """Compare proxies on the present and on the new features, fitted on the same rows, on those held out."""
         order = np.argsort(labelled.rows)
         rows, labels, outside = labelled.rows[order], labelled.labels[order], held[order]
-        new = self._features.of_rows(rows, model)
+        new, width = self._features.of_rows(rows, model), self._features.pool.parts[-1].dim
         with self._ledger.stage("proxy"):
             scored = []
             for features in (self._features.pool.gather(rows), new):
-                proxy = self._models.proxy_on(features[~outside], labels[~outside], number, "verify")
+                proxy = self._models.proxy_on(features[~outside], labels[~outside], number, "verify", width)
                 scored.append(proxy.probabilities(features[outside]))
         found = judge(scored[0], scored[1], labels[outside])
         return Refresh(model, found.keep, f"{'kept' if found.keep else 'put aside'}: {found}")
