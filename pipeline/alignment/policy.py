@@ -78,6 +78,8 @@ class Observation:
         Earlier rounds' readings, oldest first.
     attempts : tuple of Attempt
         Earlier refreshes, kept and put aside, oldest first.
+    left : int or None
+        Labels that the budget has still to buy; None: not known.
     """
 
     round: int
@@ -88,6 +90,7 @@ class Observation:
     logme_ped: float | None
     history: tuple[Reading, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    left: int | None = None
 
     def on_this_version(self) -> list[Reading]:
         """Readings taken on the current features, this round's last."""
@@ -210,12 +213,13 @@ class LogmePedGap:
 
 @dataclass(frozen=True)
 class Limited:
-    """Another policy, kept from refreshing with too few labels or too often; refreshes put aside count."""
+    """Another policy, kept from refreshing too early, too often or too late; refreshes put aside count."""
 
     policy: RefreshPolicy
     min_labels: int = 0
     max_refreshes: int | None = None
     min_growth: float = 1.0
+    min_left: float = 0.0
 
     @property
     def needs(self) -> frozenset[str]:
@@ -237,6 +241,12 @@ class Limited:
                 f"{observation.labelled} labels are not yet {self.min_growth:g} times the {last} of the last refresh "
                 "(refresh.min_growth)",
             )
+        if observation.left is not None and observation.left < self.min_left * observation.labelled:
+            return Decision(
+                False,
+                f"the {observation.left} labels left to buy are fewer than {self.min_left:g} times the "
+                f"{observation.labelled} bought (refresh.min_left)",
+            )
         return self.policy.decide(observation)
 
 
@@ -248,9 +258,11 @@ def make_policy(config: RefreshConfig) -> RefreshPolicy:
     ConfigError
         If an option that the policy needs is missing (a checked configuration has them all).
     """
+    policy = _trigger(config)
+    if config.policy in ("logme", "logme_ped"):
+        return Limited(policy, config.min_labels, config.max_refreshes, config.min_growth, config.min_left)
     # Who names rounds or counts has decided how often.
-    growth = config.min_growth if config.policy in ("logme", "logme_ped") else 1.0
-    return Limited(_trigger(config), config.min_labels, config.max_refreshes, growth)
+    return Limited(policy, config.min_labels, config.max_refreshes)
 
 
 def _trigger(config: RefreshConfig) -> RefreshPolicy:

@@ -160,7 +160,12 @@ class RefreshConfig(_Section):
     )
     min_labels: int = Field(0, ge=0, description="No refresh with fewer labels.")
     min_growth: float = Field(
-        2.0, ge=1, description="Policies logme and logme_ped: labels grow by this factor before the next refresh."
+        3.0, ge=1, description="Policies logme and logme_ped: labels grow by this factor before the next refresh."
+    )
+    min_left: float = Field(
+        1.0,
+        ge=0,
+        description="Policies logme and logme_ped: labels left to buy, at least so many times those bought.",
     )
     max_refreshes: int | None = Field(None, ge=0, description="No more refreshes than this.")
 

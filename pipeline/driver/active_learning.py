@@ -218,6 +218,7 @@ class ActiveLearning:
             logme_ped=self._round.logme_ped,
             history=tuple(self.state.readings),
             attempts=tuple(attempts),
+            left=self._counts[-1] - len(self.state.labelled),
         )
         return self._prepared.mode.policy.decide(observation)
 

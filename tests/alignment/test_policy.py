@@ -29,6 +29,7 @@ def course(
     labelled: list[int],
     readings: list[tuple[float, float]] | None = None,
     put_aside: tuple[int, ...] = (),
+    total: int | None = None,
 ) -> list[bool]:
     """Decisions of a whole run, with the state a driver keeps; refreshes at some counts are put aside."""
     policy = make_policy(config)
@@ -37,7 +38,8 @@ def course(
         logme, logme_ped = readings[number] if readings else (None, None)
         since = number - (attempts[-1].round if attempts else -1)
         version = sum(attempt.kept for attempt in attempts)
-        observation = Observation(number, count, version, since, logme, logme_ped, history, attempts)
+        left = None if total is None else total - count
+        observation = Observation(number, count, version, since, logme, logme_ped, history, attempts, left)
         refresh = policy.decide(observation).refresh
         history = (*history, Reading(count, logme, logme_ped, version))
         decisions.append(refresh)
@@ -103,11 +105,22 @@ def test_gaps_of_older_features_do_not_count() -> None:
 @pytest.mark.parametrize("put_aside", [(), (200,)], ids=["kept", "put aside"])
 def test_indicators_wait_until_the_labels_have_grown_enough_and_fixed_rounds_do_not(put_aside: tuple[int, ...]) -> None:
     high = gaps(*[0.3] * 6)
-    config = RefreshConfig(policy="logme_ped")
+    config = RefreshConfig(policy="logme_ped", min_growth=2)
     assert course(config, LABELLED, high, put_aside) == [True, True, False, True, False, False]
+    thrice = config.model_copy(update={"min_growth": 3.0})
+    assert course(thrice, LABELLED, high, put_aside) == [True, False, True, False, False, False]
     eager = config.model_copy(update={"min_growth": 1.0})
     assert course(eager, LABELLED, high, put_aside) == [True] * 6
     assert course(RefreshConfig(policy="every", every=1), LABELLED, high, put_aside) == [True] * 6
+
+
+def test_indicators_refresh_only_while_enough_labels_are_left_to_choose() -> None:
+    high = gaps(*[0.3] * 6)
+    config = RefreshConfig(policy="logme_ped", min_growth=1)
+    assert course(config, LABELLED, high, total=1200) == [True, True, True, False, False, False]
+    until_the_end = config.model_copy(update={"min_left": 0.0})
+    assert course(until_the_end, LABELLED, high, total=1200) == [True] * 6
+    assert course(RefreshConfig(policy="at", at=[1000]), LABELLED, high, total=1200)[4]
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=lambda config: config.policy)
