@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from forked import fork_ray_workers
 
 OBJECT_STORE_BYTES = 200 << 20
 
@@ -41,6 +42,7 @@ def start_local_ray() -> None:
     """A Ray of this session's own with four logical CPUs and no GPU."""
     import ray
 
+    fork_ray_workers()
     ray.init(
         address="local",
         num_cpus=4,
@@ -73,6 +75,7 @@ def ray_cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    fork_ray_workers()
     was_connected = ray.is_initialized()
     ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES})

@@ -18,7 +18,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from contextlib import suppress
+from functools import cache, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ PRELOADED = (
     "asvp.report.closing",
 )
 """What the server imports; no module of the command line, which look at the streams, and nothing that needs Ray."""
+SERVER = "ASVP_TESTS_FORK_SERVER"
+"""The variable that tells Ray's workers where their server listens."""
 
 _ANSWER = 8
 """Bytes of a number that the server sends."""
@@ -104,8 +107,19 @@ class Forked:
 
 
 @cache
+def fork_ray_workers() -> None:
+    """Have every Ray that this process starts fork its workers, for as long as this process lives."""
+    from ray._private.parameter import RayParams
+
+    if SERVER not in os.environ:
+        os.environ[SERVER] = _server()
+    starter = str(Path(__file__).with_name("forked_ray_worker.py"))
+    RayParams.__init__ = partialmethod(RayParams.__init__, setup_worker_path=starter)  # type: ignore[method-assign]
+
+
+@cache
 def _server() -> str:
-    """Where the server of this process listens; it ends with this process."""
+    """Where a server of this process listens; it ends with this process."""
     folder = tempfile.TemporaryDirectory(prefix="asvp-fork", dir="/tmp", ignore_cleanup_errors=True)
     address = os.path.join(folder.name, "socket")
     process = subprocess.Popen(
@@ -128,10 +142,17 @@ def _server() -> str:
 
 
 def _serve(address: str) -> dict[str, Any]:
-    """Fork for every request, and tell who asked how the process has ended; returns, in the fork, what was asked."""
+    """Fork for every request, and tell who asked how the process has ended; returns, in the fork, what was asked.
+
+    A process of which nobody wants to know any more is killed.
+    """
     for name in PRELOADED:
         __import__(name)
+    # It reads its environment when it is imported.
     assert "ray" not in sys.modules
+    # A thread is lost in a fork; that of Arrow's allocator is begun anew.
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1, threads
     # The pages of what was imported stay shared.
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
@@ -143,7 +164,7 @@ def _serve(address: str) -> dict[str, Any]:
     print("ready", flush=True)
     running: dict[int, socket.socket] = {}
     while True:
-        ready = select.select([listener, woken, sys.stdin.fileno()], [], [])[0]
+        ready = select.select([listener, woken, sys.stdin.fileno(), *running.values()], [], [])[0]
         if sys.stdin.fileno() in ready:
             # Whoever started this has ended.
             os._exit(0)
@@ -152,9 +173,11 @@ def _serve(address: str) -> dict[str, Any]:
             for pid in list(running):
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
-                    connection = running.pop(pid)
-                    connection.sendall(b"%*d" % (_ANSWER, os.waitstatus_to_exitcode(status)))
-                    connection.close()
+                    with running.pop(pid) as connection, suppress(OSError):
+                        connection.sendall(b"%*d" % (_ANSWER, os.waitstatus_to_exitcode(status)))
+        for pid, connection in running.items():
+            if connection in ready:
+                os.kill(pid, signal.SIGKILL)
         if listener in ready:
             connection, _ = listener.accept()
             _, streams, _, _ = socket.recv_fds(connection, 1, 2)
