@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 
 # Sessions that run side by side must not find each other's Ray; the path is short because it holds sockets.
@@ -60,23 +61,23 @@ def ray_local() -> Iterator[Any]:
     """The `ray` module, connected to a local Ray of the session's own."""
     import ray
 
-    start_local_ray()
+    if not ray.is_initialized():
+        start_local_ray()
     yield ray
     ray.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
-    """A `ray.cluster_utils.Cluster` with a head node, to which a test adds nodes.
+    """A `ray.cluster_utils.Cluster` with a head node, to which the tests of a file add nodes.
 
-    A process is connected to one Ray: the session's own ends before and begins anew after. What it held is lost, so a
-    file's tests with clusters are moved behind its others.
+    A process is connected to one Ray: the session's own ends before, and begins anew with the next test that asks for
+    it. What it held is lost, so a file's tests with clusters are moved behind its others.
     """
     import ray
     from ray.cluster_utils import Cluster
 
     fork_ray_workers()
-    was_connected = ray.is_initialized()
     ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES})
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", namespace="tests")
@@ -84,7 +85,12 @@ def ray_cluster() -> Iterator[Any]:
     yield cluster
     ray.shutdown()
     cluster.shutdown()
-    if was_connected:
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin the session's own Ray anew if a cluster has taken its place."""
+    ray = sys.modules.get("ray")
+    if ray is not None and "ray_local" in getattr(item, "fixturenames", ()) and not ray.is_initialized():
         start_local_ray()
 
 
