@@ -95,14 +95,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the Ray they use, and put those with a cluster of their own last."""
+    """Mark tests by the Ray they use; files that take long come first, and in each the tests with a cluster last."""
     for item in items:
         names = getattr(item, "fixturenames", ())
         if "ray_cluster" in names:
             item.add_marker(pytest.mark.cluster)
         elif "ray_local" in names:
             item.add_marker(pytest.mark.ray)
-    items.sort(key=lambda item: "ray_cluster" in getattr(item, "fixturenames", ()))
+    # Workers that run side by side take files in this order, so none is left alone with a long one at the end.
+    early = {item.path for item in items if any(map(item.get_closest_marker, ("long", "ray", "cluster")))}
+    places = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(
+        key=lambda item: (item.path not in early, places[item.path], item.get_closest_marker("cluster") is not None)
+    )
 
 
 def pytest_unconfigure() -> None:

@@ -19,6 +19,8 @@ from asvp.config import load_config
 from asvp.config.text import merge
 from asvp.driver.loop import run
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"pipeline": "asvp", "actors": "asvp.actors", "tune_spaces": "asvp.tune_spaces"}
 

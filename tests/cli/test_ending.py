@@ -15,6 +15,8 @@ from tiny_runs import picks, tiny_settings, wait_until
 
 from asvp.config.text import merge
 
+pytestmark = pytest.mark.long
+
 MAIN = "from asvp.cli.app import main; main()"
 NO_RAY = f"import sys; sys.modules['ray'] = None; {MAIN}"
 

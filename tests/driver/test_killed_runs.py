@@ -22,6 +22,8 @@ from asvp.errors import WorkError
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).resolve().parents[1]
 
 
