@@ -22,7 +22,7 @@ demo: $(LINKED)
 	@$(BIN)/asvp sweep svp_vs_asvp demo
 
 test: $(LINKED)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(LINKED)
 	$(BIN)/ruff check .

@@ -114,6 +114,17 @@ class WorkError(AsvpError):
     exit_code = 1
 
 
+def first_line(error: BaseException) -> str:
+    """What an error from outside says, in one line that is not too long, without a full stop."""
+    if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        # fsspec's web client says the address only; what it failed of stands behind.
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # The hub's strict dataclasses put what is wrong into the second line.
+    text = (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0]).rstrip(".")
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
 def one_line(text: str) -> str:
     """Text from outside as one line that a terminal shows and does not obey: control characters as escapes."""
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)

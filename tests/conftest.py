@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
 
 # Sessions that run side by side must not find each other's Ray; the path is short because it holds sockets.
@@ -16,11 +18,15 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["MPLBACKEND"] = "Agg"
+# A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from forked import fork_ray_workers
 
 OBJECT_STORE_BYTES = 200 << 20
 
@@ -37,6 +43,7 @@ def start_local_ray() -> None:
     """A Ray of this session's own with four logical CPUs and no GPU."""
     import ray
 
+    fork_ray_workers()
     ray.init(
         address="local",
         num_cpus=4,
@@ -54,22 +61,23 @@ def ray_local() -> Iterator[Any]:
     """The `ray` module, connected to a local Ray of the session's own."""
     import ray
 
-    start_local_ray()
+    if not ray.is_initialized():
+        start_local_ray()
     yield ray
     ray.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
-    """A `ray.cluster_utils.Cluster` with a head node, to which a test adds nodes.
+    """A `ray.cluster_utils.Cluster` with a head node, to which the tests of a file add nodes.
 
-    A process is connected to one Ray: the session's own ends before and begins anew after. What it held is lost, so a
-    file's tests with clusters are moved behind its others.
+    A process is connected to one Ray: the session's own ends before, and begins anew with the next test that asks for
+    it. What it held is lost, so a file's tests with clusters are moved behind its others.
     """
     import ray
     from ray.cluster_utils import Cluster
 
-    was_connected = ray.is_initialized()
+    fork_ray_workers()
     ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES})
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", namespace="tests")
@@ -77,19 +85,29 @@ def ray_cluster() -> Iterator[Any]:
     yield cluster
     ray.shutdown()
     cluster.shutdown()
-    if was_connected:
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin the session's own Ray anew if a cluster has taken its place."""
+    ray = sys.modules.get("ray")
+    if ray is not None and "ray_local" in getattr(item, "fixturenames", ()) and not ray.is_initialized():
         start_local_ray()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the Ray they use, and put those with a cluster of their own last."""
+    """Mark tests by the Ray they use; files that take long come first, and in each the tests with a cluster last."""
     for item in items:
         names = getattr(item, "fixturenames", ())
         if "ray_cluster" in names:
             item.add_marker(pytest.mark.cluster)
         elif "ray_local" in names:
             item.add_marker(pytest.mark.ray)
-    items.sort(key=lambda item: "ray_cluster" in getattr(item, "fixturenames", ()))
+    # Workers that run side by side take files in this order, so none is left alone with a long one at the end.
+    early = {item.path for item in items if any(map(item.get_closest_marker, ("long", "ray", "cluster")))}
+    places = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(
+        key=lambda item: (item.path not in early, places[item.path], item.get_closest_marker("cluster") is not None)
+    )
 
 
 def pytest_unconfigure() -> None:

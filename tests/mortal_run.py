@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forked import fork_ray_workers
+
 import asvp.compute.session
 import asvp.driver.journal
 from asvp.config import load_config
@@ -61,6 +63,8 @@ def watch_actors() -> None:
 
     import asvp.actors.backend
     from asvp.actors.worker import _Worker
+
+    fork_ray_workers()
 
     class Watched(_Worker):
         def __init__(self, *args: Any) -> None:

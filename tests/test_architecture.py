@@ -76,6 +76,7 @@ def test_importing_asvp_imports_neither_ray_nor_torch():
     assert imported_after("import asvp").isdisjoint({"ray", "torch", "transformers", "numpy"})
 
 
-@pytest.mark.parametrize("package", PLAIN)
-def test_the_method_does_not_import_ray(package):
-    assert "ray" not in imported_after(f"import {package}")
+def test_the_method_does_not_import_ray():
+    """One after the other in one interpreter, as most of the time goes into importing PyTorch."""
+    code = f"import sys\nfor package in {PLAIN}:\n    __import__(package)\n    assert 'ray' not in sys.modules, package"
+    assert "asvp" in imported_after(code)

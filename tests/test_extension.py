@@ -17,6 +17,8 @@ import yaml
 from tiny_encoders import tiny_texts
 from tiny_runs import picks, tiny_settings
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "asvp-extension"
 IMPORT_PATH = "asvp_extension.density:INFORMATION_DENSITY"
 

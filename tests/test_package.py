@@ -15,6 +15,11 @@ import yaml
 from tiny_runs import tiny_settings
 
 import asvp
+from asvp.config import load_config
+from asvp.config.text import merge
+from asvp.driver.loop import run
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"pipeline": "asvp", "actors": "asvp.actors", "tune_spaces": "asvp.tune_spaces"}
@@ -98,7 +103,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A clone has no __init__.py at its root; an import hook behind the path would lose against it.
     (folder / "asvp" / "pipeline").mkdir(parents=True)
     (folder / "asvp" / "pipeline" / "__init__.py").write_text("")
-    (folder / "config.yaml").write_text(yaml.safe_dump(tiny_settings(folder / "tiny")))
+    one_actor = {"extraction": {"actors": 1}, "training": {"method": "lp"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(merge(tiny_settings(folder / "tiny"), one_actor)))
     return folder
 
 
@@ -115,12 +121,11 @@ def asvp_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     return done
 
 
-def test_in_a_folder_with_names_like_ours_it_checks_runs_and_sweeps_on_ray(hostile: Path) -> None:
-    """Ray puts the working directory first on its workers' path."""
+def test_in_a_folder_with_names_like_ours_it_checks_and_sweeps_on_ray(hostile: Path) -> None:
+    """Ray puts the working directory first on its workers' path: those of Tune's trials, and the trials' own."""
     (hostile / "space.yaml").write_text(yaml.safe_dump({"arms": {"svp": {"mode": "svp"}}, "seeds": [0]}))
-    assert "valid" in asvp_command(hostile, "check", "config.yaml").stdout
-    asvp_command(hostile, "run", "config.yaml", "--out", "run", "--address", "local")
     asvp_command(hostile, "sweep", "space.yaml", "config.yaml", "--out", "sweep", "--address", "local")
+    run(load_config(hostile / "config.yaml"), out=hostile / "run", in_process=True)
     alone = (hostile / "run" / "labelled.parquet").read_bytes()
     assert (hostile / "sweep" / "runs" / "svp-seed0" / "labelled.parquet").read_bytes() == alone
 

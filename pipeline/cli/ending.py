@@ -45,23 +45,21 @@ def run_command(command: Callable[[], Any]) -> None:
         fail(f"interrupted; {how}", 128 + number)
     except BrokenPipeError:
         # Who reads has seen enough: `asvp strategies | head -1`.
-        _let_standard_output_go()
+        pass
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
         fail("Ray is not installed here, and this needs it: pip install 'ray[default,tune]', or add --in-process", 2)
     except MemoryError:
         fail("memory ran out; what was finished is kept", 1)
+    finally:
+        _let_broken_streams_go()
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on standard error and end the process."""
     with suppress(OSError, ValueError):
         print(f"asvp: {one_line(message)}", file=sys.stderr, flush=True)
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        _let_standard_output_go()
     sys.exit(code)
 
 
@@ -115,9 +113,13 @@ def _open_standard_streams() -> None:
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
-def _let_standard_output_go() -> None:
-    """Give what is left to print to nobody, so that the interpreter's end does not complain."""
-    with suppress(OSError, ValueError):
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nobody, sys.stdout.fileno())
-        os.close(nobody)
+def _let_broken_streams_go() -> None:
+    """Give what is left to print, and cannot be, to nobody, so that the interpreter's end does not complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nobody = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nobody, stream.fileno())
+                os.close(nobody)

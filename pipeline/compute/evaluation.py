@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, recall_score
 
 from asvp.features.feature_set import Features
 from asvp.models.proxy import Scorer
@@ -47,10 +46,28 @@ def evaluate(scorer: Scorer, features: Features, labels: NDArray[np.int64], clas
         Names, by class number.
     """
     predicted = predict(scorer, features)
-    present = np.unique(labels)
-    recall = recall_score(labels, predicted, labels=present, average=None, zero_division=0)
+    recall, f1 = recall_and_f1(labels, predicted, len(classes))
     return Evaluation(
         accuracy=float((predicted == labels).mean()),
-        macro_f1=float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
-        recall={classes[number]: float(value) for number, value in zip(present, recall, strict=True)},
+        macro_f1=float(np.mean(list(f1.values()))),
+        recall={classes[number]: value for number, value in recall.items()},
     )
+
+
+def recall_and_f1(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Recall and F1 of each class that has rows, by class number.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of shape (N,), int64
+        Class numbers, below `classes`.
+    classes : int
+    """
+    confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    hits, rows, called = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    present = np.flatnonzero(rows).tolist()
+    recall = {number: float(hits[number] / rows[number]) for number in present}
+    f1 = {number: float(2 * hits[number] / (rows[number] + called[number])) for number in present}
+    return recall, f1

@@ -16,8 +16,8 @@ from asvp.data.digests import Digests, combine
 from asvp.data.feature_column import KEY, check_finite, stored_dtype
 from asvp.data.labels import check_label_type, is_text, normalise
 from asvp.data.source import Kind, check_rows
-from asvp.data.storage import Storage, StoredFile, first_line, nearest, outside
-from asvp.errors import DataError, RowError
+from asvp.data.storage import Storage, StoredFile, nearest, outside
+from asvp.errors import DataError, RowError, first_line
 
 DEFAULT_NAME = "features"
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from asvp.data.storage import Storage, StoredFile, first_line, outside
-from asvp.errors import DataError
+from asvp.data.storage import Storage, StoredFile, outside
+from asvp.errors import DataError, first_line
 
 _VERSION = "1"
 _CHUNK = 8 << 20

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from asvp.data.listing import Listing
-from asvp.data.storage import Storage, first_line
-from asvp.errors import DataError
+from asvp.data.storage import Storage
+from asvp.errors import DataError, first_line
 
 HUB = "hf:"
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"

@@ -14,10 +14,10 @@ from asvp.data.decoding import UndecodableError, decode_image
 from asvp.data.digests import Digests, combine
 from asvp.data.labels import is_text
 from asvp.data.source import Kind, check_rows
-from asvp.data.storage import Storage, StoredFile, first_line, open_filesystem, outside
+from asvp.data.storage import Storage, StoredFile, open_filesystem, outside
 from asvp.data.table_source import check_filled, row_error
 from asvp.data.tables import Tables
-from asvp.errors import DataError, RowError
+from asvp.errors import DataError, RowError, first_line
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),

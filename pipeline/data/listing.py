@@ -15,12 +15,11 @@ from asvp.data.storage import (
     Storage,
     StoredFile,
     builtin_sets,
-    first_line,
     nearest,
     open_filesystem,
     reach,
 )
-from asvp.errors import DataError
+from asvp.errors import DataError, first_line
 
 _FIRST_RETRY_SECONDS = 8
 """A wrong bucket or missing credentials should show within seconds; a hiccup later in a run may take longer to mend."""

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from asvp.errors import AsvpError, DataError
+from asvp.errors import AsvpError, DataError, first_line
 
 BUILTIN = "builtin:"
 _CONNECT_SECONDS, _SILENCE_SECONDS = 15, 60
@@ -139,15 +139,6 @@ def reach(call: Callable[[], Any], key: str, value: str) -> Any:
 
     with outside(describe):
         return call()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, shortened, without a full stop."""
-    if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
-        # fsspec's web client says the address only; what it failed of stands behind.
-        error = error.__cause__
-    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-    return line if len(line) <= 200 else f"{line[:200]}..."
 
 
 def builtin_sets() -> list[str]:

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from asvp.data.cursor import Cursor
 from asvp.data.plain_arrays import first_not_utf8, plain, plain_type, unpacked
-from asvp.data.storage import Storage, StoredFile, first_line, nearest, outside
+from asvp.data.storage import Storage, StoredFile, nearest, outside
 from asvp.data.text_files import TextFileError, survey_text, text_blocks, text_format
-from asvp.errors import DataError, RowError
+from asvp.errors import DataError, RowError, first_line
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 Format = Literal["parquet", "arrow", "stream", "csv", "tsv", "jsonl"]

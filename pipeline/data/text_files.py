@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 
-from asvp.data.storage import Storage, first_line
+from asvp.data.storage import Storage
+from asvp.errors import first_line
 
 TextFormat = Literal["csv", "tsv", "jsonl"]
 SEPARATED = (".csv", ".tsv")

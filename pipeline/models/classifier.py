@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 import asvp
 from asvp.config import EncoderConfig
-from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, WorkError
+from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, WorkError, first_line
+from asvp.files import is_full
 from asvp.models.encoder import Encoder
-from asvp.models.failures import first_line
 from asvp.models.proxy import Head
 from asvp.models.quiet import quiet_transformers
 
@@ -259,8 +258,7 @@ def _check_own(folder: Path) -> None:
 
 
 def _write_error(folder: Path, error: Exception) -> AsvpError:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+    if is_full(error):
         return WorkError("the disk is full", key="folder", value=str(folder), mend="Free space and save again")
     return RunDirectoryError(f"cannot be written: {first_line(error)}", key="folder", value=str(folder))
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from asvp.errors import AsvpError, ConfigError, EncoderError, WorkError
+from asvp.errors import AsvpError, ConfigError, EncoderError, WorkError, first_line
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_failed|bad_alloc", re.IGNORECASE)
 
@@ -59,14 +59,6 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line that is not too long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # The hub's strict dataclasses put what is wrong into the second line.
-    text = " ".join(lines[:2]) if lines and lines[0].endswith(":") else (lines or [type(error).__name__])[0]
-    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def find_device(name: str | torch.device | None, *, key: str = "device") -> torch.device:

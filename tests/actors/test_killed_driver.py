@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from forked import Forked
 from same_runs import assert_same
 from tiny_runs import picks, tiny_config
 
@@ -61,23 +60,22 @@ def test_a_killed_driver_is_resumed_on_ray_and_ends_as_one_that_was_not(
     out = tmp_path / "run"
     with driver(cached, out, event) as process:
         _, error = process.communicate(timeout=240)
-        assert process.returncode == -signal.SIGKILL, error.decode()
+        assert process.returncode == -signal.SIGKILL, error
     assert news in (out / "run.log").read_text().splitlines()[-1]
     assert_same(run(cached, out=out, resume=True), out, whole)
 
 
 @contextmanager
-def driver(config: Config, out: Path, moment: str) -> Iterator[subprocess.Popen[bytes]]:
+def driver(config: Config, out: Path, moment: str) -> Iterator[Forked]:
     """A run in a process and a Ray of its own, of which no process is left at the end."""
     path = out.with_name("config.yaml")
     path.write_text(config.to_yaml())
     # Ray's sockets lie below, and their paths must be short.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "mortal_run.py"), str(path), str(out), moment, "ray"],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_TMPDIR": folder},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+        process = Forked(
+            *(str(ROOT / "tests" / "mortal_run.py"), str(path), str(out), moment, "ray"),
+            cwd=out.parent,
+            environment={"RAY_TMPDIR": folder},
             start_new_session=True,
         )
         try:

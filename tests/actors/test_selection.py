@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from tiny_runs import picks, tiny_config
+from tiny_runs import picks, tiny_config, wait_until
 
 import asvp.actors.selection
 from asvp.actors.backend import RayBackend
+from asvp.actors.cluster import node_cores
 from asvp.actors.selection import ActorCrew, SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
 from asvp.actors.shards import ObjectStoreShard
 from asvp.compute import LocalPicker
@@ -77,7 +78,7 @@ def pool_of(plan: Plan, features: FeatureSet, labelled: LabelledSet, scorers: li
     return make_pool(**selection_inputs(plan, features, labelled.rows, labelled.labels, scorers[0], scorers))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_nodes(ray_cluster: Any) -> tuple[Any, Any]:
     """Two nodes beside the head node, on which nothing of a test lies."""
     nodes = tuple(ray_cluster.add_node(num_cpus=1, resources={name: 1}, object_store_memory=100 << 20) for name in "ab")
@@ -143,9 +144,11 @@ def test_the_picks_survive_the_loss_of_a_node(
         asked.append(method)
         if len(asked) == 3:
             ray_cluster.remove_node(two_nodes[1], allow_graceful=False)
+            wait_until(lambda: two_nodes[1].node_id not in node_cores(), 60)
         return ask(crew, method, arguments)
 
     monkeypatch.setattr(ActorCrew, "each", lose_a_node)
+    monkeypatch.setattr(asvp.actors.selection, "_PAUSE", 0.5)
     picker = SelectionTeam(2).picker(plan, away, True)
     found = picker.pick(plan, pool_of(plan, away, labelled, scorers), budget=50, seed=4)
     wanted = run_plan(plan, pool_of(plan, here, labelled, scorers), budget=50, seed=4)
@@ -171,7 +174,10 @@ def test_strategies_that_need_all_rows_are_run_here(local_set: FeatureSet) -> No
     assert isinstance(team.picker(check_strategy("bait", wrap=["subsample"]), local_set, True), ShardedPicker)
 
 
-def test_a_killed_actor_is_replaced_and_the_picks_stay_the_same(ray_local: Any, local_set: FeatureSet) -> None:
+def test_a_killed_actor_is_replaced_and_the_picks_stay_the_same(
+    ray_local: Any, local_set: FeatureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asvp.actors.selection, "_PAUSE", 0.5)
     plan, labelled, team = check_strategy("coreset_self"), labelled_rows(), SelectionTeam(2)
     pool = pool_of(plan, local_set, labelled, proxies(plan, made_features(), labelled))
     picker = team.picker(plan, local_set, True)

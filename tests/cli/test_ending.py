@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from forked import Forked
 from tiny_runs import picks, tiny_settings, wait_until
 
 from asvp.config.text import merge
 
-NO_RAY = "import sys; sys.modules['ray'] = None; from asvp.cli.app import main; main()"
+pytestmark = pytest.mark.long
+
+MAIN = "from asvp.cli.app import main; main()"
+NO_RAY = f"import sys; sys.modules['ray'] = None; {MAIN}"
 
 
 @pytest.fixture(scope="module")
@@ -27,42 +29,52 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def asvp(*arguments: str, cwd: Path, program: list[str] | None = None, **options: Any) -> subprocess.Popen[str]:
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(
-        [sys.executable, *(program or ["-m", "asvp"]), *arguments],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        **(streams | options),
-    )
+def asvp(*arguments: str, cwd: Path, program: list[str] | None = None, **options: Any) -> Forked:
+    return Forked(*(program or ["-m", "asvp"]), *arguments, cwd=cwd, **options)
 
 
-def ended(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
+def ended(process: Forked, code: int) -> tuple[str, str]:
     """What a command printed, once it has ended with a status and without a traceback."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
-    assert "Traceback" not in (out or "") + (err or "")
+    assert "Traceback" not in out + err
     return out, err
 
 
-def stop_after_a_round(process: subprocess.Popen[str], state: Path, number: int) -> None:
-    wait_until(lambda: state.exists() or process.poll() is not None, 240)
-    assert process.poll() is None, process.communicate()
+def stop_after_a_round(process: Forked, out: Path, number: int) -> None:
+    """Send a signal when a run has one more round than it had."""
+    before = rounds(out)
+    wait_until(lambda: rounds(out) > before or process.poll() is not None, 240)
+    assert process.poll() is None, process.communicate(1)
     process.send_signal(number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def rounds(out: Path) -> int:
+    """Rounds that a resume goes on from."""
+    try:
+        return int(json.loads((out / "checkpoint" / "state.json").read_text())["rounds"])
+    except FileNotFoundError:
+        return 0
+
+
+LONG = ["-s", "budget=20+10x5", "-s", "training.evaluate_at=every", "-s", "training.method=ft"]
+LONG += ["-s", "extraction.actors=1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "where"),
+    [(signal.SIGINT, 130, ["--in-process"]), (signal.SIGTERM, 143, ["--address", "local"])],
+)
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on_so(
-    number: int, code: int, folder: Path, tmp_path: Path
+    number: int, code: int, where: list[str], folder: Path, tmp_path: Path
 ) -> None:
-    config = str(folder / "config.yaml")
-    long = ["-s", "budget=20+10x5", "-s", "training.evaluate_at=every", "-s", "training.method=ft"]
-    process = asvp("run", config, *long, "--in-process", "--out", "a run", cwd=tmp_path)
-    stop_after_a_round(process, tmp_path / "a run" / "checkpoint" / "state.json", number)
+    process = asvp("run", str(folder / "config.yaml"), *LONG, *where, "--out", "a run", cwd=tmp_path)
+    stop_after_a_round(process, tmp_path / "a run", number)
     out, err = ended(process, code)
     assert out == ""
+    assert "***" not in err
     said = err.strip().splitlines()[-1]
-    command = f"asvp run --resume '{tmp_path / 'a run'}' --in-process"
+    command = f"asvp run --resume '{tmp_path / 'a run'}' {' '.join(where)}"
     assert said == f"asvp: interrupted; finished rounds are kept, and this goes on: {command}"
     assert not (tmp_path / "a run" / "summary.json").exists()
     bought = picks(tmp_path / "a run")
@@ -74,28 +86,26 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on_so(
 def test_an_interrupted_sweep_gives_no_verdict_keeps_its_results_and_goes_on(folder: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("arms: {svp: {}}\nseeds: [0]\n")
-    words = ["sweep", str(space), str(folder / "config.yaml"), "-s", "budget=20+10x9", "--out", "out"]
-    words += ["-s", "training.evaluate_at=every", "-s", "training.method=ft"]
-    process = asvp(*words, cwd=tmp_path, start_new_session=True)
-    stop_after_a_round(process, tmp_path / "out" / "runs" / "svp-seed0" / "checkpoint" / "state.json", signal.SIGINT)
-    out, err = ended(process, 130)
-    assert out == ""
-    said = err.strip().splitlines()[-1]
-    assert said.startswith("asvp: interrupted; finished rounds are kept, and this goes on: asvp sweep")
-    assert said.endswith(f"--out {tmp_path / 'out'} --resume")
-    assert (tmp_path / "out" / "results.parquet").exists()
-    out, _ = ended(asvp(*words, "--resume", "--json", cwd=tmp_path), 0)
-    told = json.loads(out)
-    assert (told["failed"], [arm["finished"] for arm in told["arms"]]) == ({}, [1])
-
-
-def test_a_run_on_ray_that_is_told_to_end_says_so_without_a_word_of_rays(folder: Path, tmp_path: Path) -> None:
-    words = ["run", str(folder / "config.yaml"), "-s", "budget=20+10x9", "-s", "training.evaluate_at=every"]
-    process = asvp(*words, "-s", "training.method=ft", "--address", "local", "--out", "run", cwd=tmp_path)
-    stop_after_a_round(process, tmp_path / "run" / "checkpoint" / "state.json", signal.SIGTERM)
-    _, err = ended(process, 143)
-    assert err.strip().splitlines()[-1].endswith(f"asvp run --resume {tmp_path / 'run'} --address local")
-    assert "***" not in err
+    words = ["sweep", str(space), str(folder / "config.yaml"), *LONG, "--out", "out"]
+    run = tmp_path / "out" / "runs" / "svp-seed0"
+    bought: list[int] = []
+    for number, code, resumed in ((signal.SIGINT, 130, []), (signal.SIGTERM, 143, ["--resume"])):
+        process = asvp(*words, *resumed, cwd=tmp_path, start_new_session=True)
+        stop_after_a_round(process, run, number)
+        out, err = ended(process, code)
+        assert out == ""
+        assert "***" not in err
+        said = err.strip().splitlines()[-1]
+        assert said.startswith("asvp: interrupted; finished rounds are kept, and this goes on: asvp sweep")
+        assert said.endswith(f"--out {tmp_path / 'out'} --resume")
+        assert (tmp_path / "out" / "results.parquet").exists()
+        assert picks(run)[: len(bought)] == bought
+        bought = picks(run)
+    # Ended here, which is cheaper: the sweep's own tests have one that goes on and ends.
+    ended(asvp("run", "--resume", str(run), "--in-process", cwd=tmp_path), 0)
+    assert picks(run)[: len(bought)] == bought
+    out, _ = ended(asvp("report", "out", "--json", cwd=tmp_path), 0)
+    assert [(arm["labels"], arm["finished"]) for arm in json.loads(out)["arms"]] == [(70, 1)]
 
 
 def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
@@ -122,7 +132,14 @@ def test_a_full_disk_under_standard_output_is_told_and_the_run_is_kept(
 ) -> None:
     with open("/dev/full", "w") as full:
         ran = asvp(
-            "run", str(folder / "config.yaml"), "--in-process", "--out", "run", *options, cwd=tmp_path, stdout=full
+            "run",
+            str(folder / "config.yaml"),
+            "--in-process",
+            "--out",
+            "run",
+            *options,
+            cwd=tmp_path,
+            stdout=full.fileno(),
         )
         _, err = ended(ran, 1)
     assert err.strip().splitlines()[-1].startswith("asvp: standard output cannot be written: No space left")
@@ -130,10 +147,10 @@ def test_a_full_disk_under_standard_output_is_told_and_the_run_is_kept(
 
 
 def test_closed_streams_cost_nothing(folder: Path, tmp_path: Path) -> None:
-    words = ["-m", "asvp", "run", str(folder / "config.yaml"), "--in-process", "--out", "run"]
-    command = " ".join(f"'{word}'" for word in [sys.executable, *words])
-    done = subprocess.run(["bash", "-c", f"{command} <&- >&- 2>&-"], cwd=tmp_path, check=False, timeout=300)
-    assert done.returncode == 0
+    """`<&- >&- 2>&-`: Python then begins without streams, and the next files that are opened get their numbers."""
+    closed = "import os, sys; os.closerange(0, 3); sys.stdin = sys.stdout = sys.stderr = None"
+    words = ["run", str(folder / "config.yaml"), "--in-process", "--out", "run"]
+    ended(asvp(*words, cwd=tmp_path, program=["-c", f"{closed}; {MAIN}"]), 0)
     assert (tmp_path / "run" / "summary.json").exists()
 
 
@@ -171,12 +188,7 @@ def test_a_folder_for_rays_sockets_that_is_too_long_is_told_before_ray_starts(fo
     long = tmp_path / ("x" * 60)
     long.mkdir()
     words = ["run", str(folder / "config.yaml"), "--address", "local", "--out", "run"]
-    process = asvp(
-        *words, cwd=tmp_path, program=["-c", f"import os; os.environ['RAY_TMPDIR'] = {str(long)!r}; {NO_EXIT}"]
-    )
+    process = asvp(*words, cwd=tmp_path, program=["-c", f"import os; os.environ['RAY_TMPDIR'] = {str(long)!r}; {MAIN}"])
     _, err = ended(process, 2)
     assert "RAY_TMPDIR: is too long" in err
     assert list(long.iterdir()) == []
-
-
-NO_EXIT = "from asvp.cli.app import main; main()"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 from same_runs import assert_same
 from tiny_runs import picks, tiny_config
 
@@ -22,6 +21,8 @@ from asvp.driver.preparation import prepare
 from asvp.errors import WorkError
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
+
+pytestmark = pytest.mark.long
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -44,15 +45,11 @@ def whole(config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run
     return run(config, out=out, in_process=True), picks(out)
 
 
-def start(config: Config, folder: Path, moment: str) -> subprocess.Popen[bytes]:
+def start(config: Config, folder: Path, moment: str) -> Forked:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     path.write_text(config.to_yaml())
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / "mortal_run.py"), str(path), str(folder / "run"), moment],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-    )
+    return Forked(str(TESTS / "mortal_run.py"), str(path), str(folder / "run"), moment, cwd=folder)
 
 
 # Eight shards a version (six of the pool, two of the test rows); 3, 4 and 5 steps in the three trainings.
@@ -75,7 +72,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
 ) -> None:
     process = start(config, tmp_path, MOMENTS[moment])
     _, error = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, error.decode()
+    assert process.returncode == -signal.SIGKILL, error
     resumed = run(config, out=tmp_path / "run", in_process=True, resume=True)
     assert_same(resumed, tmp_path / "run", whole)
 
@@ -114,7 +111,7 @@ def test_two_processes_that_fill_the_same_cache_end_alike_and_leave_it_whole(
     processes = [start(cached, tmp_path / name, "never:1") for name in ("a", "b")]
     for process in processes:
         _, error = process.communicate(timeout=240)
-        assert process.returncode == 0, error.decode()
+        assert process.returncode == 0, error
     for name in ("a", "b"):
         assert picks(tmp_path / name / "run") == whole[1]
     checked = list(Cache(str(tmp_path / "cache")).verify())

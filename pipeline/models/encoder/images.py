@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from asvp.data.decoding import UndecodableError, decode_image
-from asvp.errors import EncoderError, RowError
-from asvp.models.failures import first_line
+from asvp.errors import EncoderError, RowError, first_line
 
 _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""

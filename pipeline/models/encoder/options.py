@@ -10,8 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from asvp.errors import EncoderError
-from asvp.models.failures import first_line
+from asvp.errors import EncoderError, first_line
 
 _SIZES = re.compile(
     r"(^|_)(layers?|heads?|sizes?|dims?|width|depths?|positions|d_model|d_ff|d_kv|n_embd|n_layer|n_head|blocks|experts)$"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.cluster.hierarchy import fcluster, linkage
 
 from asvp.selection.contract import Options, StrategyInfo
 from asvp.selection.geometry.points import Points, between
@@ -61,6 +60,9 @@ def _average_linkage(space: EuclideanSpace, clusters: int, rng: np.random.Genera
         points, group = Points((joined.centres,), norms), joined.member_of
     else:
         points, group = space.points(np.arange(len(space))), np.arange(len(space))
+    # Seldom needed, and slow to import.
+    from scipy.cluster.hierarchy import fcluster, linkage
+
     tree = linkage(_pair_distances(points), method="average")
     return np.asarray(fcluster(tree, clusters, criterion="maxclust")[group] - 1, dtype=np.int64)
 
