@@ -65,8 +65,8 @@ def recall_and_f1(
         Class numbers, below `classes`.
     classes : int
     """
-    confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    hits, rows, called = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    counted = (labels[labels == predicted], labels, predicted)
+    hits, rows, called = (np.bincount(numbers, minlength=classes) for numbers in counted)
     present = np.flatnonzero(rows).tolist()
     recall = {number: float(hits[number] / rows[number]) for number in present}
     f1 = {number: float(2 * hits[number] / (rows[number] + called[number])) for number in present}
