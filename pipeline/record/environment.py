@@ -13,7 +13,18 @@ import torch
 
 from asvp.compute.processor import processor
 
-_PACKAGES = ("asvp", "ray", "torch", "transformers", "pyarrow", "numpy", "scipy", "scikit-learn", "pydantic", "safetensors")
+_PACKAGES = [
+    "asvp",
+    "ray",
+    "torch",
+    "transformers",
+    "pyarrow",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pydantic",
+    "safetensors",
+]
 
 
 def describe_environment() -> dict[str, Any]:
