@@ -21,7 +21,7 @@ import pandas as pd
 NAMES = (
     "Tops act animal artifact attribute body cognition communication event feeling food group location motive object "
     "person phenomenon plant possession process quantity relation shape state substance time"
-).split()
+)
 """Lexicographer files 3 to 28 (manual page lexnames)."""
 FIRST_FILE = 3
 NOUNS = "./usr/share/wordnet/data.noun"
@@ -43,7 +43,7 @@ def read_nouns(path: Path) -> str:
 
 def glosses(nouns: str) -> pd.DataFrame:
     """Every definition once, with its place in the file as id."""
-    rows = []
+    rows, names = [], NAMES.split()
     for line in nouns.splitlines():
         entry, bar, gloss = line.partition("|")
         # the licence stands in front, on lines that begin with blanks
@@ -51,7 +51,7 @@ def glosses(nouns: str) -> pd.DataFrame:
             continue
         offset, file = entry.split()[:2]
         definition = gloss.split('"')[0].strip(" ;:-")
-        rows.append((offset, definition, NAMES[int(file) - FIRST_FILE]))
+        rows.append((offset, definition, names[int(file) - FIRST_FILE]))
     table = pd.DataFrame(rows, columns=["id", "text", "label"])
     return table[table["text"] != ""].drop_duplicates("text")
 
