@@ -29,40 +29,43 @@ Work = Callable[[measure.Bench], measure.Records]
 
 GROUPS: dict[str, Work] = {
     "main": measure.main_variants,
+    "plain": measure.plain_variants,
+    "held": measure.held_variants,
     "shares": measure.other_shares,
-    "training": lambda bench: measure.other_trainings(bench, ("3 epochs", "LP-FT")),
-    "augmented": lambda bench: measure.other_trainings(bench, ("augmented",)),
+    "3 epochs": lambda bench: measure.other_training(bench, "3 epochs"),
+    "LP-FT": lambda bench: measure.other_training(bench, "LP-FT"),
+    "augmented": lambda bench: measure.other_training(bench, "augmented"),
     "wide": measure.wide_variants,
     "cross-fitted": measure.cross_fits,
-    "picks": lambda bench: measure.picked(bench, bench.refresh.old),
+    "picks": measure.picked,
 }
-PLAN = (
-    ("main", "random", 400),
-    ("main", "margin", 400),
-    ("main", "random", 200),
-    ("augmented", "random", 400),
-    ("main", "random", 800),
-    ("training", "random", 400),
-    ("shares", "random", 400),
-    ("wide", "random", 400),
-    ("cross-fitted", "random", 400),
-    ("main", "margin", 200),
-    ("picks", "margin", 400),
-)
-"""Units in the order of their weight: a group of variants, how rows are picked, labels at the refresh."""
-FIRST = 2
-"""Units of the plan that are done for all seeds before the others begin."""
+PLAN = """
+    main random 400 0; held margin 400 0
+    plain random 400 1; held margin 400 1; augmented random 400 0; 3 epochs random 400 0
+    plain random 400 2; held margin 400 2; shares random 400 0; wide random 400 0
+    plain random 200 0; plain random 800 0; LP-FT random 400 0; cross-fitted random 400 0
+    held random 400 1; held random 400 2; plain random 200 1; plain random 200 2
+    augmented random 400 1; augmented random 400 2; 3 epochs random 400 1; 3 epochs random 400 2
+    shares random 400 1; shares random 400 2; plain random 800 1; plain random 800 2
+    LP-FT random 400 1; LP-FT random 400 2; cross-fitted random 400 1; cross-fitted random 400 2
+    plain margin 400 0; plain margin 400 1; plain margin 400 2; held random 200 0; held random 200 1; held random 200 2
+    picks margin 400 0; picks margin 400 1
+"""
+"""Units in the order of their weight, so that an early end leaves a balanced study: a group of variants, how rows are
+picked, labels at the refresh, seed. Every unit is done for all data sets before the next."""
 
 
 def units(tasks: list[Task], seeds: int, groups: list[str]) -> Iterator[tuple[str, Refresh]]:
-    """Every unit, so that an early end leaves a balanced study."""
-    for part in (PLAN[:FIRST], *((unit,) for unit in PLAN[FIRST:])):
-        for seed in range(seeds):
-            for group, picks, count in part:
-                for task in tasks:
-                    images = task.image_model is not None
-                    if group in groups and (images or group != "augmented"):
-                        yield group, Refresh(task, seed, picks, count)
+    """The units of the plan."""
+    for unit in PLAN.replace("\n", ";").split(";"):
+        if not unit.strip():
+            continue
+        group, picks, count, seed = unit.rsplit(maxsplit=3)
+        group = group.strip()
+        for task in tasks:
+            images = task.image_model is not None
+            if group in groups and int(seed) < seeds and (images or group != "augmented"):
+                yield group, Refresh(task, int(seed), picks, int(count))
 
 
 def read(out: Path) -> list[dict[str, Any]]:
@@ -100,7 +103,9 @@ def study(
     tasks = [task for task in open_tasks(list(tables), image_model, work) if not names or task.name in names]
     for group, refresh in units(tasks, seeds, list(groups) or list(GROUPS)):
         unit = f"{group}-{refresh.key}"
-        if unit in {record["unit"] for record in read(out)}:
+        done = {record["unit"] for record in read(out)}
+        # the main unit is the plain one and the held one
+        if {unit, f"main-{refresh.key}" if group in ("plain", "held") else unit} & done:
             continue
         started = time.perf_counter()
         records = GROUPS[group](measure.Bench(refresh, proxies))

@@ -14,6 +14,8 @@ from asvp.models.proxy import fit_proxy
 from asvp.selection import select
 
 MULTIPLES = (1, 2, 4)
+HELD_PROXIES = 3
+"""Proxies a view for held-out rows, which are few."""
 SMALLEST = 1e-7
 """Probabilities are floored here before their logarithm is taken: float32 holds no less beside 1."""
 BINS = 15
@@ -60,14 +62,16 @@ class Bench:
         counts = [multiple * self.refresh.count for multiple in MULTIPLES if multiple <= most]
         return [count for count in counts if count <= len(self.refresh.order)]
 
-    def fit(self, view: View, labelled: np.ndarray, outside: np.ndarray, wide: bool = False) -> list[np.ndarray]:
+    def fit(
+        self, view: View, labelled: np.ndarray, outside: np.ndarray, wide: bool = False, seeds: int | None = None
+    ) -> list[np.ndarray]:
         """Probabilities of rows outside, by a proxy of each seed on the labelled ones.
 
         The hidden layer is as wide as one version's features, also for several side by side, unless `wide`.
         """
         config = ProxyConfig(hidden=["auto" if wide else self.width])
         found = []
-        for seed in range(self.seeds):
+        for seed in range(seeds or self.seeds):
             proxy = fit_proxy(
                 view.rows[labelled],
                 self.refresh.labels[labelled],
@@ -94,6 +98,14 @@ class Bench:
         return [
             self._record(name, count, averaged(*(self._kept[part, count] for part in parts)))
             for count in self.counts(most)
+        ]
+
+    def repeated(self, name: str, most: int = MULTIPLES[-1]) -> Records:
+        """Scores of a view's first two proxies averaged, which tells what averaging alone gives."""
+        counts = self.counts(most) if self.seeds > 1 else []
+        return [
+            self._record(f"{name}, averaged", count, averaged(*([one] for one in self._kept[name, count][:2])))
+            for count in counts
         ]
 
     def _record(self, name: str, count: int, found: list[np.ndarray]) -> dict[str, Any]:
@@ -123,8 +135,11 @@ def verification(bench: Bench, old: View, part: View) -> Records:
     inside, outside = np.flatnonzero(~refresh.held), np.flatnonzero(refresh.held)
     labels = refresh.labels[outside]
     both = old.beside(part)
-    found = {name: bench.fit(view, inside, view.rows[outside]) for name, view in (("old", old), ("new", part))}
-    found["both"] = bench.fit(both, inside, both.rows[outside])
+    found = {
+        name: bench.fit(view, inside, view.rows[outside], seeds=HELD_PROXIES)
+        for name, view in (("old", old), ("new", part))
+    }
+    found["both"] = bench.fit(both, inside, both.rows[outside], seeds=HELD_PROXIES)
     found["ensemble"] = averaged(found["old"], found["new"])
     rows = {name: by_row(each, labels) for name, each in found.items()}
     records = []
@@ -147,26 +162,15 @@ def by_row(found: list[np.ndarray], labels: np.ndarray) -> Mapping[str, np.ndarr
     }
 
 
-def indicators(refresh: Refresh, old: View, part: View) -> Records:
-    """What could be read before a refresh, and LogME of the rows that its fine-tune did not see."""
-    labels = refresh.labels[: refresh.count]
+def indicators(refresh: Refresh) -> Records:
+    """What could be read before a refresh."""
+    old, labels = refresh.old, refresh.labels[: refresh.count]
     rows = old.rows[: refresh.count]
     rng = np.random.default_rng(refresh.seed)
     plain, moved = logme(rows, labels), logme_ped(rows, labels, old.mean, old.std)
-    held = refresh.held
-    return [
-        {
-            "kind": "indicators",
-            "dim": rows.shape[1],
-            "classes": refresh.task.classes,
-            "logme": plain,
-            "logme_ped": moved,
-            "gap": moved - plain,
-            "chance": float(np.mean([logme(rows, rng.permutation(labels)) for _ in range(2)])),
-            "held logme, old": logme(old.rows[: refresh.count][held], labels[held]),
-            "held logme, new": logme(part.rows[: refresh.count][held], labels[held]),
-        }
-    ]
+    chance = float(np.mean([logme(rows, rng.permutation(labels)) for _ in range(2)]))
+    about = {"kind": "indicators", "dim": rows.shape[1], "classes": refresh.task.classes}
+    return [{**about, "logme": plain, "logme_ped": moved, "gap": moved - plain, "chance": chance}]
 
 
 def crossed(refresh: Refresh, old: View) -> dict[str, View]:
@@ -198,15 +202,15 @@ def fold_agreement(refresh: Refresh) -> Records:
     return [{"kind": "agreement", "cosine": float((units[0] * units[1]).sum(axis=1).mean())}]
 
 
-def picked(bench: Bench, old: View) -> Records:
+def picked(bench: Bench) -> Records:
     """Accuracy of a fine-tune on as many labels again, picked in two rounds by margin on each view."""
-    refresh, task = bench.refresh, bench.refresh.task
+    refresh, task, old = bench.refresh, bench.refresh.task, bench.refresh.old
     pretrained, tuned = task.pretrained[0], refresh.encode_pool(FULL)
     new = refresh.version(FULL)
     views = {
         "old": (pretrained, old.mean, old.std),
         "new": (tuned, new.mean, new.std),
-        "both": (np.concatenate([pretrained, tuned], axis=1), *(old.beside(new).mean, old.beside(new).std)),
+        "both": (np.concatenate([pretrained, tuned], axis=1), old.beside(new).mean, old.beside(new).std),
     }
     records = []
     for name, (features, mean, std) in views.items():
@@ -238,16 +242,33 @@ def picked(bench: Bench, old: View) -> Records:
 
 
 def main_variants(bench: Bench) -> Records:
-    """Old, new and both; half-way weights; two proxies averaged; the tuned head; verification; indicators."""
+    """All of `plain_variants` and of `held_variants`."""
+    return plain_variants(bench) + held_variants(bench)
+
+
+def plain_variants(bench: Bench) -> Records:
+    """Old, new and both; half-way weights; two proxies averaged; the tuned head; indicators."""
     refresh = bench.refresh
-    old, new, part = refresh.old, refresh.version(FULL), refresh.version(PART)
-    half = refresh.version(FULL, 0.5)
+    old, new, half = refresh.old, refresh.version(FULL), refresh.version(FULL, 0.5)
     records = bench.on_test("old", old) + bench.on_test("new", new) + bench.on_test("both", old.beside(new))
-    records += bench.together("ensemble", ("old", "new"))
-    records += bench.on_test("half", half) + bench.on_test("old + half", old.beside(half))
-    records += bench.on_test("part", part, 2) + bench.on_test("old + part", old.beside(part), 2)
-    records += bench.head_on_test(FULL) + bench.head_on_test(PART)
-    return records + verification(bench, old, part) + indicators(refresh, old, part)
+    records += bench.together("ensemble", ("old", "new")) + bench.repeated("old") + bench.repeated("both")
+    records += bench.on_test("half", half, 2) + bench.on_test("old + half", old.beside(half))
+    return records + bench.head_on_test(FULL) + indicators(refresh)
+
+
+def held_variants(bench: Bench) -> Records:
+    """A fine-tune on four in five labelled rows: verification on the fifth, and what it gains on test rows."""
+    refresh = bench.refresh
+    old, part = refresh.old, refresh.version(PART)
+    records = bench.on_test("old", old, 2) + bench.on_test("part", part, 2)
+    records += bench.on_test("old + part", old.beside(part), 2)
+    records += bench.head_on_test(PART) + verification(bench, old, part) + indicators(refresh)
+    held = np.flatnonzero(refresh.held)
+    labels = refresh.labels[held]
+    return [
+        *records,
+        {"kind": "held logme", "old": logme(old.rows[held], labels), "new": logme(part.rows[held], labels)},
+    ]
 
 
 def other_shares(bench: Bench) -> Records:
@@ -260,14 +281,11 @@ def other_shares(bench: Bench) -> Records:
     return records
 
 
-def other_trainings(bench: Bench, recipes: tuple[str, ...]) -> Records:
-    """Other fine-tunes, alone and beside the old features."""
-    records = []
-    for recipe in recipes:
-        view = bench.refresh.version(recipe)
-        records += bench.on_test(recipe, view, 2) + bench.on_test(f"old + {recipe}", bench.refresh.old.beside(view), 2)
-        records += bench.head_on_test(recipe)
-    return records
+def other_training(bench: Bench, recipe: str) -> Records:
+    """Another fine-tune, alone and beside the old features."""
+    view = bench.refresh.version(recipe)
+    records = bench.on_test(recipe, view, 2) + bench.on_test(f"old + {recipe}", bench.refresh.old.beside(view), 2)
+    return records + bench.head_on_test(recipe)
 
 
 def wide_variants(bench: Bench) -> Records:

@@ -24,7 +24,7 @@ LOOKS = {
 """Label, colour (Okabe and Ito's, which colour-blind people tell apart), marker and line of each choice of features."""
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-POINTS = FuncFormatter(lambda value, _: f"{100 * value:+.0f}")
+POINTS = FuncFormatter(lambda value, _: f"{round(100 * value, 1):+g}")
 ACROSS = "proxy accuracy less that on old features (points)"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from asvp.config import EncoderConfig, TrainingConfig
 from asvp.models.encoder import Encoder
@@ -59,4 +60,7 @@ def minilm(dtype: Literal["auto", "bfloat16"] = "bfloat16") -> EncoderBackbone:
 def image_encoder(folder: Path) -> EncoderBackbone:
     """A convolutional network in a folder, with the rates that suit it."""
     config = EncoderConfig(model=str(folder), pooling="pooler", batch_size=64)
-    return EncoderBackbone(config, "image", TrainingConfig(lr=3e-4, head_lr=3e-3, augment=False))
+    backbone = EncoderBackbone(config, "image", TrainingConfig(lr=3e-4, head_lr=3e-3, augment=False))
+    # the same numbers, but convolutions by channel, of which these networks have many, take half the time on a CPU
+    backbone.encoder.model.to(memory_format=torch.channels_last)
+    return backbone
