@@ -28,7 +28,6 @@ from alignment_versions import Refresh
 Work = Callable[[measure.Bench], measure.Records]
 
 GROUPS: dict[str, Work] = {
-    "main": measure.main_variants,
     "plain": measure.plain_variants,
     "held": measure.held_variants,
     "shares": measure.other_shares,
@@ -40,11 +39,11 @@ GROUPS: dict[str, Work] = {
     "picks": measure.picked,
 }
 PLAN = """
-    main random 400 0; held margin 400 0
-    plain random 400 1; held margin 400 1; augmented random 400 0; 3 epochs random 400 0
-    plain random 400 2; held margin 400 2; shares random 400 0; wide random 400 0
-    plain random 200 0; plain random 800 0; LP-FT random 400 0; cross-fitted random 400 0
-    held random 400 1; held random 400 2; plain random 200 1; plain random 200 2
+    plain random 400 0; held random 400 0; held margin 400 0
+    plain random 400 1; plain random 400 2; augmented random 400 0; held margin 400 1
+    3 epochs random 400 0; plain random 200 0; wide random 400 0; shares random 400 0; plain random 800 0
+    held margin 400 2; held random 400 1; held random 400 2; plain random 200 1; plain random 200 2
+    LP-FT random 400 0; cross-fitted random 400 0
     augmented random 400 1; augmented random 400 2; 3 epochs random 400 1; 3 epochs random 400 2
     shares random 400 1; shares random 400 2; plain random 800 1; plain random 800 2
     LP-FT random 400 1; LP-FT random 400 2; cross-fitted random 400 1; cross-fitted random 400 2
@@ -103,9 +102,7 @@ def study(
     tasks = [task for task in open_tasks(list(tables), image_model, work) if not names or task.name in names]
     for group, refresh in units(tasks, seeds, list(groups) or list(GROUPS)):
         unit = f"{group}-{refresh.key}"
-        done = {record["unit"] for record in read(out)}
-        # the main unit is the plain one and the held one
-        if {unit, f"main-{refresh.key}" if group in ("plain", "held") else unit} & done:
+        if unit in {record["unit"] for record in read(out)}:
             continue
         started = time.perf_counter()
         records = GROUPS[group](measure.Bench(refresh, proxies))

@@ -16,6 +16,8 @@ from asvp.selection import select
 MULTIPLES = (1, 2, 4)
 HELD_PROXIES = 3
 """Proxies a view for held-out rows, which are few."""
+DEAR = 1000
+"""Features from which proxies on two versions and many labels are left out where they decide nothing."""
 SMALLEST = 1e-7
 """Probabilities are floored here before their logarithm is taken: float32 holds no less beside 1."""
 BINS = 15
@@ -241,18 +243,15 @@ def picked(bench: Bench) -> Records:
     return records
 
 
-def main_variants(bench: Bench) -> Records:
-    """All of `plain_variants` and of `held_variants`."""
-    return plain_variants(bench) + held_variants(bench)
-
-
 def plain_variants(bench: Bench) -> Records:
     """Old, new and both; half-way weights; two proxies averaged; the tuned head; indicators."""
     refresh = bench.refresh
     old, new, half = refresh.old, refresh.version(FULL), refresh.version(FULL, 0.5)
     records = bench.on_test("old", old) + bench.on_test("new", new) + bench.on_test("both", old.beside(new))
     records += bench.together("ensemble", ("old", "new")) + bench.repeated("old") + bench.repeated("both")
-    records += bench.on_test("half", half, 2) + bench.on_test("old + half", old.beside(half))
+    records += bench.on_test("half", half, 2) + bench.on_test(
+        "old + half", old.beside(half), 4 if bench.width < DEAR else 2
+    )
     return records + bench.head_on_test(FULL) + indicators(refresh)
 
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from alignment_results import Results, mean_of, trials
+from alignment_results import Results, gain_of, trials
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 LOOKS = {
@@ -30,9 +30,8 @@ ACROSS = "proxy accuracy less that on old features (points)"
 
 def draw_courses(results: Results, path: Path) -> None:
     """Gain over old features against labels, a panel for each data set and refresh."""
-    kinds = list(
-        dict.fromkeys(course[1:] for course in sorted(results.courses(), key=lambda c: (c[1] != "random", c[2])))
-    )
+    courses = [course for course in results.courses() if results.gain(course, "new", 1).seeds]
+    kinds = list(dict.fromkeys(course[1:] for course in sorted(courses, key=lambda c: (c[1] != "random", c[2]))))
     data = results.data()
     figure, axes = plt.subplots(
         len(kinds),
@@ -158,10 +157,7 @@ def draw_indicator(results: Results, path: Path) -> None:
         for data, colour, marker in zip(results.data(), COLOURS, MARKS, strict=False):
             for picks in ("random", "margin"):
                 same = [r for r in results.of("indicators") if (r["data"], r["picks"]) == (data, picks)]
-                gains = [
-                    mean_of([results.difference(results.setting(r), features, k * r["refresh"]) for k in (1, 2)])
-                    for r in same
-                ]
+                gains = [gain_of(results, results.setting(record), features) for record in same]
                 axis.scatter(
                     [record["gap"] for record in same],
                     gains,

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 from alignment_plots import draw_courses, draw_held, draw_indicator, draw_variants
-from alignment_results import RULES, Results, Setting, Summary, judge, mean_of, summary, trials
+from alignment_results import RULES, Results, Setting, Summary, gain_of, judge, summary, trials
 from scipy.stats import spearmanr
 
-MAIN = ("new", "both", "ensemble", "half", "old + half")
+MAIN = ("new", "both", "half", "old + half", "ensemble", "old, averaged", "both, averaged")
 NAMES = {
+    "old, averaged": "old, two proxies",
+    "both, averaged": "old + new, two proxies",
     "new": "new",
     "both": "old + new",
-    "ensemble": "two proxies averaged",
+    "ensemble": "a proxy on old and one on new",
     "half": "half-way weights",
     "old + half": "old + half-way weights",
 }
@@ -29,7 +31,8 @@ def write_report(records: list[dict[str, Any]], folder: Path) -> None:
     results = Results(records)
     print_main(results, "accuracy")
     print_main(results, "loss")
-    print_main(results, "ece")
+    print_totals(results, "ece")
+    print_verified(results)
     print_variants(results)
     print_head(results)
     print_again(results)
@@ -65,23 +68,42 @@ def print_main(results: Results, measure: str) -> None:
     rows = []
     for course in results.courses():
         for multiple in (1, 2, 4):
-            old = results.level(course, "old", multiple, measure)
-            if np.isnan(old):
-                continue
             gains = [results.gain(course, name, multiple, measure) for name in MAIN]
-            rows.append([*course, multiple * course[2], len(results.seeds(course)), plain(old), *gains])
+            if gains[0].seeds:
+                old = plain(results.level(course, "old", multiple, measure))
+                rows.append([*course, multiple * course[2], gains[0].seeds, old, *gains])
     head = ["data", "picks", "refresh at", "labels", "seeds", "old", *(NAMES[name] for name in MAIN)]
     print_table(f"{measure} of the proxy: old features, and others less old (mean over seeds ± s.e.)", head, rows)
+    print_totals(results, measure)
+
+
+def print_totals(results: Results, measure: str) -> None:
+    """Differences over all refreshes, and the worst."""
     totals = []
     for multiple in (1, 2, 4):
         cells: list[object] = [f"{multiple} x refresh"]
         for name in MAIN:
             each = [results.difference(s, name, multiple * s.refresh, measure) for s in results.settings()]
             present = [value for value in each if value is not None]
-            worst = max(present) if measure != "accuracy" else min(present)
+            if not present:
+                cells.append("")
+                continue
+            worst = min(present) if measure == "accuracy" else max(present)
             cells.append(f"{summary(each)} (worst {worst:+.3f}, {len(present)})")
         totals.append(cells)
     print_table(f"{measure}: all refreshes together", ["labels", *(NAMES[name] for name in MAIN)], totals)
+
+
+def print_verified(results: Results) -> None:
+    """Gains of fine-tunes on 80 % of the labels."""
+    rows = []
+    for course in results.courses():
+        cells = [results.gain(course, name, multiple) for multiple in (1, 2) for name in ("part", "old + part")]
+        if cells[0].seeds:
+            olds = [plain(results.level(course, "old", multiple)) for multiple in (1, 2)]
+            rows.append([*course, cells[0].seeds, olds[0], *cells[:2], olds[1], *cells[2:]])
+    head = ["data", "picks", "refresh at", "seeds", "old, 1 x", "new", "old + new", "old, 2 x", "new", "old + new"]
+    print_table("fine-tunes on 80 % of the labels: accuracy on old features, and others less old", head, rows)
 
 
 def print_variants(results: Results) -> None:
@@ -178,11 +200,11 @@ def print_rules(results: Results, features: str) -> None:
                 f"{verdict.worst:+.3f}",
             ]
         )
-    unheld = [trial.unheld for trial in tried]
-    rows.append(["no holdout, always keep", f"{len(tried)} of {len(tried)}", "", "", f"{np.mean(unheld):+.4f}"])
-    rows[-1].append(f"{min(unheld):+.3f}")
     head = ["keep if", "kept", "harms put aside", "gains put aside", "mean gain over old", "worst"]
     print_table(f"rules on held-out rows, features: {features}", head, rows)
+    pairs = [(trial.true, trial.unheld) for trial in tried if not np.isnan(trial.unheld)]
+    print(f"\nwhere both were measured ({len(pairs)}): mean gain after a fine-tune on 80 % of the labels ", end="")
+    print(f"{np.mean([one for one, _ in pairs]):+.4f}, on all {np.mean([other for _, other in pairs]):+.4f}\n")
     true = [trial.true for trial in tried]
     for measure in ("accuracy", "loss"):
         held = [trial.held[f"{measure}_difference"] for trial in tried]
@@ -201,17 +223,13 @@ def predictors(record: dict[str, Any], refresh: int) -> dict[str, float]:
         "LogME above chance": record["logme"] - record["chance"],
         "labels": refresh,
         "labels a class": refresh / record["classes"],
-        "LogME of held-out rows, new - old": record["held logme, new"] - record["held logme, old"],
     }
 
 
 def print_indicators(results: Results) -> None:
     """Gains beside the indicators, and how well each ranks them."""
     found = [(results.setting(record), record) for record in results.of("indicators")]
-    gains = {
-        name: [mean_of([results.difference(s, name, k * s.refresh) for k in (1, 2)]) for s, _ in found]
-        for name in ("new", "both")
-    }
+    gains = {name: [gain_of(results, setting, name) for setting, _ in found] for name in ("new", "both")}
     rows = []
     for course in results.courses():
         same = [number for number, (setting, _) in enumerate(found) if setting[:3] == course]
@@ -222,21 +240,19 @@ def print_indicators(results: Results) -> None:
     print_table("indicators on old features, and gains (mean of those at 1 x and 2 x the labels)", head, rows)
     table = [predictors(record, setting.refresh) for setting, record in found]
     groups = np.array([setting.data for setting, _ in found])
-    held = {record_setting: record for record in results.of("held") for record_setting in [key_of(results, record)]}
     for (setting, _), row in zip(found, table, strict=True):
-        for name in ("new", "both"):
-            for measure in ("accuracy", "loss"):
-                row[f"held-out {measure} of {name}"] = held[setting, name][f"{measure}_difference"]
+        row.update(held_readings(results, setting))
     rows = []
-    for name in table[0]:
-        values = np.array([row[name] for row in table])
+    for name in dict.fromkeys(key for row in table for key in row):
+        chosen = np.array([name in row for row in table])
+        values = np.array([row[name] for row in table if name in row])
         cells = []
         for features in ("new", "both"):
-            gain = np.array(gains[features])
-            within = [correlation(values[groups == group], gain[groups == group]) for group in np.unique(groups)]
-            cells += [f"{correlation(values, gain):.2f}", f"{np.nanmean(within):.2f}"]
-        rows.append([name, *cells])
-    head = ["predictor", "new, all", "new, in a data set", "both, all", "both, in a data set"]
+            gain, group = np.array(gains[features])[chosen], groups[chosen]
+            within = [correlation(values[group == one], gain[group == one]) for one in np.unique(group)]
+            cells += [f"{correlation(values, gain):.2f}", f"{np.mean(within):.2f}"]
+        rows.append([name, int(chosen.sum()), *cells])
+    head = ["predictor", "refreshes", "new, all", "new, in a data set", "both, all", "both, in a data set"]
     print_table("rank correlation with the gain", head, rows)
     gap = np.array([row["gap"] for row in table])
     rows = []
@@ -251,9 +267,17 @@ def print_indicators(results: Results) -> None:
     print_table("thresholds of the gap", head, rows)
 
 
-def key_of(results: Results, record: dict[str, Any]) -> tuple[Setting, str]:
-    """Refresh and features of a held-out comparison."""
-    return results.setting(record), record["features"]
+def held_readings(results: Results, setting: Setting) -> dict[str, float]:
+    """What held-out rows say of one refresh, empty without holdout."""
+    found = {}
+    for record in results.of("held"):
+        if results.setting(record) == setting and record["features"] in ("new", "both"):
+            for measure in ("accuracy", "loss"):
+                found[f"held-out {measure} of {record['features']}"] = record[f"{measure}_difference"]
+    for record in results.of("held logme"):
+        if results.setting(record) == setting:
+            found["LogME of held-out rows, new - old"] = record["new"] - record["old"]
+    return found
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

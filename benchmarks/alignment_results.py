@@ -54,8 +54,13 @@ class Results:
         return Setting(record["data"], record["picks"], record["refresh"], record["seed"])
 
     def of(self, kind: str) -> list[Record]:
-        """Records of a kind."""
-        return [record for record in self.records if record["kind"] == kind]
+        """Records of a kind, one for each refresh and choice of features."""
+        found = {
+            (self.setting(record), record.get("features"), record.get("labels")): record
+            for record in self.records
+            if record["kind"] == kind
+        }
+        return list(found.values())
 
     def settings(self, kind: str = "indicators") -> list[Setting]:
         """Refreshes that have records of a kind, by default those with the main variants."""
@@ -156,9 +161,20 @@ def trials(results: Results, features: str) -> list[Trial]:
     return found
 
 
+def gain_of(results: Results, setting: Setting, features: str) -> float:
+    """Mean gain at the refresh and at twice its labels; of the fine-tune on 80 % where there was no other."""
+    names = {"both": ("both", "old + part"), "new": ("new", "part")}[features]
+    for name in names:
+        found = [results.difference(setting, name, multiple * setting.refresh) for multiple in (1, 2)]
+        if found[0] is not None:
+            return mean_of(found)
+    return float("nan")
+
+
 def mean_of(values: list[float | None]) -> float:
-    """Mean of the values there are."""
-    return float(np.mean([value for value in values if value is not None]))
+    """Mean of the values there are, NaN without any."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else float("nan")
 
 
 class Verdict(NamedTuple):
