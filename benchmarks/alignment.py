@@ -39,16 +39,15 @@ GROUPS: dict[str, Work] = {
     "picks": measure.picked,
 }
 PLAN = """
-    plain random 400 0; held random 400 0; held margin 400 0
-    plain random 400 1; plain random 400 2; augmented random 400 0; held margin 400 1
-    3 epochs random 400 0; plain random 200 0; wide random 400 0; shares random 400 0; plain random 800 0
-    held margin 400 2; held random 400 1; held random 400 2; plain random 200 1; plain random 200 2
-    LP-FT random 400 0; cross-fitted random 400 0
-    augmented random 400 1; augmented random 400 2; 3 epochs random 400 1; 3 epochs random 400 2
+    plain random 400 0; held random 400 0; held margin 400 0; augmented random 400 0
+    plain random 400 1; held random 200 0; plain random 400 2; held random 200 1; held random 200 2
+    wide random 400 0; 3 epochs random 400 0; held margin 400 1; plain random 800 0; augmented random 400 1
+    shares random 400 0; held margin 400 2; held random 400 1; held random 400 2; LP-FT random 400 0
+    plain random 200 0; plain random 200 1; plain random 200 2; cross-fitted random 400 0
+    augmented random 400 2; 3 epochs random 400 1; 3 epochs random 400 2
     shares random 400 1; shares random 400 2; plain random 800 1; plain random 800 2
     LP-FT random 400 1; LP-FT random 400 2; cross-fitted random 400 1; cross-fitted random 400 2
-    plain margin 400 0; plain margin 400 1; plain margin 400 2; held random 200 0; held random 200 1; held random 200 2
-    picks margin 400 0; picks margin 400 1
+    plain margin 400 0; plain margin 400 1; plain margin 400 2; picks margin 400 0; picks margin 400 1
 """
 """Units in the order of their weight, so that an early end leaves a balanced study: a group of variants, how rows are
 picked, labels at the refresh, seed. Every unit is done for all data sets before the next."""

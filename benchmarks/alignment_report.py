@@ -22,6 +22,8 @@ NAMES = {
     "old + half": "old + half-way weights",
 }
 VARIANTS = ("share 0.25", "half", "share 0.75", "3 epochs", "LP-FT", "augmented")
+FEWEST = 4
+"""Readings that a rank correlation needs."""
 CROSSED = ("cross-fitted, full", "cross-fitted, mean")
 
 
@@ -70,11 +72,17 @@ def print_main(results: Results, measure: str) -> None:
         for multiple in (1, 2, 4):
             gains = [results.gain(course, name, multiple, measure) for name in MAIN]
             if gains[0].seeds:
-                old = plain(results.level(course, "old", multiple, measure))
-                rows.append([*course, multiple * course[2], gains[0].seeds, old, *gains])
+                old = plain(results.level(course, "old", multiple, measure, beside="new"))
+                shown = [told(gain, gains[0].seeds) for gain in gains]
+                rows.append([*course, multiple * course[2], gains[0].seeds, old, *shown])
     head = ["data", "picks", "refresh at", "labels", "seeds", "old", *(NAMES[name] for name in MAIN)]
     print_table(f"{measure} of the proxy: old features, and others less old (mean over seeds ± s.e.)", head, rows)
     print_totals(results, measure)
+
+
+def told(gain: Summary, seeds: int) -> str:
+    """A mean, with its number of seeds where they are fewer than the row's."""
+    return f"{gain} ({gain.seeds})" if 0 < gain.seeds < seeds else str(gain)
 
 
 def print_totals(results: Results, measure: str) -> None:
@@ -100,7 +108,7 @@ def print_verified(results: Results) -> None:
     for course in results.courses():
         cells = [results.gain(course, name, multiple) for multiple in (1, 2) for name in ("part", "old + part")]
         if cells[0].seeds:
-            olds = [plain(results.level(course, "old", multiple)) for multiple in (1, 2)]
+            olds = [plain(results.level(course, "old", multiple, beside="part")) for multiple in (1, 2)]
             rows.append([*course, cells[0].seeds, olds[0], *cells[:2], olds[1], *cells[2:]])
     head = ["data", "picks", "refresh at", "seeds", "old, 1 x", "new", "old + new", "old, 2 x", "new", "old + new"]
     print_table("fine-tunes on 80 % of the labels: accuracy on old features, and others less old", head, rows)
@@ -157,16 +165,19 @@ def print_again(results: Results) -> None:
     rows = []
     for course in results.courses():
         data, picks, count = course
-        for name in ("new", "both", "old + half"):
+        for name, earlier_name in (("new", "new"), ("both", "both"), ("both", "old + part")):
             for labels in (count, 2 * count):
                 apart = []
                 for seed in results.seeds(course):
                     later = results.value(Setting(*course, seed), name, labels)
-                    earlier = results.value(Setting(data, picks, count // 2, seed), name, labels)
+                    earlier = results.value(Setting(data, picks, count // 2, seed), earlier_name, labels)
                     apart.append(None if later is None or earlier is None else later - earlier)
                 found = summary(apart)
                 if found.seeds:
-                    rows.append([data, picks, f"{count} against {count // 2}", NAMES[name], labels, found.seeds, found])
+                    against = f"{count} against {count // 2}"
+                    if earlier_name == "old + part":
+                        against += ", the earlier one on 80 % of its labels"
+                    rows.append([data, picks, against, NAMES[name], labels, found.seeds, found])
     head = ["data", "picks", "refresh at", "features", "labels", "seeds", "accuracy gained"]
     print_table("refreshing again when labels have doubled", head, rows)
 
@@ -250,7 +261,8 @@ def print_indicators(results: Results) -> None:
         for features in ("new", "both"):
             gain, group = np.array(gains[features])[chosen], groups[chosen]
             within = [correlation(values[group == one], gain[group == one]) for one in np.unique(group)]
-            cells += [f"{correlation(values, gain):.2f}", f"{np.mean(within):.2f}"]
+            present = [value for value in within if not np.isnan(value)]
+            cells += [f"{correlation(values, gain):.2f}", f"{np.mean(present):.2f}" if present else ""]
         rows.append([name, int(chosen.sum()), *cells])
     head = ["predictor", "refreshes", "new, all", "new, in a data set", "both, all", "both, in a data set"]
     print_table("rank correlation with the gain", head, rows)
@@ -282,7 +294,7 @@ def held_readings(results: Results, setting: Setting) -> dict[str, float]:
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's, NaN where one of them is constant."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+    if len(one) < FEWEST or np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(spearmanr(one, other)[0])
 

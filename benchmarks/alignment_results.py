@@ -90,13 +90,16 @@ class Results:
         one, other = (self.value(setting, name, labels, measure) for name in (features, base))
         return None if one is None or other is None else one - other
 
-    def level(self, course: tuple[str, str, int], features: str, multiple: int, measure: str = "accuracy") -> float:
-        """Mean over seeds of a score, at a multiple of the labels at the refresh."""
-        found = [
-            self.value(Setting(*course, seed), features, multiple * course[2], measure) for seed in self.seeds(course)
-        ]
-        present = [value for value in found if value is not None]
-        return float(np.mean(present)) if present else float("nan")
+    def level(
+        self, course: tuple[str, str, int], features: str, multiple: int, measure: str = "accuracy", beside: str = "old"
+    ) -> float:
+        """Mean of a score at a multiple of the labels at the refresh, over seeds where `beside` was measured too."""
+        found = []
+        for seed in self.seeds(course):
+            setting = Setting(*course, seed)
+            if self.value(setting, beside, multiple * course[2]) is not None:
+                found.append(self.value(setting, features, multiple * course[2], measure))
+        return mean_of(found)
 
     def gain(
         self,
