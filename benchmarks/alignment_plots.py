@@ -17,11 +17,13 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 LOOKS = {
     "new": ("new", "#d55e00", "o", "--"),
     "both": ("old + new", "#0072b2", "s", "-"),
-    "ensemble": ("two proxies averaged", "#009e73", "^", ":"),
+    "ensemble": ("a proxy on old, one on new", "#009e73", "^", ":"),
     "half": ("half-way weights", "#e69f00", "D", "--"),
     "old + half": ("old + half-way weights", "#cc79a7", "v", "-"),
 }
 """Label, colour (Okabe and Ito's, which colour-blind people tell apart), marker and line of each choice of features."""
+ON_PART = {"new": "part", "both": "old + part"}
+"""What is shown where there was no fine-tune on all labels."""
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 POINTS = FuncFormatter(lambda value, _: f"{round(100 * value, 1):+g}")
@@ -30,8 +32,8 @@ ACROSS = "proxy accuracy less that on old features (points)"
 
 def draw_courses(results: Results, path: Path) -> None:
     """Gain over old features against labels, a panel for each data set and refresh."""
-    courses = [course for course in results.courses() if results.gain(course, "new", 1).seeds]
-    kinds = list(dict.fromkeys(course[1:] for course in sorted(courses, key=lambda c: (c[1] != "random", c[2]))))
+    courses = sorted(results.courses(), key=lambda course: (course[1] != "random", course[2]))
+    kinds = list(dict.fromkeys(course[1:] for course in courses))
     data = results.data()
     figure, axes = plt.subplots(
         len(kinds),
@@ -57,7 +59,9 @@ def draw_course(axis: Any, results: Results, course: tuple[str, str, int]) -> No
     data, picks, count = course
     axis.axhline(0, color="0.4", lw=1)
     ticks = []
-    for place, (name, (label, colour, marker, line)) in enumerate(LOOKS.items()):
+    whole = results.gain(course, "new", 1).seeds > 0
+    for place, (shown, (label, colour, marker, line)) in enumerate(LOOKS.items()):
+        name = shown if whole else ON_PART.get(shown, shown)
         multiples = [multiple for multiple in (1, 2, 4) if results.gain(course, name, multiple).seeds]
         gains = [results.gain(course, name, multiple) for multiple in multiples]
         ticks = [multiple * count for multiple in multiples] or ticks
@@ -75,7 +79,7 @@ def draw_course(axis: Any, results: Results, course: tuple[str, str, int]) -> No
             lw=1.3,
             label=label,
         )
-    axis.set(xscale="log", title=f"{data}, {picks} picks, refresh at {count}")
+    axis.set(xscale="log", title=f"{data}, {picks}, refresh at {count}{'' if whole else ' (on 80 % of them)'}")
     axis.title.set_fontsize(10)
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())

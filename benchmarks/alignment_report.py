@@ -65,6 +65,11 @@ def plain(value: float) -> str:
     return "" if np.isnan(value) else text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
+def signed(value: float, digits: int) -> str:
+    """With its sign and no leading zero."""
+    return f"{value:+.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:+.{digits}f}"
+
+
 def print_main(results: Results, measure: str) -> None:
     """Old features' score and the differences of the others, for every course and label count."""
     rows = []
@@ -97,7 +102,7 @@ def print_totals(results: Results, measure: str) -> None:
                 cells.append("")
                 continue
             worst = min(present) if measure == "accuracy" else max(present)
-            cells.append(f"{summary(each)} (worst {worst:+.3f}, {len(present)})")
+            cells.append(f"{summary(each)} (worst {signed(worst, 3)}, {len(present)})")
         totals.append(cells)
     print_table(f"{measure}: all refreshes together", ["labels", *(NAMES[name] for name in MAIN)], totals)
 
@@ -170,7 +175,11 @@ def print_again(results: Results) -> None:
                 apart = []
                 for seed in results.seeds(course):
                     later = results.value(Setting(*course, seed), name, labels)
-                    earlier = results.value(Setting(data, picks, count // 2, seed), earlier_name, labels)
+                    before = Setting(data, picks, count // 2, seed)
+                    whole = results.value(before, "new", labels) is not None
+                    earlier = results.value(before, earlier_name, labels)
+                    if earlier_name == "old + part" and whole:
+                        earlier = None
                     apart.append(None if later is None or earlier is None else later - earlier)
                 found = summary(apart)
                 if found.seeds:
@@ -207,8 +216,8 @@ def print_rules(results: Results, features: str) -> None:
                 f"{verdict.kept} of {len(tried)}",
                 f"{verdict.harms - verdict.harms_kept} of {verdict.harms}",
                 f"{verdict.gains_lost} of {verdict.gains}",
-                f"{verdict.value:+.4f}",
-                f"{verdict.worst:+.3f}",
+                signed(verdict.value, 4),
+                signed(verdict.worst, 3),
             ]
         )
     head = ["keep if", "kept", "harms put aside", "gains put aside", "mean gain over old", "worst"]
@@ -262,7 +271,7 @@ def print_indicators(results: Results) -> None:
             gain, group = np.array(gains[features])[chosen], groups[chosen]
             within = [correlation(values[group == one], gain[group == one]) for one in np.unique(group)]
             present = [value for value in within if not np.isnan(value)]
-            cells += [f"{correlation(values, gain):.2f}", f"{np.mean(present):.2f}" if present else ""]
+            cells += [signed(correlation(values, gain), 2), signed(float(np.mean(present)), 2) if present else ""]
         rows.append([name, int(chosen.sum()), *cells])
     head = ["predictor", "refreshes", "new, all", "new, in a data set", "both, all", "both, in a data set"]
     print_table("rank correlation with the gain", head, rows)
@@ -273,7 +282,7 @@ def print_indicators(results: Results) -> None:
         cells = []
         for features in ("new", "both"):
             gain = np.array(gains[features])
-            cells += [f"{gain[chosen].mean():+.3f}" if chosen.any() else "", f"{gain[chosen].sum() / len(gain):+.4f}"]
+            cells += [signed(gain[chosen].mean(), 3) if chosen.any() else "", signed(gain[chosen].sum() / len(gain), 4)]
         rows.append([plain(threshold), int(chosen.sum()), *cells])
     head = ["threshold", "refreshes", "new: mean gain", "new: per chance", "both: mean gain", "both: per chance"]
     print_table("thresholds of the gap", head, rows)
