@@ -45,10 +45,16 @@ def draw_courses(results: Results, path: Path) -> None:
     )
     for row, (picks, count) in zip(axes, kinds, strict=True):
         for axis, name in zip(row, data, strict=True):
-            draw_course(axis, results, (name, picks, count))
+            if (name, picks, count) in courses:
+                draw_course(axis, results, (name, picks, count))
+            else:
+                axis.set_axis_off()
         row[0].set_ylabel("points")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(LOOKS), fontsize=9)
+    handles = [
+        plt.Line2D([], [], color=colour, marker=marker, ls=line, ms=5, label=label)
+        for label, colour, marker, line in LOOKS.values()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(LOOKS), fontsize=9)
     figure.suptitle(f"After a refresh: {ACROSS}; bars: s.e. over seeds", fontsize=11)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -93,8 +99,14 @@ def draw_variants(results: Results, path: Path) -> None:
     names.append("cross-fitted, mean")
     shown = {"new": "plain refresh", "half": "share 0.5"}
     data = results.data()
+    names = [name for name in names if any(results.gain((task, "random", 400), name, 2).seeds for task in data)]
     figure, axes = plt.subplots(
-        1, len(data), figsize=(4.1 * len(data), 4), sharey=True, squeeze=False, layout="constrained"
+        1,
+        len(data),
+        figsize=(4.1 * len(data), 1.2 + 0.45 * len(names)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for axis, task in zip(axes[0], data, strict=True):
         axis.axvline(0, color="0.4", lw=1)
