@@ -40,7 +40,8 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Log-loss of each row, in nats."""
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
+    given: np.ndarray = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
+    return given
 
 
 class Bench:
@@ -146,7 +147,7 @@ def verification(bench: Bench, old: View, part: View) -> Records:
     rows = {name: by_row(each, labels) for name, each in found.items()}
     records = []
     for name in ("new", "both", "ensemble"):
-        record = {"kind": "held", "features": name, "rows": len(outside)}
+        record: dict[str, Any] = {"kind": "held", "features": name, "rows": len(outside)}
         for measure in ("accuracy", "loss"):
             apart = rows[name][measure] - rows["old"][measure]
             record[f"{measure}_old"] = float(rows["old"][measure].mean())

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from alignment_results import Results, gain_of, trials
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 LOOKS = {
@@ -51,7 +52,7 @@ def draw_courses(results: Results, path: Path) -> None:
                 axis.set_axis_off()
         row[0].set_ylabel("points")
     handles = [
-        plt.Line2D([], [], color=colour, marker=marker, ls=line, ms=5, label=label)
+        Line2D([], [], color=colour, marker=marker, ls=line, ms=5, label=label)
         for label, colour, marker, line in LOOKS.values()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(LOOKS), fontsize=9)
@@ -64,7 +65,7 @@ def draw_course(axis: Any, results: Results, course: tuple[str, str, int]) -> No
     """One refresh: every choice of features at each label count."""
     data, picks, count = course
     axis.axhline(0, color="0.4", lw=1)
-    ticks = []
+    ticks: list[int] = []
     whole = results.gain(course, "new", 1).seeds > 0
     for place, (shown, (label, colour, marker, line)) in enumerate(LOOKS.items()):
         name = shown if whole else ON_PART.get(shown, shown)
@@ -123,7 +124,7 @@ def draw_variants(results: Results, path: Path) -> None:
         axis.grid(axis="y", color="0.92")
     axes[0][0].set_yticks(range(len(names)), [shown.get(name, name) for name in reversed(names)])
     handles = [
-        plt.Line2D([], [], color=colour, marker=marker, ls="", label=label)
+        Line2D([], [], color=colour, marker=marker, ls="", label=label)
         for colour, marker, label in (("#d55e00", "o", "alone"), ("#0072b2", "s", "beside the old features"))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)

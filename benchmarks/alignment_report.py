@@ -258,30 +258,39 @@ def print_indicators(results: Results) -> None:
         rows.append([*course, len(same), *map(plain, reads), *cells])
     head = ["data", "picks", "refresh at", "seeds", "LogME", "LogME-PED", "gap", "gain of new", "gain of both"]
     print_table("indicators on old features, and gains (mean of those at 1 x and 2 x the labels)", head, rows)
-    table = [predictors(record, setting.refresh) for setting, record in found]
+    print_correlations(results, found, gains)
+    print_thresholds(np.array([record["gap"] for _, record in found]), gains)
+
+
+def print_correlations(
+    results: Results, found: list[tuple[Setting, dict[str, Any]]], gains: dict[str, list[float]]
+) -> None:
+    """How well each predictor ranks the refreshes, over all of them and within data sets."""
+    table = [predictors(record, setting.refresh) | held_readings(results, setting) for setting, record in found]
     groups = np.array([setting.data for setting, _ in found])
-    for (setting, _), row in zip(found, table, strict=True):
-        row.update(held_readings(results, setting))
     rows = []
     for name in dict.fromkeys(key for row in table for key in row):
         chosen = np.array([name in row for row in table])
         values = np.array([row[name] for row in table if name in row])
-        cells = []
-        for features in ("new", "both"):
-            gain, group = np.array(gains[features])[chosen], groups[chosen]
+        cells: list[str] = []
+        for each in gains.values():
+            gain, group = np.array(each)[chosen], groups[chosen]
             within = [correlation(values[group == one], gain[group == one]) for one in np.unique(group)]
             present = [value for value in within if not np.isnan(value)]
             cells += [signed(correlation(values, gain), 2), signed(float(np.mean(present)), 2) if present else ""]
         rows.append([name, int(chosen.sum()), *cells])
     head = ["predictor", "refreshes", "new, all", "new, in a data set", "both, all", "both, in a data set"]
     print_table("rank correlation with the gain", head, rows)
-    gap = np.array([row["gap"] for row in table])
+
+
+def print_thresholds(gap: np.ndarray, gains: dict[str, list[float]]) -> None:
+    """What refreshing from a gap on gives."""
     rows = []
     for threshold in (0.0, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21):
         chosen = gap >= threshold
-        cells = []
-        for features in ("new", "both"):
-            gain = np.array(gains[features])
+        cells: list[str] = []
+        for each in gains.values():
+            gain = np.array(each)
             cells += [signed(gain[chosen].mean(), 3) if chosen.any() else "", signed(gain[chosen].sum() / len(gain), 4)]
         rows.append([plain(threshold), int(chosen.sum()), *cells])
     head = ["threshold", "refreshes", "new: mean gain", "new: per chance", "both: mean gain", "both: per chance"]

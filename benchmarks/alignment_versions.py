@@ -86,7 +86,8 @@ class Refresh:
     @cached_property
     def held(self) -> np.ndarray:
         """Which of the first `count` rows stay out of the fine-tune of `part`: one in five of every class."""
-        return self._dealt(1000, HELD_EVERY) == 0
+        held: np.ndarray = self._dealt(1000, HELD_EVERY) == 0
+        return held
 
     @cached_property
     def fold(self) -> np.ndarray:
@@ -149,7 +150,7 @@ class Refresh:
         if share == 1:
             head, seconds = clocked(lambda: self._train(recipe))
             trained = {"weight": head.weight, "bias": head.bias, "train_seconds": seconds}
-            np.savez(self._path(f"{recipe} weights"), **backbone.encoder.state())
+            np.savez(self._path(f"{recipe} weights"), **dict[str, Any](backbone.encoder.state()))
         else:
             backbone.blend(self._tuned(recipe), share)
             trained = {"train_seconds": 0.0}
@@ -173,11 +174,12 @@ class Refresh:
 
     def _used(self, recipe: str) -> np.ndarray:
         """Which of the labelled rows a recipe trains on."""
+        used = np.ones(self.count, bool)
         if recipe == PART:
-            return ~self.held
-        if recipe in FOLDS:
-            return self.fold != FOLDS.index(recipe)
-        return np.ones(self.count, bool)
+            used = ~self.held
+        elif recipe in FOLDS:
+            used = self.fold != FOLDS.index(recipe)
+        return used
 
     def _tuned(self, recipe: str) -> State:
         if not self._path(recipe).exists():
