@@ -62,5 +62,5 @@ def image_encoder(folder: Path) -> EncoderBackbone:
     config = EncoderConfig(model=str(folder), pooling="pooler", batch_size=64)
     backbone = EncoderBackbone(config, "image", TrainingConfig(lr=3e-4, head_lr=3e-3, augment=False))
     # the same numbers, but convolutions by channel, of which these networks have many, take half the time on a CPU
-    torch.nn.Module.to(backbone.encoder.model, memory_format=torch.channels_last)
+    backbone.encoder.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     return backbone
