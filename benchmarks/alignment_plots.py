@@ -91,6 +91,7 @@ def draw_course(axis: Any, results: Results, course: tuple[str, str, int]) -> No
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(POINTS)
+    axis.tick_params(labelleft=True)
     axis.set_xlabel("labels of the proxy")
 
 
