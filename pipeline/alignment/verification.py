@@ -67,8 +67,8 @@ class Judgement:
 
     @property
     def keep(self) -> bool:
-        """Whether the refresh should be kept: it is not worse. A tie is kept, since it is paid for."""
-        return self.after >= self.before
+        """Whether the refresh should be kept: the accuracy is not lower by more than its standard error."""
+        return self.after - self.before >= -self.error
 
     def __str__(self) -> str:
         return (

@@ -50,11 +50,13 @@ def test_accuracies_and_the_error_of_their_difference_are_those_of_a_paired_test
     [
         ([True, False, False], [True, True, False], True),
         ([True, False], [False, True], True),
-        ([True, True], [True, False], False),
+        ([True] * 9 + [False], [True] * 8 + [False, True], True),
+        ([True] * 9 + [False], [True] * 8 + [False] * 2, True),
+        ([True] * 10, [True] * 8 + [False] * 2, False),
     ],
-    ids=["better", "a tie", "worse"],
+    ids=["better", "a tie", "another tie", "worse by one standard error", "worse by more"],
 )
-def test_what_is_not_worse_is_kept(before: list[bool], after: list[bool], keep: bool) -> None:
+def test_what_is_not_clearly_worse_is_kept(before: list[bool], after: list[bool], keep: bool) -> None:
     labels = np.zeros(len(before), dtype=int)
     assert judge(told(before), told(after), labels).keep == keep
 
