@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 from backbones import EncoderBackbone, image_encoder, minilm
+from buying import buy_by_margin
 
-from asvp.config import DataConfig, ProxyConfig
+from asvp.config import DataConfig
 from asvp.data import open_dataset
-from asvp.models.proxy import fit_proxy
-from asvp.selection import select
 
 POOL_ROWS = 8000
 TEST_ROWS = 1000
@@ -97,30 +96,11 @@ class Task:
             return shuffled[:count]
         path = self.folder / f"{self.name}-{picks}-{seed}-{count}.npy"
         if not path.exists():
-            np.save(path, self._by_margin(shuffled[:ROUND], seed, count))
+            counts = (min(next_count, count) for next_count in range(2 * ROUND, count + ROUND, ROUND))
+            bought = buy_by_margin(self.pretrained[0], self.pool_labels, self.classes, shuffled[:ROUND], counts, seed)
+            np.save(path, bought)
         kept: np.ndarray = np.load(path)
         return kept
-
-    def _by_margin(self, chosen: np.ndarray, seed: int, count: int) -> np.ndarray:
-        features = self.pretrained[0]
-        while len(chosen) < count:
-            proxy = fit_proxy(
-                features[chosen], self.pool_labels[chosen], classes=self.classes, config=ProxyConfig(), seed=seed
-            )
-            more = select(
-                "margin",
-                budget=min(ROUND, count - len(chosen)),
-                seed=seed,
-                probabilities=proxy.probabilities(features),
-                labelled=chosen,
-            )
-            chosen = np.concatenate([chosen, more])
-        return chosen
-
-
-def take(rows: list[Any], chosen: np.ndarray) -> list[Any]:
-    """Rows of a list."""
-    return [rows[row] for row in chosen]
 
 
 def open_tasks(tables: list[str], image_model: Path | None, folder: Path) -> list[Task]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alignment_tasks import Task, take
+from alignment_tasks import Task
 from backbones import State
+from buying import take
 
 from asvp.models.proxy import Head
 from asvp.models.training.finetune import linear_probe

@@ -21,13 +21,13 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from buying import buy_by_margin, take
 from indicators_report import write_report
-from indicators_tasks import Task, take, tasks
+from indicators_tasks import Task, tasks
 
 from asvp.alignment import logme, logme_ped, ped
 from asvp.config import ProxyConfig
 from asvp.models.proxy import Proxy, fit_proxy
-from asvp.selection import select
 
 COUNTS = (100, 200, 400, 800)
 MOMENT_ROWS = 1000
@@ -80,18 +80,9 @@ class Features:
 def pick_all(task: Task, features: np.ndarray, picks: str, seed: int) -> np.ndarray:
     """The row numbers bought, in order: 100 at random, the rest at random or by the proxy's margin."""
     order = np.random.default_rng(seed).permutation(len(task.pool_labels))
-    chosen = order[: COUNTS[0]]
-    for count in COUNTS[1:]:
-        if picks == "random":
-            chosen = order[:count]
-            continue
-        proxy = fit_proxy(
-            features[chosen], task.pool_labels[chosen], classes=task.classes, config=ProxyConfig(), seed=seed
-        )
-        probabilities = proxy.probabilities(features)
-        more = select("margin", budget=count - len(chosen), seed=seed, probabilities=probabilities, labelled=chosen)
-        chosen = np.concatenate([chosen, more])
-    return chosen
+    if picks == "random":
+        return order[: COUNTS[-1]]
+    return buy_by_margin(features, task.pool_labels, task.classes, order[: COUNTS[0]], COUNTS[1:], seed)
 
 
 def readings(features: Features, labels: np.ndarray, classes: int, seed: int) -> dict[str, float]:

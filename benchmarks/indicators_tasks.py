@@ -171,8 +171,3 @@ def clusters(separation: float, rows: int = 6500, classes: int = 20) -> tuple[np
     latent = np.concatenate([latent, 2 * rng.standard_normal((rows, 24))], axis=1)
     hidden = np.tanh(latent @ rng.standard_normal((36, 128)) / np.sqrt(36))
     return hidden @ rng.standard_normal((128, 64)) / np.sqrt(128), labels
-
-
-def take(rows: Any, chosen: np.ndarray) -> Any:
-    """Rows of an array or of a list."""
-    return rows[chosen] if isinstance(rows, np.ndarray) else [rows[row] for row in chosen]

@@ -8,6 +8,11 @@ from tiny_runs import picks
 
 from asvp.driver.loop import RunResult
 
+_TOLD = (
+    *("labelled", "proxy_accuracy", "final_accuracy"),
+    *("refreshed", "refresh_reason", "feature_version", "feature_fingerprint"),
+)
+
 
 def assert_same(resumed: RunResult, out: Path, whole: tuple[RunResult, list[int]]) -> None:
     """The resumed run in `out` bought, measured and refreshed as the whole one with its picks."""
@@ -16,5 +21,5 @@ def assert_same(resumed: RunResult, out: Path, whole: tuple[RunResult, list[int]
     for key in ("final_accuracy", "final_macro_f1", "recall", "refreshed_at"):
         assert resumed.summary[key] == expected.summary[key]
     for one, other in zip(resumed.rounds, expected.rounds, strict=True):
-        for key in ("labelled", "proxy_accuracy", "refreshed", "feature_version", "feature_fingerprint"):
+        for key in _TOLD:
             assert one[key] == other[key]

@@ -63,7 +63,7 @@ class ActiveLearning:
         self._ledger = Ledger(prepared.config.cost)
         self._journal = Journal(prepared, directory)
         self._round = RoundState()
-        encoder, refresh = prepared.encoder_fingerprint(), prepared.mode.refresh
+        encoder = prepared.encoder_fingerprint()
         self._models = ModelMaker(prepared.config, prepared.dataset, backend, encoder, self._ledger, reporter)
         self._features = FeatureVersions(
             self._dataset,
@@ -72,9 +72,11 @@ class ActiveLearning:
             encoder,
             self._ledger,
             chooses=prepared.looks_at_features,
-            keep_first=refresh.policy != "never" and refresh.features == "both",
+            keep_first=prepared.mode.keeps_first,
         )
-        self._refresher = Refresher(refresh, self._models, self._features, self._ledger, self._config.seed)
+        self._refresher = Refresher(
+            prepared.mode.refresh, self._models, self._features, self._ledger, self._config.seed
+        )
         stored = self._journal.read()
         if stored is not None:
             self._take_up(*stored, features)

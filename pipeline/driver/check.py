@@ -111,8 +111,7 @@ def check_config(config: Config) -> RunPlan:
     shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
     labels = labels_by_round(config.budget)
     classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
-    refresh = prepared.mode.refresh
-    versions = 2 if refresh.policy != "never" and refresh.features == "both" else 1
+    versions = 2 if prepared.mode.keeps_first else 1
     store, disk = _object_store(), _free_disk(config)
     seconds = _estimate(prepared, placement, speed)
     warnings = [str(finding) for finding in findings]
@@ -254,7 +253,7 @@ def _refreshes(prepared: Prepared) -> str:
         "logme": "features are refreshed when LogME says that it pays",
         "logme_ped": "features are refreshed when LogME-PED says that it pays",
     }
-    kept = "; the pre-trained ones stay beside them" if refresh.policy != "never" and refresh.features == "both" else ""
+    kept = "; the pre-trained ones stay beside them" if prepared.mode.keeps_first else ""
     return told[refresh.policy] + kept
 
 

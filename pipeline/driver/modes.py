@@ -26,6 +26,11 @@ class ModePlan:
     scoring: Literal["proxy", "head"]
     refresh: RefreshConfig
 
+    @property
+    def keeps_first(self) -> bool:
+        """Whether a refresh keeps the pre-trained features beside the new ones, so that two versions are held."""
+        return self.refresh.policy != "never" and self.refresh.features == "both"
+
 
 def plan_mode(config: Config) -> ModePlan:
     """svp never refreshes; asvp follows refresh.policy; standard refreshes every round and scores with the head."""

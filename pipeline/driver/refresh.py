@@ -85,8 +85,8 @@ class Refresher:
 
     def _verified(self, model: TrainedModel, labelled: LabelledSet, held: NDArray[np.bool_], number: int) -> Refresh:
         """Compare proxies on the present and on the new features, fitted on the same rows, on those held out."""
-        order = np.argsort(labelled.rows)
-        rows, labels, outside = labelled.rows[order], labelled.labels[order], held[order]
+        rows, labels = labelled.ascending()
+        outside = np.isin(rows, labelled.rows[held])
         new, width = self._features.of_rows(rows, model), self._features.pool.parts[-1].dim
         with self._ledger.stage("proxy"):
             scored = []

@@ -9,39 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from recording import Recording
 from tiny_runs import picks, tiny_config
 
-from asvp.compute import Extraction, FineTuneJob
-from asvp.compute.in_process import InProcessBackend
+from asvp.compute import Extraction
 from asvp.config import Config, build_config, load_config
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare
 from asvp.errors import BudgetError, ConfigError, RunDirectoryError
 from asvp.models.classifier import Classifier, load_head
-from asvp.progress import SilentReporter
 from asvp.selection import strategies
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tiny")
-
-
-class Recording(InProcessBackend):
-    """Real workers that remember what they were asked to do."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config.encoder, "text", None, SilentReporter())
-        self.calls: list[tuple[Any, ...]] = []
-
-    def extract(self, extraction: Extraction, weights: Any = None) -> Any:
-        self.calls.append(("extract", extraction.title, extraction.version))
-        return super().extract(extraction, weights)
-
-    def train(self, job: FineTuneJob) -> Any:
-        self.calls.append(("train", job.method, len(job.rows)))
-        return super().train(job)
 
 
 def recorded(config: Config) -> tuple[RunResult, list[tuple[Any, ...]]]:

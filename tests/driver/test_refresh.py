@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recording import Recording
+from same_runs import assert_same
 from tiny_runs import picks, tiny_config
 
-from asvp.compute import Extraction, FineTuneJob, TrainedModel
-from asvp.compute.in_process import InProcessBackend
+from asvp.compute import FineTuneJob, TrainedModel
 from asvp.config import Config
 from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare
-from asvp.progress import SilentReporter
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +34,11 @@ def refreshing(
     return tiny_config(folder, **{**settings, **changes})
 
 
-class Recording(InProcessBackend):
-    """Does its work, tells it, and may shuffle the labels of fine-tunes."""
-
-    def __init__(self, config: Config, *, shuffle: bool = False) -> None:
-        prepared = prepare(config)
-        super().__init__(config.encoder, "text", prepared.cache, SilentReporter())
-        self.shuffle = shuffle
-        self.calls: list[tuple[Any, ...]] = []
-
-    def extract(self, extraction: Extraction, weights: Any = None) -> Any:
-        self.calls.append(("extract", extraction.title, extraction.version))
-        return super().extract(extraction, weights)
+class Shuffling(Recording):
+    """Fine-tunes on shuffled labels."""
 
     def train(self, job: FineTuneJob) -> TrainedModel:
-        self.calls.append(("train", job.method, len(job.rows), tuple(job.rows.tolist())))
-        if self.shuffle and job.method == "ft":
+        if job.method == "ft":
             job = replace(job, labels=np.random.default_rng(0).permutation(job.labels))
         return super().train(job)
 
@@ -69,7 +58,7 @@ def test_both_keeps_version_0_beside_the_aligned_features_and_makes_it_once(fold
 def test_a_refresh_that_helps_is_kept_and_one_that_harms_is_put_aside(folder: Path) -> None:
     config = refreshing(folder, at=(150,), features="aligned")
     good = run(config, backend=Recording(config))
-    backend = Recording(config, shuffle=True)
+    backend = Shuffling(config)
     bad = run(config, backend=backend)
     assert good.rounds[0]["refreshed"]
     assert "kept: on 45 labelled rows that it did not see" in good.rounds[0]["refresh_reason"]
@@ -78,7 +67,7 @@ def test_a_refresh_that_helps_is_kept_and_one_that_harms_is_put_aside(folder: Pa
     assert "put aside" in bad.rounds[0]["refresh_reason"]
     assert bad.rounds[0]["seconds"]["finetune"] > 0
     # It is judged on the labelled rows alone; the pool is not made anew for it.
-    assert ("train", "ft", 105) in [call[:3] for call in backend.calls]
+    assert ("train", "ft", 105) in backend.calls
     assert ("extract", "labelled", 1) in backend.calls
     assert ("extract", "pool", 1) not in backend.calls
     assert bad.summary["refreshes"] == 0
@@ -86,7 +75,7 @@ def test_a_refresh_that_helps_is_kept_and_one_that_harms_is_put_aside(folder: Pa
 
 def test_after_a_refresh_that_is_put_aside_rows_are_chosen_as_without_it(folder: Path, tmp_path: Path) -> None:
     config = refreshing(folder, at=(150,), features="aligned")
-    run(config, backend=Recording(config, shuffle=True), out=tmp_path / "aside")
+    run(config, backend=Shuffling(config), out=tmp_path / "aside")
     never = config.model_copy(update={"refresh": config.refresh.model_copy(update={"policy": "never", "at": None})})
     run(never, in_process=True, out=tmp_path / "never")
     assert picks(tmp_path / "aside") == picks(tmp_path / "never")
@@ -96,7 +85,7 @@ def test_rows_once_held_out_stay_out_of_every_fine_tune(folder: Path) -> None:
     config = refreshing(folder, features="aligned")
     backend = Recording(config)
     result = run(config, backend=backend)
-    seen = [set(call[3]) for call in backend.calls if call[:2] == ("train", "ft")]
+    seen = [set(job.rows.tolist()) for job in backend.jobs if job.method == "ft"]
     assert [len(rows) for rows in seen] == [105, 126]
     assert seen[0] < seen[1]
     assert "on 54 labelled rows" in result.rounds[1]["refresh_reason"]
@@ -122,16 +111,12 @@ CASES: dict[str, Any] = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stop", [0, 1])
 def test_a_run_goes_on_after_a_refresh(folder: Path, tmp_path: Path, case: str, stop: int) -> None:
-    shuffle, cache = case == "put aside", None if case == "no cache" else str(tmp_path / "cache")
+    kind, cache = Shuffling if case == "put aside" else Recording, None if case == "no cache" else str(tmp_path / "c")
     config = refreshing(folder, **CASES[case], extraction={"shard_rows": 50, "cache": cache})
 
     def go(name: str, **more: Any) -> RunResult:
-        return run(config, backend=Recording(config, shuffle=shuffle), out=tmp_path / name, **more)
+        return run(config, backend=kind(config, prepare(config).cache), out=tmp_path / name, **more)
 
     whole = go("whole")
     go("run", until_round=stop)
-    resumed = go("run", resume=True)
-    assert picks(tmp_path / "run") == picks(tmp_path / "whole")
-    told = ("feature_version", "refreshed", "refresh_reason", "proxy_accuracy", "final_accuracy", "feature_fingerprint")
-    for one, other in zip(resumed.rounds, whole.rounds, strict=True):
-        assert {name: one[name] for name in told} == {name: other[name] for name in told}
+    assert_same(go("run", resume=True), tmp_path / "run", (whole, picks(tmp_path / "whole")))
