@@ -92,3 +92,15 @@ def is_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return bool(_FULL.search(str(error)))
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder here that a name stands for, if there is one; ~ is understood."""
+    if not name.strip():
+        return None
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        # A name that is too long for a path, or ~ of a user that is not known.
+        return None

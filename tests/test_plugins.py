@@ -17,7 +17,7 @@ from asvp.cli.app import main
 from asvp.config import Config, DataConfig, build_config
 from asvp.data import open_dataset
 from asvp.data.open_source import plugin_place
-from asvp.driver.preparation import with_absolute_paths
+from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.errors import AsvpError, ConfigError, DataError, SelectionError
 from asvp.plugins import plugins
 from asvp.selection import check_strategy, find_strategy, package_of, select, strategies

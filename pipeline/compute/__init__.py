@@ -1,41 +1,35 @@
-"""Who does the work: extraction, fine-tuning and picking, as plain classes that actors and one process share."""
+"""Who does the work: extraction, training, proxies and picks, as plain classes that actors and one process share.
+
+What is named here needs no PyTorch: a driver only says what it wants done.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 from asvp.compute.extraction import Extraction
-from asvp.compute.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
-from asvp.compute.picking import LocalPicker, Picker
-from asvp.features.feature_set import Features, FeatureSet
-from asvp.selection import Plan
+from asvp.compute.jobs import Done, FineTuneJob, Handle, Held, HeldWeights, Job, TrainedModel, Weights
+from asvp.features.feature_set import FeatureSet
 
 __all__ = [
     "Backend",
+    "Done",
     "Extraction",
     "FineTuneJob",
+    "Handle",
+    "Held",
     "HeldWeights",
-    "LocalPicker",
-    "Picker",
+    "Job",
     "TrainedModel",
     "Weights",
 ]
 
 
 class Backend(Protocol):
-    """What the driver needs done; `InProcessBackend` does it here, `RayBackend` by workers.
+    """What the driver needs done; `InProcessBackend` does it here, `PoolBackend` has workers do it.
 
-    Attributes
-    ----------
-    cpus, gpus : float
-        What they hold all together while they work.
+    Every method waits for its result, and may be called from several threads.
     """
-
-    @property
-    def cpus(self) -> float: ...
-
-    @property
-    def gpus(self) -> float: ...
 
     def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
         """Features of all rows of a source."""
@@ -45,10 +39,14 @@ class Backend(Protocol):
         """A model trained from the pre-trained weights."""
         ...
 
-    def picker(self, plan: Plan, features: Features, wanted: bool | Literal["auto"]) -> Picker:
-        """Who runs a strategy on these features; `wanted` is the key `selection.sharded`."""
+    def do(self, job: Job) -> Done[Any]:
+        """Whatever else a round needs."""
         ...
 
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is where they work."""
+        ...
+
+    def machine(self) -> dict[str, Any]:
+        """What they work on, for the record."""
         ...

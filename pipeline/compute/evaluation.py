@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asvp.features.feature_set import Features
-from asvp.models.proxy import Scorer
+
+if TYPE_CHECKING:
+    from asvp.models.proxy import Scorer
 
 
 @dataclass(frozen=True)

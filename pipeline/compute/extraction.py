@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
 
-from asvp.compute.session import ShardJob, ShardReport
+from asvp.compute.jobs import ShardJob, ShardReport
 from asvp.config import ExtractionConfig
 from asvp.data.source import Source
-from asvp.errors import DataError
+from asvp.errors import CacheError, DataError
 from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import FeatureSet, Shard, shard_starts
 from asvp.features.moments import Moments
+from asvp.progress import Reporter, SilentReporter, Task
+from asvp.spent import NOTHING, Spent
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,37 @@ class Extraction:
         """Where the shards are kept, if they are."""
         return None if cache is None else cache.entry("features", self.fingerprint)
 
-    def record(self, entry: CacheEntry | None, missing: Sequence[ShardJob], spent: float) -> tuple[float, float]:
-        """Tell the cache what the entry is, and return (seconds of the whole work, seconds of it saved).
+    def jobs(self, entry: CacheEntry | None, say: Callable[[str], None]) -> list[ShardJob]:
+        """One job a shard, in row order, those in the cache with the file that holds them."""
+        stored: Mapping[str, str] = {}
+        if entry is not None:
+            try:
+                stored = entry.parts()
+            except CacheError as error:
+                say(f"The cache is not read: {error}")
+        bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
+        jobs = (
+            ShardJob(place, start, stop, self.config.feature_dtype, entry) for place, (start, stop) in enumerate(bounds)
+        )
+        return [replace(job, stored=stored.get(job.part)) for job in jobs]
 
-        Parameters
-        ----------
-        missing : sequence of ShardJob
-            What had to be extracted now.
-        spent : float
-            Wall seconds that took.
-        """
-        rows = sum(task.stop - task.start for task in missing)
+    def record(self, entry: CacheEntry | None, reports: Iterable[ShardReport]) -> tuple[Spent, Spent]:
+        """Tell the cache what the entry is, and return (cost of the whole work, what of it was spent before)."""
+        told = list(reports)
+        spent = sum((report.spent for report in told), NOTHING)
         if entry is None:
-            return spent, 0.0
-        stored = entry.seconds()
-        if not missing:
-            saved = stored or 0.0
-        elif stored is not None and rows < len(self.source):
-            saved = stored
+            return spent, NOTHING
+        rows = sum(report.rows for report in told if not report.reused)
+        stored = entry.spent()
+        if not rows:
+            saved = stored or NOTHING
+        elif rows == len(self.source):
+            saved = NOTHING
         else:
             # Shards left by a run that was killed: they cost what these did.
-            saved = spent * (len(self.source) - rows) / rows
-        total = saved + spent if missing else saved
-        entry.describe({**self._description(), "seconds": total})
+            saved = stored or spent.times((len(self.source) - rows) / rows)
+        total = saved + spent
+        entry.describe({**self._description(), "seconds": total.seconds, "spent": total.as_json()})
         return total, saved
 
     def _description(self) -> dict[str, Any]:
@@ -84,20 +95,13 @@ class Extraction:
             "encoder": self.encoder,
         }
 
-    def tasks(self, entry: CacheEntry | None) -> list[ShardJob]:
-        """One task a shard, in row order."""
-        bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
-        return [
-            ShardJob(index, start, stop, self.config.feature_dtype, entry) for index, (start, stop) in enumerate(bounds)
-        ]
-
     def feature_set(
         self,
         shards: Mapping[int, Shard],
         reports: Mapping[int, ShardReport],
         *,
-        seconds: float = 0.0,
-        saved_seconds: float = 0.0,
+        spent: Spent = NOTHING,
+        saved: Spent = NOTHING,
     ) -> FeatureSet:
         """Put the shards together, in row order whatever the order in which they were made.
 
@@ -118,6 +122,65 @@ class Extraction:
             dtype=self.config.feature_dtype,
             fingerprint=self.fingerprint,
             moments=reduce(Moments.merge, (report.moments for report in ordered)),
-            seconds=seconds,
-            saved_seconds=saved_seconds,
+            spent=spent,
+            saved=saved,
         )
+
+
+Finished = Callable[[ShardJob, Shard, ShardReport], None]
+
+
+def extracted(
+    extraction: Extraction,
+    cache: Cache | None,
+    reporter: Reporter,
+    work: Callable[[Sequence[ShardJob], Finished], None],
+) -> FeatureSet:
+    """The features of an extraction, its shards made or read by whoever does the work.
+
+    Parameters
+    ----------
+    work : callable
+        Does all jobs, in any order, and tells each one that is finished.
+
+    Raises
+    ------
+    DataError
+        If a row cannot be read, or its feature is not finite.
+    """
+    entry = extraction.entry(cache)
+    jobs = extraction.jobs(entry, reporter.say)
+    shards: dict[int, Shard] = {}
+    reports: dict[int, ShardReport] = {}
+    missing = sum(job.rows for job in jobs if job.stored is None)
+    with _progress(extraction, missing, reporter) as bar:
+
+        def finished(job: ShardJob, shard: Shard, report: ShardReport) -> None:
+            shards[job.index], reports[job.index] = shard, report
+            if job.stored is None:
+                bar.advance(report.rows)
+
+        work(jobs, finished)
+        if len({report.dim for report in reports.values()}) > 1 and any(report.reused for report in reports.values()):
+            reporter.say(f"The cache is not used: shards of features/{extraction.fingerprint} differ in width")
+            work([replace(job, stored=None) for job in jobs], finished)
+    _tell(reports.values(), reporter.say)
+    spent, saved = extraction.record(entry, reports.values())
+    return extraction.feature_set(shards, reports, spent=spent, saved=saved)
+
+
+def _progress(extraction: Extraction, missing: int, reporter: Reporter) -> AbstractContextManager[Task]:
+    """A bar for the rows that are not in the cache; where all are there, nobody has to wait."""
+    shown = reporter if missing else SilentReporter()
+    bar: AbstractContextManager[Task] = shown.task(f"Extracting {extraction.title} features", missing, "rows")
+    return bar
+
+
+def _tell(reports: Iterable[ShardReport], say: Callable[[str], None]) -> None:
+    """Say what is wrong with the cache: each shard that could not be used, and once why none could be written."""
+    told = list(reports)
+    for note in dict.fromkeys(report.note for report in told if report.note):
+        say(f"cache: {note}")
+    unwritten = [report.unwritten for report in told if report.unwritten]
+    if unwritten:
+        say(f"The features are not cached ({len(unwritten)} shards): {unwritten[0]}")

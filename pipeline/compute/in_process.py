@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
-from typing import Literal
+from typing import Any
 
 import pyarrow as pa
+import torch
 
-from asvp.compute.extraction import Extraction
-from asvp.compute.jobs import FineTuneJob, HeldWeights, TrainedModel, Weights
-from asvp.compute.model_store import find_model, keep_model
-from asvp.compute.picking import LocalPicker
-from asvp.compute.session import EncoderSession, ShardJob, ShardReport
-from asvp.compute.shard_cache import load_shards, tell_unwritten
-from asvp.config import EncoderConfig
-from asvp.data.source import Kind
+from asvp.compute.bench import Bench
+from asvp.compute.extraction import Extraction, Finished, extracted
+from asvp.compute.jobs import (
+    Done,
+    EncoderSpec,
+    ExtractionOrder,
+    FineTuneJob,
+    Held,
+    HeldWeights,
+    Job,
+    ShardJob,
+    ShardReport,
+    TrainedModel,
+    TrainingOrder,
+    Weights,
+)
+from asvp.compute.machine import describe_machine
 from asvp.features.cache import Cache
-from asvp.features.feature_set import Features, FeatureSet, HeldShard
-from asvp.models.encoder import resolve_dtype
+from asvp.features.feature_set import FeatureSet, HeldShard
+from asvp.models.failures import find_device
 from asvp.progress import Reporter
-from asvp.selection import Plan
+from asvp.spent import Share
 
 
 class InProcessBackend:
-    """One `EncoderSession` in this process.
+    """One `Bench` in this process, with as many cores as PyTorch has threads, and the first GPU.
 
     Parameters
     ----------
-    config : EncoderConfig
-    kind : {"text", "image", "features"}
+    encoder : EncoderSpec
     cache : Cache, optional
     reporter : Reporter
     """
 
-    def __init__(self, config: EncoderConfig, kind: Kind, cache: Cache | None, reporter: Reporter) -> None:
-        self.cpus = float(os.cpu_count() or 1)
-        self.gpus = 0.0
-        self._config = config
-        self._kind: Kind = kind
+    def __init__(self, encoder: EncoderSpec, cache: Cache | None, reporter: Reporter) -> None:
+        device = find_device(None).type
+        self._share = Share(float(torch.get_num_threads()), 1.0 if device == "cuda" else 0.0)
+        self._bench = Bench(device)
+        self._encoder = encoder
         self._cache = cache
         self._reporter = reporter
-
-    @cached_property
-    def _session(self) -> EncoderSession:
-        return EncoderSession(self._config, self._kind)
 
     def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
         """Features of all rows of a source, out of the cache where they are in it.
@@ -58,52 +60,48 @@ class InProcessBackend:
         DataError
             If a row cannot be read or its feature is not finite.
         """
-        entry = extraction.entry(self._cache)
-        tasks = extraction.tasks(entry)
-        shards, reports = load_shards(tasks, lambda table, task: HeldShard(table), self._reporter.say)
-        missing = [task for task in tasks if task.index not in shards]
-        began = time.perf_counter()
-        if missing:
-            self._session.use(weights.fingerprint if weights else None, weights.load if weights else None)
-            rows = sum(task.stop - task.start for task in missing)
-            with self._reporter.task(f"Extracting {extraction.title} features", rows, "rows") as bar:
-                for table, report in self._extracted(missing, extraction):
-                    shards[report.index] = HeldShard(table)
-                    reports[report.index] = report
-                    bar.advance(report.rows)
-            tell_unwritten(reports.values(), self._reporter.say)
-        seconds, saved = extraction.record(entry, missing, time.perf_counter() - began)
-        return extraction.feature_set(shards, reports, seconds=seconds, saved_seconds=saved)
+        order = ExtractionOrder(extraction.fingerprint, Held(extraction.source), self._encoder, weights)
+
+        def work(jobs: Sequence[ShardJob], finished: Finished) -> None:
+            # In order; the next is read and tokenised while the current one is in the forward pass.
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                running: deque[tuple[ShardJob, Future[tuple[pa.Table, ShardReport]]]] = deque()
+                for job in jobs:
+                    running.append((job, pool.submit(self._bench.extract, order, job, self._share)))
+                    if len(running) == 2:
+                        _finish(running, finished)
+                while running:
+                    _finish(running, finished)
+
+        return extracted(extraction, self._cache, self._reporter, work)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """Do a job, or look its result up in the cache."""
-        found = find_model(job, self._cache, self._reporter)
-        if found is not None:
-            return found
-        head, weights, seconds = self._session.train(job)
+        weights, told = self._bench.train(TrainingOrder(job, self._encoder, self._cache), self._share)
+        for note in told.notes:
+            self._reporter.say(note)
         handle = None if weights is None else HeldWeights(job.key, weights)
-        trained = TrainedModel(job.key, job.method, head, handle, seconds)
-        keep_model(trained, self._cache, self._reporter)
-        return trained
+        return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused)
 
-    def picker(self, plan: Plan, features: Features, wanted: bool | Literal["auto"]) -> LocalPicker:
-        """Here: all rows are in this process."""
-        return LocalPicker()
+    def do(self, job: Job) -> Done[Any]:
+        """Do a job."""
+        kept, (told, spent) = self._bench.do(job, self._share)
+        return Done(Held(kept), told, spent)
 
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is here; from here on it is used."""
-        if self._config.dtype != "auto" or self._kind == "features":
-            return self._config.dtype
-        self._config = self._config.model_copy(update={"dtype": resolve_dtype(self._config, self._kind)})
-        return self._config.dtype
+        config = self._encoder.config
+        if config.dtype == "auto" and self._encoder.kind != "features":
+            config = config.model_copy(update={"dtype": self._bench.dtype(self._encoder)})
+            self._encoder = EncoderSpec(config, self._encoder.kind)
+        return config.dtype
 
-    def _extracted(self, tasks: Sequence[ShardJob], extraction: Extraction) -> Iterator[tuple[pa.Table, ShardReport]]:
-        """Shards in order; the next is read and tokenised while the current one is in the forward pass."""
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            running: deque[Future[tuple[pa.Table, ShardReport]]] = deque()
-            for task in tasks:
-                running.append(pool.submit(self._session.extract, task, extraction.source))
-                if len(running) == 2:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
+    def machine(self) -> dict[str, Any]:
+        """This machine."""
+        return describe_machine(self._bench.device)
+
+
+def _finish(running: deque[tuple[ShardJob, Future[tuple[pa.Table, ShardReport]]]], finished: Finished) -> None:
+    job, future = running.popleft()
+    table, report = future.result()
+    finished(job, HeldShard(table), report)

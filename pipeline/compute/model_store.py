@@ -8,51 +8,48 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from asvp.compute.jobs import Arrays, FineTuneJob, HeldWeights, TrainedModel
-from asvp.errors import CacheError
+from asvp.compute.jobs import Arrays, FineTuneJob
 from asvp.features.cache import Cache, CacheEntry
-from asvp.models.proxy import Head
-from asvp.progress import Reporter
+from asvp.models.head import Head
+from asvp.spent import Spent
 
 
-def find_model(job: FineTuneJob, cache: Cache | None, reporter: Reporter) -> TrainedModel | None:
-    """The result of a job that was done before, or None.
+def find_model(job: FineTuneJob, cache: Cache) -> tuple[Head, Arrays | None, Spent] | None:
+    """The head, the weights and the cost of a job that was done before, or None.
 
-    An entry counts once its description, written last, names its files and what they cost; whatever else is wrong with
-    the cache costs the reuse alone, and is told.
+    An entry counts once its description, written last, names its files and what they cost.
+
+    Raises
+    ------
+    CacheError
+        If what is there cannot be read, or is damaged; then it costs the reuse alone.
     """
-    if cache is None:
-        return None
     entry = cache.entry("models", job.key)
-    seconds, files = entry.seconds(), entry.description().get("files")
-    if seconds is None or not isinstance(files, dict):
+    spent, files = entry.spent(), entry.description().get("files")
+    if spent is None or not isinstance(files, dict):
         return None
-    try:
-        head = _head(job, entry, files)
-        weights = None if job.method == "lp" else HeldWeights(job.key, _arrays(entry, "weights", files))
-    except CacheError as error:
-        reporter.say(f"cache: {error}")
-        return None
+    head = _head(job, entry, files)
+    weights = None if job.method == "lp" else _arrays(entry, "weights", files)
     entry.touch()
-    return TrainedModel(job.key, job.method, head, weights, seconds, reused=True)
+    return head, weights, spent
 
 
-def keep_model(trained: TrainedModel, cache: Cache | None, reporter: Reporter) -> None:
-    """Store a result; a cache that cannot be written is told of and costs nothing but the reuse."""
-    if cache is None:
-        return
-    entry = cache.entry("models", trained.key)
+def keep_model(job: FineTuneJob, head: Head, weights: Arrays | None, spent: Spent, cache: Cache) -> None:
+    """Store a result.
+
+    Raises
+    ------
+    CacheError
+        If the cache cannot be written.
+    """
+    entry = cache.entry("models", job.key)
     files = {}
-    try:
-        if trained.weights is not None:
-            files["weights"] = entry.write("weights", save(_contiguous(trained.weights.load())), "safetensors")
-        head = {"weight": trained.head.weight, "bias": trained.head.bias}
-        files["head"] = entry.write("head", save(_contiguous(head)), "safetensors")
-        # Two processes may have made the same model with other last bits; the names keep what belongs together.
-        what = f"fine-tuned encoder ({trained.method})"
-        entry.describe({"what": what, "seconds": trained.seconds, "files": files})
-    except CacheError as error:
-        reporter.say(f"The model is not cached: {error}")
+    if weights is not None:
+        files["weights"] = entry.write("weights", save(_contiguous(weights)), "safetensors")
+    files["head"] = entry.write("head", save(_contiguous(head.state())), "safetensors")
+    # Two processes may have made the same model with other last bits; the names keep what belongs together.
+    what = f"fine-tuned encoder ({job.method})"
+    entry.describe({"what": what, "seconds": spent.seconds, "spent": spent.as_json(), "files": files})
 
 
 def _head(job: FineTuneJob, entry: CacheEntry, files: Mapping[str, Any]) -> Head:

@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from asvp.compute.jobs import Arrays, FineTuneJob
+from asvp.compute.jobs import Arrays, FineTuneJob, ShardJob
 from asvp.config import EncoderConfig
 from asvp.data.source import ChosenRows, Kind, Source, rows_named
-from asvp.errors import CacheError, RowError, WorkError
-from asvp.features.cache import CacheEntry, MissingPartError
-from asvp.features.moments import Moments
-from asvp.features.table import feature_table, features_of
+from asvp.errors import RowError, WorkError
+from asvp.features.table import feature_table
 from asvp.models.encoder import Encoder
-from asvp.models.proxy import Head
+from asvp.models.head import Head
 from asvp.models.threads import cpu_threads
 from asvp.models.training.finetune import fine_tune, linear_probe
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """One shard to extract: rows start to stop of a source, as a part of a cache entry where there is one."""
-
-    index: int
-    start: int
-    stop: int
-    dtype: str
-    entry: CacheEntry | None = None
-
-    @property
-    def part(self) -> str:
-        """Name of the shard in the cache."""
-        return f"{self.index:06d}"
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """What is told of a finished shard; small, unlike the shard.
-
-    Attributes
-    ----------
-    seconds : float
-        Wall seconds spent on it, waiting for the encoder included.
-    cache_error : str or None
-        Why it could not be written to the cache, if so.
-    """
-
-    index: int
-    rows: int
-    dim: int
-    moments: Moments
-    seconds: float
-    cache_error: str | None = None
 
 
 class EncoderSession:
@@ -102,16 +62,14 @@ class EncoderSession:
             self._use(fingerprint, load)
             self._extraction_threads = threads
 
-    def extract(self, task: ShardJob, source: Source) -> tuple[pa.Table, ShardReport]:
-        """Read the rows of a shard, encode them, and store them in the cache.
+    def extract(self, job: ShardJob, source: Source) -> pa.Table:
+        """Read the rows of a shard and encode them.
 
         Returns
         -------
-        table : pyarrow.Table {row: int64, feature: fixed_size_list[D]}
-        report : ShardReport
+        pyarrow.Table {row: int64, feature: fixed_size_list[D]}
         """
-        began = time.perf_counter()
-        rows = np.arange(task.start, task.stop, dtype=np.int64)
+        rows = np.arange(job.start, job.stop, dtype=np.int64)
         if self._kind == "features":
             features = np.asarray(source.take(rows))
         else:
@@ -123,16 +81,9 @@ class EncoderSession:
             with self._encode_lock, cpu_threads(self._extraction_threads), rows_named(source, rows):
                 features = encoder.encode_prepared(prepared)
                 self._check_finite(features)
-        table = feature_table(features, task.start, task.dtype)
-        error = None
-        if task.entry is not None:
-            try:
-                task.entry.write(task.part, serialised(table), "arrow")
-            except CacheError as problem:
-                error = str(problem)
-        return table, _report(task, table, time.perf_counter() - began, error)
+        return feature_table(features, job.start, job.dtype)
 
-    def train(self, job: FineTuneJob, threads: int | None = None) -> tuple[Head, Arrays | None, float]:
+    def train(self, job: FineTuneJob, threads: int | None = None) -> tuple[Head, Arrays | None]:
         """Do a job from the pre-trained weights.
 
         Parameters
@@ -146,20 +97,18 @@ class EncoderSession:
         head : Head
         weights : mapping of str to ndarray, or None
             None where the encoder was not trained.
-        seconds : float
         """
-        began = time.perf_counter()
         with self._prepare_lock, self._encode_lock, cpu_threads(threads):
             self._use(None, None)
             head = self._probe(job) if job.method in ("lp", "lp_ft") else None
             if head is not None and job.method == "lp":
-                return head, None, time.perf_counter() - began
+                return head, None
             rows = _inputs(job.source, job.rows)
             with self._changing_weights(job.key), rows_named(job.source, job.rows):
                 head = fine_tune(
                     self.encoder, rows, job.labels, classes=job.classes, config=job.training, seed=job.seed, head=head
                 )
-            return head, self.encoder.state(), time.perf_counter() - began
+            return head, self.encoder.state()
 
     def _probe(self, job: FineTuneJob) -> Head:
         """A head on the features of the pre-trained encoder."""
@@ -221,66 +170,3 @@ def _inputs(source: Source, rows: NDArray[np.int64]) -> list[str] | list[bytes]:
     taken = source.take(rows)
     assert isinstance(taken, list), "ready-made features need no encoder"
     return taken
-
-
-def stored_shard(task: ShardJob, file_name: str | None = None) -> tuple[pa.Table, ShardReport]:
-    """Read a shard from the cache, where its file's name may be known already.
-
-    Raises
-    ------
-    MissingPartError
-        If it is not there.
-    DamagedPartError
-        If it is damaged, or does not hold the rows of the task as finite features of its type; it is removed then.
-    CacheError
-        If the cache cannot be reached.
-    """
-    began = time.perf_counter()
-    assert task.entry is not None
-    name = file_name or task.entry.parts().get(task.part)
-    if name is None:
-        raise MissingPartError("the shard is not stored", key=f"features/{task.entry.key}/{task.part}")
-    buffer = task.entry.read(task.part, name)
-    try:
-        table = pa.ipc.open_file(buffer).read_all()
-        fault = _fault(table, task)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise task.entry.damaged(name, f"is no feature shard: {error}") from None
-    if fault:
-        raise task.entry.damaged(name, fault)
-    report = _report(task, table, time.perf_counter() - began, None)
-    if not np.isfinite(report.moments.mean).all():
-        raise task.entry.damaged(name, "holds features that are not finite")
-    return table, report
-
-
-def _fault(table: pa.Table, task: ShardJob) -> str | None:
-    """Why a table from the cache is not the shard of a task, if it is not."""
-    if table.column_names != ["row", "feature"] or any(column.num_chunks != 1 for column in table.columns):
-        return "is no feature shard: its columns are not row and feature"
-    rows, features = table.columns
-    kind = pa.from_numpy_dtype(np.dtype(task.dtype))
-    if (
-        not pa.types.is_fixed_size_list(features.type)
-        or features.type.value_type != kind
-        or not features.type.list_size
-    ):
-        return f"holds {features.type}, not features of {task.dtype}"
-    if rows.type != pa.int64() or rows.null_count or features.null_count or features.chunk(0).flatten().null_count:
-        return "holds empty places"
-    if not np.array_equal(rows.to_numpy(), np.arange(task.start, task.stop)):
-        return "holds other rows than it should"
-    return None
-
-
-def serialised(table: pa.Table) -> pa.Buffer:
-    """A table as an Arrow IPC file in memory."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-def _report(task: ShardJob, table: pa.Table, seconds: float, error: str | None) -> ShardReport:
-    features = features_of(table)
-    return ShardReport(task.index, len(features), features.shape[1], Moments.of(features), seconds, error)

@@ -1,51 +1,79 @@
-"""Shards that the cache holds, read before an extraction."""
+"""Shards in the cache: written by whoever extracts them, and read back in place of another extraction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
+import numpy as np
 import pyarrow as pa
 
-from asvp.compute.session import ShardJob, ShardReport, stored_shard
+from asvp.compute.jobs import ShardJob
 from asvp.errors import CacheError
-from asvp.features.cache import DamagedPartError
-from asvp.features.feature_set import Shard
+from asvp.features.cache import MissingPartError
+from asvp.features.moments import Moments
+from asvp.features.table import features_of
 
 
-def load_shards(
-    tasks: Sequence[ShardJob], keep: Callable[[pa.Table, ShardJob], Shard], say: Callable[[str], None]
-) -> tuple[dict[int, Shard], dict[int, ShardReport]]:
-    """Shards of these tasks that the cache holds, each as what `keep` makes of it, by their numbers.
+def stored_shard(job: ShardJob) -> pa.Table:
+    """Read a shard from the cache.
 
-    A damaged shard is told of and left out. Once the cache cannot be reached, that is told, and no other is asked for:
-    what a cache that fails costs is the reuse.
+    Raises
+    ------
+    MissingPartError
+        If it is not there.
+    DamagedPartError
+        If it is damaged, or does not hold the rows of the job as finite features of its type; it is removed then.
+    CacheError
+        If the cache cannot be reached.
     """
-    shards: dict[int, Shard] = {}
-    reports: dict[int, ShardReport] = {}
-    entry = tasks[0].entry
-    if entry is None:
-        return shards, reports
+    assert job.entry is not None
+    name = job.stored or job.entry.parts().get(job.part)
+    if name is None:
+        raise MissingPartError("the shard is not stored", key=f"features/{job.entry.key}/{job.part}")
+    buffer = job.entry.read(job.part, name)
     try:
-        stored = entry.parts()
-        for task in tasks:
-            if task.part not in stored:
-                continue
-            try:
-                table, report = stored_shard(task, stored[task.part])
-            except DamagedPartError as error:
-                say(f"cache: {error}")
-            else:
-                shards[task.index], reports[task.index] = keep(table, task), report
+        table = pa.ipc.open_file(buffer).read_all()
+        fault = _fault(table, job)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise job.entry.damaged(name, f"is no feature shard: {error}") from None
+    if fault:
+        raise job.entry.damaged(name, fault)
+    if not np.isfinite(Moments.of(features_of(table)).mean).all():
+        raise job.entry.damaged(name, "holds features that are not finite")
+    return table
+
+
+def store_shard(job: ShardJob, table: pa.Table) -> str | None:
+    """Write a shard into the cache, where there is one; why that failed, if it did."""
+    if job.entry is None:
+        return None
+    try:
+        job.entry.write(job.part, _serialised(table), "arrow")
     except CacheError as error:
-        say(f"The cache is not read: {error}")
-    if len({report.dim for report in reports.values()}) > 1:
-        say(f"The cache is not used: shards of features/{entry.key} differ in width")
-        return {}, {}
-    return shards, reports
+        return str(error)
+    return None
 
 
-def tell_unwritten(reports: Iterable[ShardReport], say: Callable[[str], None]) -> None:
-    """Tell once why shards could not be written to the cache, if so."""
-    errors = [report.cache_error for report in reports if report.cache_error]
-    if errors:
-        say(f"The features are not cached ({len(errors)} shards): {errors[0]}")
+def _fault(table: pa.Table, job: ShardJob) -> str | None:
+    """Why a table from the cache is not the shard of a job, if it is not."""
+    if table.column_names != ["row", "feature"] or any(column.num_chunks != 1 for column in table.columns):
+        return "is no feature shard: its columns are not row and feature"
+    rows, features = table.columns
+    kind = pa.from_numpy_dtype(np.dtype(job.dtype))
+    if (
+        not pa.types.is_fixed_size_list(features.type)
+        or features.type.value_type != kind
+        or not features.type.list_size
+    ):
+        return f"holds {features.type}, not features of {job.dtype}"
+    if rows.type != pa.int64() or rows.null_count or features.null_count or features.chunk(0).flatten().null_count:
+        return "holds empty places"
+    if not np.array_equal(rows.to_numpy(), np.arange(job.start, job.stop)):
+        return "holds other rows than it should"
+    return None
+
+
+def _serialised(table: pa.Table) -> pa.Buffer:
+    """A table as an Arrow IPC file in memory."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from asvp.alignment import logme, logme_ped
 from asvp.alignment.policy import Attempt, Decision, Observation, Reading
-from asvp.compute import Backend
-from asvp.compute.evaluation import evaluate
-from asvp.compute.selection_inputs import selection_inputs
+from asvp.compute import Backend, Handle, Held
+from asvp.compute.jobs import IndicatorJob, PickJob
 from asvp.config import labels_by_round
 from asvp.driver.feature_versions import FeatureVersions, VersionZero
 from asvp.driver.journal import Journal
 from asvp.driver.model_maker import ModelMaker
-from asvp.driver.preparation import Prepared
+from asvp.driver.prepared import Prepared
 from asvp.driver.refresh import Refresher
 from asvp.driver.state import RoundState, RunState
 from asvp.features.feature_set import Features
 from asvp.progress import Reporter
 from asvp.record.checkpoint import Checkpoint
-from asvp.record.ledger import Ledger
+from asvp.record.ledger import Ledger, Stage
 from asvp.record.rounds import summarise
 from asvp.record.run_directory import RunDirectory
 from asvp.seeds import derive_seed
-from asvp.selection import make_pool
 
 _MEMBERS = 5
 """Proxies in the ensemble of strategies that ask for one."""
@@ -61,9 +58,9 @@ class ActiveLearning:
         self._reporter = reporter
         self._counts = labels_by_round(prepared.config.budget)
         self._ledger = Ledger(prepared.config.cost)
-        self._journal = Journal(prepared, directory)
+        self._journal = Journal(prepared, backend, directory)
         self._round = RoundState()
-        encoder = prepared.encoder_fingerprint()
+        encoder = prepared.encoder_fingerprint
         self._models = ModelMaker(prepared.config, prepared.dataset, backend, encoder, self._ledger, reporter)
         self._features = FeatureVersions(
             self._dataset,
@@ -74,9 +71,7 @@ class ActiveLearning:
             chooses=prepared.looks_at_features,
             keep_first=prepared.mode.keeps_first,
         )
-        self._refresher = Refresher(
-            prepared.mode.refresh, self._models, self._features, self._ledger, self._config.seed
-        )
+        self._refresher = Refresher(prepared.mode.refresh, self._models, self._features, self._config.seed)
         stored = self._journal.read()
         if stored is not None:
             self._take_up(*stored, features)
@@ -94,19 +89,21 @@ class ActiveLearning:
 
     def choose_rows(self, number: int) -> None:
         """Score the pool, pick the round's rows, and buy their labels."""
-        state, plan = self.state, self._prepared.plan(number)
-        ensemble = range(_MEMBERS if "members" in plan.inputs else 0)
-        with self._ledger.stage("proxy"):
-            members = [self._models.proxy(self._pool, state.labelled, number, f"member {one}") for one in ensemble]
-        picker = self._backend.picker(plan, self._pool, self._config.selection.sharded)
-        given = selection_inputs(plan, self._pool, state.labelled.rows, state.labelled.labels, state.scorer, members)
-        with self._ledger.stage("select", cpus=picker.cpus):
-            picks = picker.pick(
-                plan,
-                make_pool(**given),
-                budget=self._config.budget[number],
-                seed=derive_seed(self._config.seed, "select", number),
-            )
+        state, choice = self.state, self._prepared.plan(number)
+        ensemble = range(_MEMBERS if "members" in choice.inputs else 0)
+        members = [self._proxy(number, f"member {one}", "proxy") for one in ensemble]
+        job = PickJob(
+            choice,
+            self._pool,
+            state.labelled.rows,
+            state.labelled.labels,
+            state.scorer,
+            tuple(members),
+            budget=self._config.budget[number],
+            seed=derive_seed(self._config.seed, "select", number),
+            sharded=self._config.selection.sharded,
+        )
+        picks = self._models.do(job, "select").told
         state.labelled.add(picks, self._dataset.oracle.buy(picks), number)
         self._round.bought = len(picks)
 
@@ -116,11 +113,8 @@ class ActiveLearning:
             return
         # A proxy that chooses nothing is fitted for the report alone.
         chooses = self._prepared.selection.inputs and not self._is_last(number)
-        with self._ledger.stage("proxy" if chooses else "evaluate"):
-            self.state.scorer = self._models.proxy(self._pool, self.state.labelled, number, "proxy")
-        with self._ledger.stage("evaluate"):
-            test, labels = self._features.test, self._dataset.test_labels
-            self._round.proxy = evaluate(self.state.scorer, test, labels, self._dataset.classes)
+        self.state.scorer = self._proxy(number, "proxy", "proxy" if chooses else "evaluate")
+        self._round.proxy = self._models.evaluate(self.state.scorer, self._features.test)
 
     def refresh_if_it_pays(self, number: int) -> None:
         """Ask the policy; on yes fine-tune, and where that helps make all features anew and fit the proxy again."""
@@ -144,7 +138,7 @@ class ActiveLearning:
         self._features.make(version + 1, state.model)
         self._round.refreshed = True
         if self._prepared.mode.scoring == "head":
-            state.scorer = state.model.head
+            state.scorer = Held(state.model.head)
         else:
             self.fit_proxy(number)
 
@@ -155,9 +149,8 @@ class ActiveLearning:
             return
         method = self._models.final_method(self._pool.version)
         state.final = self._models.train(method, state.labelled, "train", present=state.model)
-        with self._ledger.stage("evaluate"):
-            test = self._features.test_with(state.final.weights)
-            self._round.final = evaluate(state.final.head, test, self._dataset.test_labels, self._dataset.classes)
+        test = self._features.test_with(state.final.weights)
+        self._round.final = self._models.evaluate(Held(state.final.head), test)
         self._round.final_method = state.final.method
 
     def close_round(self, number: int) -> dict[str, Any]:
@@ -166,7 +159,7 @@ class ActiveLearning:
         record = {
             "round": number,
             "labelled": len(state.labelled),
-            "strategy": self._prepared.plan(number).info.name,
+            "strategy": self._prepared.plan(number).name,
             "mode": self._config.mode,
             "feature_version": self._pool.version,
             "refreshed": told.refreshed,
@@ -190,6 +183,9 @@ class ActiveLearning:
         """Keys of the cache entries that this run still uses."""
         return self._features.keys()
 
+    def _proxy(self, number: int, purpose: str, stage: Stage) -> Handle[Any]:
+        return self._models.proxy(self._pool, self.state.labelled, number, purpose, stage)
+
     @property
     def _pool(self) -> Features:
         return self._features.pool
@@ -201,13 +197,9 @@ class ActiveLearning:
         needs = self._prepared.mode.policy.needs
         if not needs:
             return
-        labels = self.state.labelled.labels
-        with self._ledger.stage("indicator"):
-            features = self._pool.gather(self.state.labelled.rows)
-            if "logme" in needs:
-                self._round.logme = logme(features, labels)
-            if "logme_ped" in needs:
-                self._round.logme_ped = logme_ped(features, labels, self._pool.mean, self._pool.std)
+        labelled = self.state.labelled
+        told = self._models.do(IndicatorJob(tuple(needs), self._pool, labelled.rows, labelled.labels), "indicator").told
+        self._round.logme, self._round.logme_ped = told.get("logme"), told.get("logme_ped")
 
     def _decide(self, number: int) -> Decision:
         attempts = self.state.attempts
@@ -235,7 +227,7 @@ class ActiveLearning:
             self._features.make(checkpoint.refreshes, state.model, shared)
         self._journal.require_same_features(self._pool, checkpoint)
         if self._prepared.mode.scoring == "head":
-            state.scorer = None if state.model is None else state.model.head
+            state.scorer = None if state.model is None else Held(state.model.head)
         else:
             self.fit_proxy(checkpoint.rounds - 1)
         # What this cost was booked when it was done first.

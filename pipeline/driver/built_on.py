@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import asvp
-from asvp.driver.preparation import Prepared
+from asvp.driver.prepared import Prepared
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.record.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ def built_on(prepared: Prepared) -> dict[str, str]:
         "test": dataset.test.digest(),
         "oracle": dataset.oracle.digest(),
         "test labels": hashlib.blake2b(dataset.test_labels.astype("<i8").tobytes(), digest_size=16).hexdigest(),
-        "encoder": prepared.encoder_fingerprint(),
+        "encoder": prepared.encoder_fingerprint,
     }
 
 

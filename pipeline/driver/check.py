@@ -22,7 +22,8 @@ from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.data.source import rows_named
-from asvp.driver.preparation import Prepared, prepare
+from asvp.driver.preparation import prepare
+from asvp.driver.prepared import Prepared
 from asvp.errors import DataError
 from asvp.features.feature_set import shard_starts
 from asvp.models.encoder import Encoder

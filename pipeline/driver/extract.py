@@ -8,7 +8,8 @@ from typing import Any
 from asvp.compute import Extraction
 from asvp.config import Config
 from asvp.driver.loop import open_backend
-from asvp.driver.preparation import prepare, tell_of_data
+from asvp.driver.preparation import prepare
+from asvp.driver.prepared import tell_of_data
 from asvp.errors import ConfigError
 from asvp.features.feature_set import FeatureSet
 from asvp.progress import Reporter
@@ -24,7 +25,7 @@ class Extracted:
         "pool" or "test".
     rows, dim, nbytes : int
     seconds : float
-        Wall seconds the extraction took, in this and earlier calls.
+        Busy seconds of the workers, in this and earlier calls.
     reused : bool
         Whether all of it was there already.
     key : str
@@ -60,7 +61,7 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
     dataset = prepared.dataset
     tell_of_data(prepared, reporter)
     with open_backend(prepared, reporter, in_process=in_process, address=address) as backend:
-        encoder = prepared.resolved(backend.dtype()).encoder_fingerprint()
+        encoder = prepared.resolved(backend.dtype()).encoder_fingerprint
         made = [
             _extracted(title, backend.extract(Extraction(source, encoder, 0, config.extraction, title=title)))
             for title, source in (("pool", dataset.pool), ("test", dataset.test))
@@ -76,7 +77,7 @@ def _extracted(title: str, features: FeatureSet) -> Extracted:
         rows=len(features),
         dim=features.dim,
         nbytes=features.nbytes,
-        seconds=features.seconds,
-        reused=features.saved_seconds == features.seconds,
+        seconds=features.spent.seconds,
+        reused=features.saved == features.spent,
         key=features.fingerprint,
     )

@@ -17,6 +17,7 @@ from asvp.features.cache import content_key
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.features.side_by_side import SideBySide
 from asvp.record.ledger import Ledger, Stage
+from asvp.spent import Spent
 
 _Rows = Literal["pool", "labelled", "test"]
 
@@ -87,8 +88,8 @@ class FeatureVersions:
         """Take over version 0; it is charged as if this run had made it."""
         self._first = features if self._keep_first else None
         self.pool, self.test = features.pool, features.test
-        self._charge("pool", features.pool.seconds)
-        self._charge("test", features.test.seconds)
+        self._charge("pool", features.pool.spent, features.pool.spent)
+        self._charge("test", features.test.spent, features.test.spent)
 
     def make(self, version: int, model: TrainedModel | None, first: VersionZero | None = None) -> None:
         """Make a version in place of the present one, whose shards are dropped first.
@@ -127,11 +128,15 @@ class FeatureVersions:
             return self._first.test
         return self._extract("test", self.pool.version, weights)
 
-    def of_rows(self, rows: NDArray[np.int64], model: TrainedModel) -> NDArray[np.floating]:
-        """What a refresh with a model would make of some pool rows, (n, D), before all others are made."""
+    def of_rows(self, rows: NDArray[np.int64], model: TrainedModel) -> FeatureSet:
+        """What a refresh with a model would make of some pool rows, before all others are made."""
         source = View(self._dataset.pool, rows, labelled=False)
-        made = self._extract("labelled", self.pool.version + 1, model.weights, source).gather(np.arange(len(rows)))
-        return made if self._first is None else np.concatenate([self._first.pool.gather(rows), made], axis=1)
+        return self._extract("labelled", self.pool.version + 1, model.weights, source)
+
+    @property
+    def first(self) -> FeatureSet | None:
+        """The pool's features of the pre-trained encoder, where they stay beside new ones."""
+        return None if self._first is None else self._first.pool
 
     def _beside_first(self, which: Literal["pool", "test"], made: FeatureSet) -> Features:
         return made if self._first is None else SideBySide(getattr(self._first, which), made)
@@ -140,13 +145,13 @@ class FeatureVersions:
         encoder = self.encoder if weights is None else content_key(self.encoder, weights.fingerprint)
         if source is None:
             source = self._dataset.test if which == "test" else self._dataset.pool
-        with self._ledger.stage(self._stages[which], cpus=self._backend.cpus, gpus=self._backend.gpus):
+        with self._ledger.away():
             features = self._backend.extract(Extraction(source, encoder, version, self._config, title=which), weights)
-        self._charge(which, features.saved_seconds)
+        self._charge(which, features.spent, features.saved)
         return features
 
-    def _charge(self, which: _Rows, seconds: float) -> None:
-        self._ledger.charge(self._stages[which], seconds, cpus=self._backend.cpus, gpus=self._backend.gpus)
+    def _charge(self, which: _Rows, spent: Spent, saved: Spent) -> None:
+        self._ledger.charge(self._stages[which], spent, saved=saved)
 
 
 def _fingerprint(weights: Weights | None) -> str | None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from asvp.compute.jobs import TrainedModel
-from asvp.config import Config
-from asvp.data import Dataset
-from asvp.models.classifier import Classifier, save_head
-from asvp.models.encoder import Encoder
+from asvp.compute import Backend, TrainedModel
+from asvp.compute.jobs import PackJob
+from asvp.compute.packed import unpack
+from asvp.driver.prepared import Prepared
 from asvp.record.run_directory import RunDirectory
 
 
-def save_final_model(directory: RunDirectory, config: Config, dataset: Dataset, model: TrainedModel) -> None:
+def save_final_model(directory: RunDirectory, prepared: Prepared, backend: Backend, model: TrainedModel) -> None:
     """Save encoder and head as `asvp.models.Classifier.load` reads them; model/ is replaced as a whole.
 
-    For ready-made features there is no encoder, and the head alone is saved.
+    A worker makes the files, and they are written here: it need not see the directory. For ready-made features there
+    is no encoder, and the head alone is saved.
 
     Raises
     ------
@@ -24,14 +22,6 @@ def save_final_model(directory: RunDirectory, config: Config, dataset: Dataset, 
     WorkError
         If the disk is full.
     """
-
-    def fill(folder: Path) -> None:
-        if dataset.kind == "features":
-            save_head(folder, model.head, dataset.classes)
-            return
-        encoder = Encoder.load(config.encoder, dataset.kind, device="cpu")
-        if model.weights is not None:
-            encoder.load_state(model.weights.load())
-        Classifier(encoder, model.head, dataset.classes).save(folder)
-
-    directory.replace_model(fill)
+    job = PackJob(prepared.encoder, model.head, model.weights, prepared.dataset.classes)
+    files = backend.do(job).kept.load()
+    directory.replace_model(lambda folder: unpack(files, folder))

@@ -6,9 +6,10 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from asvp.compute import Backend
 from asvp.driver.built_on import built_on, require_unchanged
 from asvp.driver.final_model import save_final_model
-from asvp.driver.preparation import Prepared
+from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
 from asvp.driver.stored_run import file_digests, read_stored_run
 from asvp.errors import RunDirectoryError
@@ -24,12 +25,15 @@ class Journal:
     Parameters
     ----------
     prepared : Prepared
+    backend : Backend
+        Makes the files of the final model.
     directory : RunDirectory, optional
         Begun and locked.
     """
 
-    def __init__(self, prepared: Prepared, directory: RunDirectory | None) -> None:
+    def __init__(self, prepared: Prepared, backend: Backend, directory: RunDirectory | None) -> None:
         self._prepared = prepared
+        self._backend = backend
         self._directory = directory
 
     def write(self, state: RunState, pool: Features, ledger: Ledger) -> None:
@@ -37,7 +41,7 @@ class Journal:
         if self._directory is None:
             return
         if state.summary and state.final is not None:
-            save_final_model(self._directory, self._prepared.config, self._prepared.dataset, state.final)
+            save_final_model(self._directory, self._prepared, self._backend, state.final)
         labelled = state.labelled.table(self._ids, self._prepared.dataset.classes)
         self._directory.write_labelled(labelled)
         self._directory.write_rounds(state.records)

@@ -10,9 +10,10 @@ from typing import Any
 
 from asvp.compute import Backend
 from asvp.config import Config
+from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.active_learning import ActiveLearning
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.preparation import Prepared, prepare, tell_of_data, with_absolute_paths
+from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
@@ -91,13 +92,17 @@ def run(
         raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
     if directory is not None and resume:
         config = as_begun(config if prepared is None else prepared.config, directory)
-    prepared = prepared or prepare(config)
+    if prepared is None:
+        # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
+        from asvp.driver.preparation import prepare
+
+        prepared = prepare(config)
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
         prepared = prepared.resolved(backend.dtype())
         if directory is not None:
-            stack.enter_context(directory.opened(prepared.config, resume=resume))
+            stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
@@ -155,7 +160,7 @@ def open_backend(prepared: Prepared, reporter: Reporter, *, in_process: bool, ad
     if in_process:
         from asvp.compute.in_process import InProcessBackend
 
-        yield InProcessBackend(config.encoder, kind, cache, reporter)
+        yield InProcessBackend(prepared.encoder, cache, reporter)
     else:
         # Ray is imported only where it is used, so that debugging needs none.
         from asvp.actors.backend import ray_backend

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
-from asvp.compute import Backend, FineTuneJob, TrainedModel
-from asvp.compute.jobs import TrainingMethod
-from asvp.config import Config
+from asvp.alignment.verification import Judgement
+from asvp.compute import Backend, Done, FineTuneJob, Handle, Job, TrainedModel
+from asvp.compute.evaluation import Evaluation
+from asvp.compute.jobs import EvaluateJob, ProxyJob, TrainingMethod, VerifyJob
+from asvp.config import Config, ProxyConfig
 from asvp.data import Dataset
 from asvp.features.feature_set import Features
-from asvp.models.proxy import Proxy, fit_proxy
 from asvp.progress import Reporter
-from asvp.record.labelled import LabelledSet, Rows
+from asvp.record.labelled import LabelledSet
 from asvp.record.ledger import Ledger, Stage
 from asvp.seeds import derive_seed
 
-Floats = NDArray[np.floating]
-
 
 class ModelMaker:
-    """Fits proxies and trains encoders on a labelled set, with seeds that depend on the run's alone.
+    """Has proxies fitted and encoders trained on a labelled set, with seeds that depend on the run's alone.
 
     Parameters
     ----------
@@ -43,46 +41,39 @@ class ModelMaker:
         self._ledger = ledger
         self._reporter = reporter
 
-    def proxy(self, pool: Features, labelled: LabelledSet, number: int, purpose: str) -> Proxy:
+    @property
+    def classes(self) -> int:
+        """C."""
+        return len(self._dataset.classes)
+
+    @property
+    def proxy_config(self) -> ProxyConfig:
+        """How proxies are trained."""
+        return self._config.proxy
+
+    def proxy(self, pool: Features, labelled: LabelledSet, number: int, purpose: str, stage: Stage) -> Handle[Any]:
         """A proxy on all labels, with a seed of its own for each purpose and round."""
-        features, width = pool.gather(labelled.rows), pool.parts[-1].dim
-        return self.proxy_on(features, labelled.labels, number, purpose, width, moments=(pool.mean, pool.std))
+        seed = derive_seed(self._config.seed, purpose, number)
+        job = ProxyJob(pool, labelled.rows, labelled.labels, self.classes, self._config.proxy, seed)
+        return self.do(job, stage).kept
 
-    def proxy_on(
-        self,
-        features: Floats,
-        labels: Rows,
-        number: int,
-        purpose: str,
-        width: int,
-        *,
-        moments: tuple[Floats, Floats] | None = None,
-    ) -> Proxy:
-        """A proxy on features of rows with their labels, seeded as `proxy`.
+    def evaluate(self, scorer: Handle[Any], test: Features) -> Evaluation:
+        """How good a model is on the test rows."""
+        job = EvaluateJob(scorer, test, self._dataset.test_labels, self._dataset.classes)
+        evaluation: Evaluation = self.do(job, "evaluate").told
+        return evaluation
 
-        Parameters
-        ----------
-        features : ndarray of shape (n, D), floating
-        labels : ndarray of shape (n,), int64
-        number : int
-            Of the round.
-        purpose : str
-        width : int
-            What `proxy.hidden: auto` is: the features of one version, also where two lie side by side.
-        moments : pair of ndarray of shape (D,), optional
-            Mean and standard deviation to standardise with; None: those of the rows.
-        """
-        mean, std = moments or (None, None)
-        config = self._config.proxy
-        return fit_proxy(
-            features,
-            labels,
-            classes=len(self._dataset.classes),
-            config=config.model_copy(update={"hidden": [width if one == "auto" else one for one in config.hidden]}),
-            seed=derive_seed(self._config.seed, purpose, number),
-            mean=mean,
-            std=std,
-        )
+    def verify(self, job: VerifyJob) -> Judgement:
+        """How a refresh does on labels that it did not see."""
+        judgement: Judgement = self.do(job, "proxy").told
+        return judgement
+
+    def do(self, job: Job, stage: Stage) -> Done[Any]:
+        """Have a job done, and book it."""
+        with self._ledger.away():
+            done = self._backend.do(job)
+        self._ledger.charge(stage, done.spent, waited=done.waited)
+        return done
 
     def train(
         self, method: TrainingMethod, labelled: LabelledSet, stage: Stage, *, present: TrainedModel | None
@@ -94,19 +85,17 @@ class ModelMaker:
             source=self._dataset.pool,
             rows=rows,
             labels=labels,
-            classes=len(self._dataset.classes),
+            classes=self.classes,
             training=self._config.training,
             seed=derive_seed(self._config.seed, "train"),
             encoder=self._encoder,
         )
         if present is not None and present.key == job.key:
             return present
-        held = {"cpus": self._backend.cpus, "gpus": self._backend.gpus}
-        with self._ledger.stage(stage, **held):
-            self._reporter.say(f"Training ({method}) on {len(rows):,} labels")
+        self._reporter.say(f"Training ({method}) on {len(rows):,} labels")
+        with self._ledger.away():
             model = self._backend.train(job)
-        if model.reused:
-            self._ledger.charge(stage, model.seconds, **held)
+        self._ledger.charge(stage, model.spent, saved=model.spent if model.reused else None, waited=model.waited)
         return model
 
     def final_method(self, refreshes: int) -> TrainingMethod:

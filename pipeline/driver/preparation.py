@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from asvp.compute.picking import choice_of
 from asvp.config import Config, labels_by_round
 from asvp.data import Dataset, open_dataset
-from asvp.data.open_source import is_remote, plugin_place
+from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.modes import ModePlan, plan_mode
+from asvp.driver.prepared import Prepared
 from asvp.errors import BudgetError, ConfigError
-from asvp.features.cache import Cache, content_key, parse_size
-from asvp.features.store import local_root
-from asvp.models.encoder import check_encoder, encoder_spec_fingerprint
+from asvp.features.cache import Cache, parse_size
+from asvp.models.encoder import check_encoder
 from asvp.models.encoder.images import check_augmentation
-from asvp.models.encoder.location import local_folder
-from asvp.progress import Reporter
 from asvp.selection import check_strategy
 from asvp.selection.contract import Plan
 
 _SAMPLE_TEXTS = 64
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A configuration that can be run.
-
-    Attributes
-    ----------
-    config : Config
-    dataset : Dataset
-    mode : ModePlan
-    selection : Plan
-    cold_start : Plan
-    cache : Cache or None
-    """
-
-    config: Config
-    dataset: Dataset
-    mode: ModePlan
-    selection: Plan
-    cold_start: Plan
-    cache: Cache | None
-
-    @property
-    def looks_at_features(self) -> bool:
-        """Whether rows are chosen, or refreshes decided, by looking at features."""
-        asked = self.selection.inputs or self.cold_start.inputs or self.mode.policy.needs
-        return bool(asked) or self.mode.scoring == "head"
-
-    def plan(self, number: int) -> Plan:
-        """What chooses the rows of a round."""
-        return self.selection if number else self.cold_start
-
-    def resolved(self, dtype: str) -> Prepared:
-        """The same with `encoder.dtype: auto` replaced by what it became."""
-        encoder = self.config.encoder.model_copy(update={"dtype": dtype})
-        return replace(self, config=self.config.model_copy(update={"encoder": encoder}))
-
-    def encoder_fingerprint(self) -> str:
-        """Of the pre-trained encoder; `encoder.dtype` must be resolved."""
-        if self.dataset.kind == "features":
-            return "none"
-        encoder = self.config.encoder
-        return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), encoder.batch_size)
 
 
 def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
@@ -110,54 +63,15 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
             mend="Use mode svp or asvp",
         )
     _check_encoder_use(config, dataset, mode)
-    return Prepared(config, dataset, mode, selection, cold_start, cache)
-
-
-def tell_of_data(prepared: Prepared, reporter: Reporter) -> None:
-    """Say, a line each, what was left out of the data or looks unintended; `asvp check` looks at the rows too."""
-    for note in prepared.dataset.notes:
-        reporter.say(f"Warning: {note}")
-
-
-def with_absolute_paths(config: Config) -> Config:
-    """The same with local paths made absolute: actors and trials have working directories of their own."""
-    data = config.data.model_copy(
-        update={
-            key: _absolute(value)
-            for key in ("pool", "test", "oracle")
-            if (value := getattr(config.data, key)) is not None
-        }
+    chosen = config.selection
+    return Prepared(
+        config,
+        dataset,
+        mode,
+        choice_of(selection, chosen.strategy, chosen.options, chosen.wrap),
+        choice_of(cold_start, chosen.cold_start),
+        cache,
     )
-    encoder = config.encoder
-    if local_folder(encoder.model) is not None:
-        encoder = encoder.model_copy(update={"model": _absolute(encoder.model)})
-    extraction = config.extraction
-    if extraction.cache is not None:
-        extraction = extraction.model_copy(update={"cache": local_root(extraction.cache)})
-    return config.model_copy(update={"data": data, "encoder": encoder, "extraction": extraction})
-
-
-def _absolute(place: str) -> str:
-    """A local path from the root; URIs, built-in sets and data sets of the hub as they are."""
-    if is_remote(place):
-        return place
-    named = plugin_place(place)
-    if named is not None:
-        return f"{named[0]}:{_absolute_where_it_is_a_path(named[1])}"
-    kind, colon, path = place.rpartition("imagefolder:")
-    return f"{kind}{colon}{_from_the_root(path)}"
-
-
-def _absolute_where_it_is_a_path(place: str) -> str:
-    """What another package opens: all of it, or what is before a ? or #, may be a local path that is there."""
-    for path in (place, re.split("[?#]", place)[0]):
-        if path and Path(path).expanduser().exists():
-            return _from_the_root(path) + place[len(path) :]
-    return place
-
-
-def _from_the_root(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
 
 
 def open_cache(config: Config) -> Cache | None:

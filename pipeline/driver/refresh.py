@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asvp.alignment.verification import hold_out, holdout_share, judge
+from asvp.alignment.verification import hold_out, holdout_share
 from asvp.compute import TrainedModel
+from asvp.compute.jobs import VerifyJob
 from asvp.config import RefreshConfig
 from asvp.driver.feature_versions import FeatureVersions
 from asvp.driver.model_maker import ModelMaker
 from asvp.record.labelled import LabelledSet
-from asvp.record.ledger import Ledger
 from asvp.seeds import derive_seed
 
 _FEWEST_HELD_OUT = 10
@@ -47,18 +47,14 @@ class Refresher:
     config : RefreshConfig
     models : ModelMaker
     features : FeatureVersions
-    ledger : Ledger
     seed : int
         The run's.
     """
 
-    def __init__(
-        self, config: RefreshConfig, models: ModelMaker, features: FeatureVersions, ledger: Ledger, seed: int
-    ) -> None:
+    def __init__(self, config: RefreshConfig, models: ModelMaker, features: FeatureVersions, seed: int) -> None:
         self._share = holdout_share(config.holdout)
         self._models = models
         self._features = features
-        self._ledger = ledger
         self._seed = seed
 
     def refresh(self, labelled: LabelledSet, number: int, present: TrainedModel | None) -> Refresh:
@@ -86,12 +82,17 @@ class Refresher:
     def _verified(self, model: TrainedModel, labelled: LabelledSet, held: NDArray[np.bool_], number: int) -> Refresh:
         """Compare proxies on the present and on the new features, fitted on the same rows, on those held out."""
         rows, labels = labelled.ascending()
-        outside = np.isin(rows, labelled.rows[held])
-        new, width = self._features.of_rows(rows, model), self._features.pool.parts[-1].dim
-        with self._ledger.stage("proxy"):
-            scored = []
-            for features in (self._features.pool.gather(rows), new):
-                proxy = self._models.proxy_on(features[~outside], labels[~outside], number, "verify", width)
-                scored.append(proxy.probabilities(features[outside]))
-        found = judge(scored[0], scored[1], labels[outside])
+        found = self._models.verify(
+            VerifyJob(
+                present=self._features.pool,
+                first=self._features.first,
+                new=self._features.of_rows(rows, model),
+                rows=rows,
+                labels=labels,
+                held=np.isin(rows, labelled.rows[held]),
+                classes=self._models.classes,
+                config=self._models.proxy_config,
+                seed=derive_seed(self._seed, "verify", number),
+            )
+        )
         return Refresh(model, found.keep, f"{'kept' if found.keep else 'put aside'}: {found}")

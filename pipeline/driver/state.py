@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asvp.alignment.policy import Attempt, Reading
-from asvp.compute import TrainedModel
+from asvp.compute import Handle, TrainedModel
 from asvp.compute.evaluation import Evaluation
-from asvp.models.proxy import Scorer
 from asvp.record.labelled import LabelledSet
 
 
@@ -25,8 +24,8 @@ class RunState:
         Refreshes, those that were put aside included.
     model : TrainedModel or None
         The one whose features are current; None: the pre-trained encoder.
-    scorer : Scorer or None
-        The model that scores the pool; None before the first labels.
+    scorer : Handle or None
+        To the model that scores the pool; None before the first labels.
     final : TrainedModel or None
         The final model trained last.
     records : list of dict
@@ -39,7 +38,7 @@ class RunState:
     readings: list[Reading] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     model: TrainedModel | None = None
-    scorer: Scorer | None = None
+    scorer: Handle[Any] | None = None
     final: TrainedModel | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import TrainedModel
 from asvp.config import labels_by_round
-from asvp.driver.preparation import Prepared
+from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key

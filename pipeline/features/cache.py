@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from asvp.errors import CacheError, ConfigError
 from asvp.features.store import Listing, Store, StoredFile, local_root, open_store
+from asvp.spent import Spent
 
 FORMAT = 1
 _MARK = "format.json"
@@ -156,9 +157,15 @@ class CacheEntry:
             return {}
         return stored if isinstance(stored, dict) else {}
 
-    def seconds(self) -> float | None:
-        """What making the entry cost, as its description tells; None if it does not."""
-        return _number(self.description().get("seconds"))
+    def spent(self) -> Spent | None:
+        """What making the entry cost, as its description tells; None if it does not.
+
+        Entries of earlier versions tell wall seconds alone, which count as those of one core.
+        """
+        description = self.description()
+        seconds = _number(description.get("seconds"))
+        known = Spent.from_json(description.get("spent"))
+        return known if known is not None or seconds is None else Spent(seconds, seconds)
 
     def touch(self) -> None:
         """Mark the entry as used now; one without a description stays without."""

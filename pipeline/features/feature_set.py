@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from asvp.features.moments import Moments
 from asvp.features.table import features_of
+from asvp.spent import NOTHING, Spent
 
 
 class Shard(Protocol):
@@ -88,9 +89,9 @@ class FeatureSet:
         Of the encoder (weights, pre-processing), the rows and `dtype`: equal for equal features.
     moments : Moments
         Of all N rows.
-    seconds : float
-        Wall seconds their extraction took when it was done.
-    saved_seconds : float
+    spent : Spent
+        What their extraction cost when it was done.
+    saved : Spent
         How much of that was not spent for this set, because a cache or another run had done it.
     """
 
@@ -101,8 +102,8 @@ class FeatureSet:
     dtype: str
     fingerprint: str
     moments: Moments
-    seconds: float = 0.0
-    saved_seconds: float = 0.0
+    spent: Spent = NOTHING
+    saved: Spent = NOTHING
 
     def __len__(self) -> int:
         return self.starts[-1]

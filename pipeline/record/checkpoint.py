@@ -21,7 +21,8 @@ from asvp.compute.jobs import HeldWeights, TrainedModel
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.files import write_atomically, write_json
-from asvp.models.proxy import Head
+from asvp.models.head import Head
+from asvp.spent import NOTHING
 
 FORMAT = 2
 _WITHOUT_DIGESTS = 1
@@ -162,7 +163,7 @@ def _load_model(folder: Path, key: str, digest: str | None) -> TrainedModel:
         # Whatever safetensors makes of bytes that were altered.
         raise _damaged(path, str(error)) from None
     encoder = {name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")}
-    return TrainedModel(key, "ft", head, HeldWeights(key, encoder), seconds=0.0, reused=True)
+    return TrainedModel(key, "ft", head, HeldWeights(key, encoder), NOTHING, reused=True)
 
 
 def _file_digest(path: Path) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
-
-from asvp.compute.processor import processor
 
 _PACKAGES = [
     "asvp",
@@ -27,16 +23,19 @@ _PACKAGES = [
 ]
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, devices and git commit, as written to environment.json."""
+def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions, devices and git commit, as written to environment.json.
+
+    Parameters
+    ----------
+    machine : mapping
+        What the work is done on, as `asvp.compute.machine.describe_machine` tells it there.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "processor": processor(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        **machine,
         "git": _git(),
     }
 

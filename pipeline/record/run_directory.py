@@ -148,10 +148,17 @@ class RunDirectory:
         return found
 
     @contextmanager
-    def opened(self, config: Config, *, resume: bool) -> Iterator[None]:
+    def opened(self, config: Config, machine: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
         """Make the folder, keep other processes out, and write configuration and environment if the run is new.
 
         The lock ends with the process, however it ends.
+
+        Parameters
+        ----------
+        config : Config
+        machine : mapping
+            What the work is done on.
+        resume : bool
 
         Raises
         ------
@@ -166,7 +173,7 @@ class RunDirectory:
             sweep_up(self.checkpoint)
             if not resume:
                 # What shows the folder to be ours comes first, the configuration last.
-                write_json(self._environment, {**describe_environment(), "config": config_digest(config)})
+                write_json(self._environment, {**describe_environment(machine), "config": config_digest(config)})
                 write_text(self._config, config.to_yaml())
             yield
 

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from asvp.config import EncoderConfig
 from asvp.errors import EncoderError
+from asvp.files import local_folder
 from asvp.models.quiet import quiet_transformers
 
 _KEY = "encoder.model"
@@ -92,18 +93,6 @@ def encoder_folder(config: EncoderConfig, *, weights: bool = True) -> Path:
     for path in weight_files(folder, name):
         _check_safetensors(path, name)
     return folder
-
-
-def local_folder(name: str) -> Path | None:
-    """The folder here that a name stands for, if there is one; ~ is understood."""
-    if not name.strip():
-        return None
-    try:
-        folder = Path(name).expanduser()
-        return folder if folder.is_dir() else None
-    except (OSError, RuntimeError, ValueError):
-        # A name that is too long for a path, or ~ of a user that is not known.
-        return None
 
 
 def weights_are_here(folder: Path, *, largest: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asvp.models.proxy.head import Head
+from asvp.models.head import Head
 from asvp.models.proxy.proxy import Proxy, balanced_weights, fit_proxy
 from asvp.models.proxy.scorer import Scorer
 

@@ -11,9 +11,9 @@ import torch
 
 from asvp.config import ProxyConfig
 from asvp.errors import DataError
+from asvp.models.blocks import for_each_block, softmax
+from asvp.models.head import Head
 from asvp.models.precision import cpu_has_bfloat16
-from asvp.models.proxy.blocks import for_each_block, softmax
-from asvp.models.proxy.head import Head
 from asvp.models.proxy.mlp import Layer, Recipe, forward, train_mlp
 
 _STD_FLOOR = 1e-3

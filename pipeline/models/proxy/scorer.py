@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from asvp.models.proxy.head import Head
+from asvp.models.head import Head
 
 
 class Scorer(Protocol):

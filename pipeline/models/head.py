@@ -1,4 +1,4 @@
-"""A linear classifier on features."""
+"""A linear classifier on features; PyTorch is imported where it computes, so that whoever passes one on needs none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-
-from asvp.models.proxy.blocks import for_each_block, softmax
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,10 @@ class Head:
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, C) float32 of features (n, D)."""
+        import torch
+
+        from asvp.models.blocks import for_each_block
+
         weight, bias = torch.tensor(self.weight), torch.tensor(self.bias)
         logits = np.empty((len(features), self.classes), np.float32)
 
@@ -44,6 +45,8 @@ class Head:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Class probabilities (n, C) float32 of features (n, D)."""
+        from asvp.models.blocks import softmax
+
         return softmax(self.logits(features))
 
     def embed(self, features: np.ndarray) -> np.ndarray:

@@ -1,0 +1,34 @@
+"""The final model as files that can travel."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asvp.compute.jobs import PackJob
+from asvp.models.classifier import Classifier, save_head
+from asvp.models.encoder import Encoder
+
+
+def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
+    """The files that `asvp.models.Classifier.load` reads, by their paths in the folder; an array of bytes each.
+
+    For ready-made features there is no encoder, and the head alone is packed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "model"
+        if job.encoder.kind == "features":
+            save_head(made, job.head, job.classes)
+        else:
+            encoder = Encoder.load(job.encoder.config, job.encoder.kind, device="cpu")
+            if job.weights is not None:
+                encoder.load_state(job.weights.load())
+            Classifier(encoder, job.head, job.classes).save(made)
+        return {
+            path.relative_to(made).as_posix(): np.fromfile(path, np.uint8)
+            for path in sorted(made.rglob("*"))
+            if path.is_file()
+        }

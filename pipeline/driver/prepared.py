@@ -1,0 +1,82 @@
+"""A configuration that can be run: what `prepare` found, small enough to travel, and read without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from asvp.compute.jobs import Choice, EncoderSpec
+from asvp.config import Config
+from asvp.data import Dataset
+from asvp.driver.modes import ModePlan
+from asvp.features.cache import Cache, content_key
+from asvp.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration held against its data, its encoder and its strategies.
+
+    Attributes
+    ----------
+    config : Config
+    dataset : Dataset
+    mode : ModePlan
+    selection, cold_start : Choice
+    cache : Cache or None
+    fingerprint : str or None
+        Of the pre-trained encoder, where `encoder.dtype` is resolved; None: it is found when it is asked for.
+    """
+
+    config: Config
+    dataset: Dataset
+    mode: ModePlan
+    selection: Choice
+    cold_start: Choice
+    cache: Cache | None
+    fingerprint: str | None = None
+
+    @property
+    def encoder(self) -> EncoderSpec:
+        """What workers load."""
+        return EncoderSpec(self.config.encoder, self.dataset.kind)
+
+    @property
+    def looks_at_features(self) -> bool:
+        """Whether rows are chosen, or refreshes decided, by looking at features."""
+        asked = self.selection.inputs or self.cold_start.inputs or self.mode.policy.needs
+        return bool(asked) or self.mode.scoring == "head"
+
+    def plan(self, number: int) -> Choice:
+        """What chooses the rows of a round."""
+        return self.selection if number else self.cold_start
+
+    def resolved(self, dtype: str) -> Prepared:
+        """The same with `encoder.dtype: auto` replaced by what it became."""
+        if dtype == self.config.encoder.dtype:
+            return self
+        encoder = self.config.encoder.model_copy(update={"dtype": dtype})
+        return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
+
+    def fingerprinted(self) -> Prepared:
+        """The same with the encoder's fingerprint, so that no other process has to read the encoder's files."""
+        return replace(self, fingerprint=self.encoder_fingerprint)
+
+    @cached_property
+    def encoder_fingerprint(self) -> str:
+        """Of the pre-trained encoder; `encoder.dtype` must be resolved."""
+        if self.fingerprint is not None:
+            return self.fingerprint
+        if self.dataset.kind == "features":
+            return "none"
+        # PyTorch comes with it.
+        from asvp.models.encoder import encoder_spec_fingerprint
+
+        encoder = self.config.encoder
+        return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), encoder.batch_size)
+
+
+def tell_of_data(prepared: Prepared, reporter: Reporter) -> None:
+    """Say, a line each, what was left out of the data or looks unintended; `asvp check` looks at the rows too."""
+    for note in prepared.dataset.notes:
+        reporter.say(f"Warning: {note}")
