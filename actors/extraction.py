@@ -1,111 +1,136 @@
-"""Extraction by actors: shards are handed out as actors become free, and redone when an actor dies."""
+"""Extraction by a pool: shards are handed out as workers are lent, and redone when a worker dies."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
 
+from asvp.actors.broker import Grant
+from asvp.actors.desk import MOST_DEATHS, Desk
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
-from asvp.compute.session import ShardJob, ShardReport
+from asvp.compute.extraction import Finished
+from asvp.compute.jobs import ExtractionOrder, ShardJob
 from asvp.errors import WorkError
 
-# One shard in the forward pass and one being read.
 _IN_FLIGHT = 2
-_MOST_DEATHS = 3
+"""Shards that a worker has at a time: one in the forward pass, and one being read."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """An actor of the team, and the reference to the end of its `open`."""
+@dataclass
+class _Lent:
+    """A worker that takes part, and the calls that it has not answered."""
 
-    worker: Any
-    opened: Any
-
-
-@dataclass(frozen=True)
-class _Call:
-    task: ShardJob
-    place: int
-    table: Any
+    grant: Grant
+    calls: set[Any] = field(default_factory=set)
 
 
-def extract_shards(
-    team: list[Member],
-    hire: Callable[[], Member],
-    key: str,
-    tasks: Sequence[ShardJob],
-    done: Callable[[ShardJob, ObjectStoreShard, ShardReport], None],
-) -> None:
-    """Have a team of `Worker` actors extract shards; the tables stay in the object store.
+class ShardRun:
+    """The shards of one extraction, on as many workers as the broker lends.
 
     Parameters
     ----------
-    team : list of Member
-        Each opened for the source `key`. A dead one is replaced in the list, by what `hire` returns.
-    done : callable
+    desk : Desk
+    order : ExtractionOrder
+    jobs : sequence of ShardJob
+    finished : callable
         Told of each finished shard, in the order they finish.
-
-    Raises
-    ------
-    WorkError
-        If one shard killed several actors.
-    AsvpError
-        Whatever an actor raised on purpose.
+    width : int
+        Workers whose cores one shard could use.
     """
-    waiting = deque(tasks)
-    calls: dict[Any, _Call] = {}
-    busy: Counter[int] = Counter()
-    deaths: Counter[int] = Counter()
 
-    def hand_out() -> None:
-        for _ in range(_IN_FLIGHT):
-            for place, member in enumerate(team):
-                if waiting and busy[place] < _IN_FLIGHT:
-                    task = waiting.popleft()
-                    table, report = member.worker.extract.options(num_returns=2).remote(member.opened, key, task)
-                    calls[report] = _Call(task, place, table)
-                    busy[place] += 1
+    def __init__(
+        self, desk: Desk, order: ExtractionOrder, jobs: Sequence[ShardJob], finished: Finished, width: int
+    ) -> None:
+        self._desk = desk
+        self._order = order
+        self._waiting = deque(jobs)
+        self._finished = finished
+        self._width = width
+        self._likes = likes(order)
+        self._asks: dict[Any, str] = {}
+        self._calls: dict[Any, tuple[ShardJob, Any, _Lent]] = {}
+        self._deaths: Counter[int] = Counter()
 
-    hand_out()
-    while calls:
-        [report], _ = ray.wait(list(calls), num_returns=1, fetch_local=False)
-        call = calls.pop(report)
-        busy[call.place] -= 1
+    def run(self) -> None:
+        """Extract them all.
+
+        Raises
+        ------
+        WorkError
+            If one shard killed several workers.
+        AsvpError
+            Whatever a worker raised on purpose.
+        """
         try:
-            told: ShardReport = ray.get(report)
+            while self._waiting or self._calls:
+                self._ask()
+                self._heed(self._desk.wait([*self._asks, *self._calls], working=bool(self._calls)))
+        finally:
+            for ticket in self._asks.values():
+                self._desk.give_back(ticket)
+            for lent in {id(lent): lent for _, _, lent in self._calls.values()}.values():
+                self._desk.give_back(lent.grant.ticket)
+
+    def _ask(self) -> None:
+        """Ask for as many workers as there are shards left, and workers in the pool."""
+        lent = {id(lent) for _, _, lent in self._calls.values()}
+        wanted = min(len(self._waiting), self._desk.workers - len(lent)) - len(self._asks)
+        for _ in range(wanted):
+            ticket, answer = self._desk.ask(width=self._width, likes=self._likes)
+            self._asks[answer] = ticket
+
+    def _heed(self, ready: Any) -> None:
+        if ready in self._asks:
+            del self._asks[ready]
+            self._hand_out(_Lent(self._desk.granted(ready)))
+        elif ready in self._calls:
+            self._answered(ready)
+
+    def _hand_out(self, lent: _Lent) -> None:
+        """Give a worker what it can take; one with nothing to do goes back."""
+        while self._waiting and len(lent.calls) < _IN_FLIGHT:
+            job = self._waiting.popleft()
+            table, report = lent.grant.worker.extract.options(num_returns=2).remote(self._order, job, lent.grant.share)
+            lent.calls.add(report)
+            self._calls[report] = (job, table, lent)
+        if not lent.calls:
+            self._desk.give_back(lent.grant.ticket)
+
+    def _answered(self, report: Any) -> None:
+        job, table, lent = self._calls.pop(report)
+        lent.calls.discard(report)
+        try:
+            told = ray.get(report)
         except DIED:
-            deaths[call.task.index] += 1
-            if deaths[call.task.index] >= _MOST_DEATHS:
-                raise WorkError(
-                    f"the worker process died {_MOST_DEATHS} times on rows {call.task.start} to {call.task.stop - 1}",
-                    mend="Lower encoder.batch_size or extraction.shard_rows if memory ran out",
-                ) from None
-            lost = [other for other, held in calls.items() if held.place == call.place]
-            waiting.extendleft(held.task for held in (calls.pop(other) for other in reversed(lost)))
-            waiting.appendleft(call.task)
-            busy[call.place] = 0
-            team[call.place] = hire()
+            self._died(job, lent)
+            return
         except RayTaskError as error:
             raise unwrap(error) from None
-        else:
-            done(call.task, ObjectStoreShard(call.table, call.task), told)
-        hand_out()
+        self._finished(job, ObjectStoreShard(table, job), told)
+        if self._waiting and not self._desk.keep(lent.grant.ticket):
+            # Others wait: what it has is finished, and then it goes back.
+            if not lent.calls:
+                self._desk.give_back(lent.grant.ticket)
+            return
+        self._hand_out(lent)
+
+    def _died(self, job: ShardJob, lent: _Lent) -> None:
+        self._deaths[job.index] += 1
+        if self._deaths[job.index] >= MOST_DEATHS:
+            raise WorkError(
+                f"the worker process died {MOST_DEATHS} times on rows {job.start} to {job.stop - 1}",
+                mend="Lower encoder.batch_size or extraction.shard_rows if memory ran out",
+            )
+        lost = [self._calls.pop(other)[0] for other in list(lent.calls)]
+        self._waiting.extendleft(reversed([job, *sorted(lost, key=lambda one: one.index)]))
+        self._desk.give_back(lent.grant.ticket, died=True)
 
 
-def team_rate(team: list[Member], hire: Callable[[], Member], key: str, tasks: Sequence[ShardJob]) -> float:
-    """Rows a second of a team of which every member extracts the same tasks at the same time; the tables go."""
-    rows = 0
-
-    def count(task: ShardJob, shard: ObjectStoreShard, report: ShardReport) -> None:
-        nonlocal rows
-        rows += report.rows
-
-    began = time.perf_counter()
-    extract_shards(team, hire, key, [task for task in tasks for _ in team], count)
-    return rows / (time.perf_counter() - began)
+def likes(order: ExtractionOrder) -> str:
+    """What a worker should hold for an extraction: the encoder with its weights."""
+    return f"{order.encoder.config.model_dump_json()} {order.weights.fingerprint if order.weights else ''}"

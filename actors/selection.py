@@ -94,7 +94,7 @@ class ShardedPicker:
     features: Features
 
     @property
-    def cpus(self) -> float:
+    def cpus(self) -> float | None:
         """Threads of all actors that take part."""
         return float(sum(self.team.threads(node) for node in set(block_homes(self.features))))
 

@@ -1,4 +1,4 @@
-"""Shards in the object store."""
+"""What lies in the object store: shards, weights, and other things that jobs made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pyarrow as pa
 import ray
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
-from asvp.compute.session import ShardJob, stored_shard
+from asvp.compute.jobs import Arrays, ShardJob
+from asvp.compute.model_store import stored_weights
+from asvp.compute.shard_cache import stored_shard
 from asvp.errors import AsvpError, CacheError, WorkError
+from asvp.features.cache import Cache
 
 DIED = (RayActorError, OutOfMemoryError)
 """What a call raises when its actor is gone; one that the memory monitor ended is no RayActorError."""
@@ -21,12 +24,12 @@ class ObjectStoreShard:
     """A table in the object store, read as a view; lost with its node, it is read from the cache, once a process."""
 
     reference: Any
-    task: ShardJob
+    job: ShardJob
     _recovered: list[pa.Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the handle travels.
-        return ObjectStoreShard, (self.reference, self.task)
+        return ObjectStoreShard, (self.reference, self.job)
 
     def table(self) -> pa.Table:
         """The table, as a view on the store of this node.
@@ -44,16 +47,63 @@ class ObjectStoreShard:
         return self._recovered[0]
 
     def _from_cache(self) -> pa.Table:
-        if self.task.entry is None:
-            raise WorkError(
-                "a feature shard was lost with its node, and there is no cache to read it from",
-                key="extraction.cache",
-                mend="Set extraction.cache to a folder or URI that every node sees, and resume",
-            )
+        if self.job.entry is None:
+            raise lost("a feature shard was")
         try:
-            return stored_shard(self.task)[0]
+            return stored_shard(self.job)
         except CacheError as error:
             raise WorkError(f"a feature shard was lost with its node, and in the cache: {error}") from None
+
+
+@dataclass(frozen=True)
+class ObjectStoreValue:
+    """Something in the object store."""
+
+    reference: Any
+
+    def load(self) -> Any:
+        """The thing itself; arrays in it are views on the store of this node."""
+        return ray.get(self.reference)
+
+
+@dataclass(frozen=True)
+class ObjectStoreWeights:
+    """Weights in the object store; lost with their node, they are read from the cache."""
+
+    fingerprint: str
+    reference: Any
+    cache: Cache | None
+
+    def load(self) -> Arrays:
+        """The weights, as views on the store of this node.
+
+        Raises
+        ------
+        WorkError
+            If they were lost and there is no cache to read them from.
+        """
+        try:
+            arrays: Arrays = ray.get(self.reference)
+        except (ObjectLostError, *DIED):
+            arrays = self._from_cache()
+        return arrays
+
+    def _from_cache(self) -> Arrays:
+        if self.cache is None:
+            raise lost("fine-tuned weights were")
+        try:
+            return stored_weights(self.fingerprint, self.cache)
+        except CacheError as error:
+            raise WorkError(f"fine-tuned weights were lost with their node, and in the cache: {error}") from None
+
+
+def lost(what: str) -> WorkError:
+    """The error for something that lay on a node that is gone."""
+    return WorkError(
+        f"{what} lost with its node, and there is no cache to read it from",
+        key="extraction.cache",
+        mend="Set extraction.cache to a folder or URI that every node sees, and resume",
+    )
 
 
 def unwrap(error: RayTaskError) -> BaseException:

@@ -1,47 +1,107 @@
-"""The actor that holds an encoder: a thin shell around `asvp.compute.EncoderSession`."""
+"""The worker: an actor that does jobs, a thin shell around `asvp.compute.bench.Bench`."""
 
 from __future__ import annotations
 
+import os
+import pickle
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-from asvp.compute.jobs import Arrays, FineTuneJob
-from asvp.compute.session import EncoderSession, ShardJob, ShardReport
-from asvp.config import EncoderConfig
-from asvp.data.source import Kind, Source
-from asvp.models.proxy import Head
+from asvp.compute.jobs import (
+    Arrays,
+    EncoderSpec,
+    ExtractionOrder,
+    Job,
+    Pickled,
+    ProxyJob,
+    ShardJob,
+    ShardReport,
+    Trained,
+    TrainingOrder,
+)
+from asvp.spent import Share, Spent
 
 
 class _Worker:
-    """Extracts shards and fine-tunes, one encoder in one process."""
+    """Does whatever it is asked for, for one driver at a time.
 
-    def __init__(self, config: EncoderConfig, kind: Kind, threads: int) -> None:
-        self._session = EncoderSession(config, kind, threads)
-        self._sources: dict[str, Source] = {}
+    Parameters
+    ----------
+    share : Share
+        What it holds.
+    cores : float
+        Of the whole pool: no selection uses more threads.
+    """
 
-    def node(self) -> str:
-        """The node this actor lives on."""
-        node: str = ray.get_runtime_context().get_node_id()
-        return node
+    def __init__(self, share: Share, cores: float) -> None:
+        # PyTorch is imported here, not above: the broker starts workers, and needs none.
+        import torch
 
-    def open(self, key: str, source: Source, fingerprint: str | None, weights: Arrays | None, threads: int) -> None:
-        """Get ready for the shards of a source, with fine-tuned weights or the pre-trained ones (None).
+        from asvp.actors.selection import SelectionTeam
+        from asvp.compute.bench import Bench
+        from asvp.models.failures import find_device
 
-        Its result is an argument of `extract`: calls of an actor with two threads keep no order by themselves.
-        """
-        self._sources = {key: source}
-        self._session.use(fingerprint, None if weights is None else lambda: weights, threads)
+        torch.set_num_threads(max(1, int(share.cpus)))
+        device = find_device(None).type if share.gpus else "cpu"
+        self._bench = Bench(device, SelectionTeam(cores).picker)
+        self._name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._active = 0
+        self._idle = threading.Condition()
 
-    def extract(self, opened: None, key: str, task: ShardJob) -> tuple[pa.Table, ShardReport]:
+    def hello(self) -> tuple[str, str, dict[str, Any]]:
+        """Its name, its node, and what it works on."""
+        from asvp.compute.machine import describe_machine
+
+        return self._name, ray.get_runtime_context().get_node_id(), describe_machine(self._bench.device)
+
+    def extract(self, order: ExtractionOrder, job: ShardJob, share: Share) -> tuple[pa.Table, ShardReport]:
         """The table of a shard, and what is told of it: two objects, so that the table need not travel."""
-        return self._session.extract(task, self._sources[key])
+        with self._at_work():
+            return self._bench.extract(order, job, share)
 
-    def train(self, job: FineTuneJob, threads: int) -> tuple[Arrays | None, tuple[Head, float]]:
-        """The weights, and (head, seconds): two objects, so that the weights need not travel."""
-        head, weights, seconds = self._session.train(job, threads=threads)
-        return weights, (head, seconds)
+    def train(self, order: TrainingOrder, share: Share) -> tuple[Arrays | None, Trained]:
+        """The weights, and what is told: two objects, so that the weights need not travel."""
+        with self._at_work():
+            return self._bench.train(order, share)
+
+    def do(self, job: Job, share: Share) -> tuple[Any, tuple[Any, Spent]]:
+        """What a job makes, and (what is told of it, what it cost).
+
+        A proxy is small, and is told rather than kept: it must not be lost with a node.
+        """
+        with self._at_work():
+            kept, (told, spent) = self._bench.do(job, share)
+        if isinstance(job, ProxyJob):
+            return None, (Pickled(pickle.dumps(kept)), spent)
+        return kept, (told, spent)
+
+    def dtype(self, encoder: EncoderSpec) -> str:
+        """What `encoder.dtype: auto` is here."""
+        with self._at_work():
+            return self._bench.dtype(encoder)
+
+    def rest(self) -> None:
+        """Return when there is nothing left to do."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._active == 0)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._idle:
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._active -= 1
+                self._idle.notify_all()
 
 
 Worker: Any = ray.remote(_Worker)
+"""An actor with two shards at a time, one read while the other is in the forward pass, and room to be asked to rest."""

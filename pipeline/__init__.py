@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from asvp.models.classifier import Classifier
     from asvp.report import compare
     from asvp.selection import select, strategies
-    from asvp.tune_spaces.sweep import SweepResult, sweep
+    from asvp.tune_spaces.result import SweepResult
+    from asvp.tune_spaces.sweep import sweep
 
 __version__ = "0.2.0.dev0"
 
@@ -38,7 +39,7 @@ _HOMES = {
     "Classifier": "asvp.models.classifier",
     "Config": "asvp.config",
     "RunResult": "asvp.driver.loop",
-    "SweepResult": "asvp.tune_spaces.sweep",
+    "SweepResult": "asvp.tune_spaces.result",
     "compare": "asvp.report",
     "load_config": "asvp.config",
     "logme": "asvp.alignment",

@@ -2,87 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from pyarrow.fs import LocalFileSystem
-from ray import tune
-
 import asvp
-from asvp.actors.backend import backend_here
-from asvp.actors.cluster import SAY_AFTER_SECONDS, cluster, free_resources, nodes
+from asvp.actors.backend import Pool, PoolBackend, worker_pool
+from asvp.actors.cluster import cluster, nodes
 from asvp.compute import Extraction
-from asvp.compute.placement import Placement, place_trial
+from asvp.compute.placement import place
 from asvp.config import Config, load_config
+from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import as_begun
-from asvp.driver.preparation import Prepared, prepare, tell_of_data, with_absolute_paths
-from asvp.errors import AsvpError, ConfigError, DataError, RunDirectoryError
+from asvp.driver.preparation import prepare
+from asvp.driver.prepared import Prepared, tell_of_data
+from asvp.errors import AsvpError, ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.folders import MARKER, entries, locked, make_folder, mark, read_marker, require_room, settle
-from asvp.progress import Reporter, SilentReporter, round_line
+from asvp.progress import Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
-from asvp.report.comparison import Comparison, compare
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
+from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
-from asvp.tune_spaces.trainable import run_trial
+from asvp.tune_spaces.tuning import run_trials
 
 _LOCK = ".asvp.lock"
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What a sweep leaves.
-
-    Attributes
-    ----------
-    directory : Path
-    failed : dict of str to str
-        Trials that did not finish, with the last line of what went wrong.
-    """
-
-    directory: Path
-    failed: dict[str, str]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """results.parquet: one row a trial and round, with all options as columns."""
-        return pd.read_parquet(self.directory / "results.parquet")
-
-    def best(self, metric: str = "final_accuracy", *, at: int | None = None) -> str:
-        """The arm whose mean over its seeds is highest.
-
-        Parameters
-        ----------
-        metric : str
-            A column of `to_pandas()`.
-        at : int, optional
-            Labels bought; None: at the end of each trial.
-
-        Raises
-        ------
-        DataError
-            If no trial tells that metric there.
-        """
-        rounds = self.to_pandas()
-        if metric not in rounds:
-            raise DataError("is no column of the results", key="metric", value=metric)
-        chosen = rounds.groupby("trial").tail(1) if at is None else rounds[rounds["labelled"] == at]
-        means = chosen.groupby("arm")[metric].mean().dropna()
-        if means.empty:
-            raise DataError("was measured in no trial", key="metric", value=metric, mend=f"at={at} labels")
-        return str(means.idxmax())
-
-    def report(self, out: Path | str | None = None) -> Comparison:
-        """Curves, savings, costs and the verdict; with `out`, tables and figures are written there."""
-        return compare([self.directory], out)
 
 
 def sweep(
@@ -206,17 +154,14 @@ def run_sweep(
         tell_of_data(one, reporter)
     names = [trial.name for trial in trials]
     with cluster(address):
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
         # What no node can hold is refused before anything is written.
-        there = nodes()
-        placed = {
-            name: place_trial(one.config.extraction, one.config.resources, there) for name, one in prepared.items()
-        }
+        placement = place(trials[0].config.extraction, nodes())
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)
             try:
-                failed = _run_trials(trials, prepared, placed, out, reporter)
+                with worker_pool(placement) as pool:
+                    failed = _run_trials(trials, prepared, pool, out, reporter)
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
                 unread = _write_finished_rounds(out, names)
@@ -224,16 +169,12 @@ def run_sweep(
 
 
 def _run_trials(
-    trials: Sequence[Trial],
-    prepared: Mapping[str, Prepared],
-    placed: Mapping[str, tuple[dict[str, float], Placement]],
-    out: Path,
-    reporter: Reporter,
+    trials: Sequence[Trial], prepared: Mapping[str, Prepared], pool: Pool, out: Path, reporter: Reporter
 ) -> dict[str, str]:
-    """Make the shared features and run all trials on the cluster that is there; which failed, and why."""
-    configs: dict[str, Config] = {}
+    """Make the shared features and run all trials on the pool that is there; which failed, and why."""
+    resolved: dict[str, Prepared] = {}
     features: dict[str, VersionZero] = {}
-    shared: dict[str, tuple[str, VersionZero]] = {}
+    shared: dict[str, tuple[Prepared, VersionZero]] = {}
     begun_with = _begun_with(trials, prepared)
     for trial in trials:
         one = prepared[trial.name]
@@ -241,28 +182,19 @@ def _run_trials(
             one = one.resolved(dtype)
         key = _shared_key(one.config)
         if key not in shared:
-            shared[key] = _version_zero(one, reporter)
-        dtype, features[trial.name] = shared[key]
-        configs[trial.name] = one.resolved(dtype).config
-    placements = {name: placement for name, (_, placement) in placed.items()}
-    return _fit(
-        out,
-        {
-            "configs": configs,
-            "arms": {trial.name: trial.arm for trial in trials},
-            "features": features,
-            "placements": placements,
-            "runs": str(out / "runs"),
-        },
-        lambda name: _bundles(*placed[name]),
-        list(configs),
-        reporter,
-    )
-
-
-def _bundles(own: dict[str, float], placement: Placement) -> tune.PlacementGroupFactory:
-    """What a trial asks of Ray: its own process, and its actors."""
-    return tune.PlacementGroupFactory([own, *[placement.bundle()] * placement.workers])
+            shared[key] = _version_zero(one, pool, reporter)
+        first, features[trial.name] = shared[key]
+        resolved[trial.name] = replace(one.resolved(first.config.encoder.dtype), fingerprint=first.fingerprint)
+    given = {
+        "prepared": resolved,
+        "arms": {trial.name: trial.arm for trial in trials},
+        "features": features,
+        "pool": pool,
+        "runs": str(out / "runs"),
+    }
+    # More drivers than workers: while one of them thinks, another has work for a worker.
+    concurrent = 2 * pool.placement.workers + 2
+    return run_trials(out, list(resolved), given, concurrent, reporter)
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
@@ -279,99 +211,17 @@ def _shared_key(config: Config) -> str:
     return content_key(*(getattr(config, part).model_dump() for part in ("data", "encoder", "extraction")))
 
 
-def _version_zero(prepared: Prepared, reporter: Reporter) -> tuple[str, VersionZero]:
-    """What `encoder.dtype` is, and the features that all trials with this data and encoder share."""
+def _version_zero(prepared: Prepared, pool: Pool, reporter: Reporter) -> tuple[Prepared, VersionZero]:
+    """What is resolved on the workers, and the features that all trials with this data and encoder share."""
     config, dataset = prepared.config, prepared.dataset
-    backend = backend_here(config, dataset.kind, prepared.cache, reporter)
-    dtype = backend.dtype()
-    encoder = prepared.resolved(dtype).encoder_fingerprint()
-    pool, test = (
-        backend.extract(Extraction(source, encoder, 0, config.extraction, title=title))
+    backend = PoolBackend(pool, prepared.encoder, prepared.cache, reporter)
+    resolved = prepared.resolved(backend.dtype()).fingerprinted()
+    pool_set, test_set = (
+        backend.extract(Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title))
         for title, source in (("pool", dataset.pool), ("test", dataset.test))
     )
     backend.close()
-    return dtype, VersionZero(pool, test)
-
-
-def _fit(
-    out: Path,
-    shared: Mapping[str, Any],
-    placement: Callable[[str], tune.PlacementGroupFactory],
-    names: Sequence[str],
-    reporter: Reporter,
-) -> dict[str, str]:
-    trainable = tune.with_resources(
-        tune.with_parameters(run_trial, **shared), lambda choice: placement(choice["trial"])
-    )
-    tuner = tune.Tuner(
-        trainable,
-        param_space={"trial": tune.grid_search(list(names))},
-        tune_config=tune.TuneConfig(
-            trial_name_creator=_trial_name, trial_dirname_creator=_trial_name, metric="labelled", mode="max"
-        ),
-        run_config=tune.RunConfig(
-            name=out.name,
-            storage_path=str(out.parent),
-            # A path is a path: without this, Tune reads it as a URI, in which # and % mean something.
-            storage_filesystem=LocalFileSystem(),
-            verbose=0,
-            callbacks=[_Tell(reporter)],
-            failure_config=tune.FailureConfig(max_failures=0),
-        ),
-    )
-    with _interruptions_raise():
-        results = tuner.fit()
-    failed = {}
-    for result in (results[number] for number in range(len(results))):
-        if result.error is not None:
-            lines = [line for line in str(result.error).strip().splitlines() if line.strip()]
-            failed[str((result.config or {}).get("trial", "?"))] = lines[-1] if lines else type(result.error).__name__
-    return failed
-
-
-@contextmanager
-def _interruptions_raise() -> Iterator[None]:
-    """Let Ctrl-C raise in Ray Tune too, which by itself would end as if the sweep were finished."""
-    before = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER")
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]
-        else:
-            os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = before
-
-
-class _Tell(tune.Callback):
-    """Passes each trial's rounds on to the person who watches."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._idle_since = time.monotonic()
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """While trials wait and none runs, say so now and then."""
-        statuses = {trial.status for trial in trials}
-        now = time.monotonic()
-        if "RUNNING" in statuses or "PENDING" not in statuses:
-            self._idle_since = now
-        elif now - self._idle_since >= SAY_AFTER_SECONDS:
-            self._idle_since = now
-            self._reporter.say(f"Trials are waiting for room on the cluster ({free_resources()})")
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """A trial has finished a round."""
-        if not result.get("done"):
-            self._reporter.say(f"{trial.config['trial']}: {round_line(result)}")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial has failed."""
-        self._reporter.say(f"{trial.config['trial']}: failed; the others go on")
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config["trial"])
+    return resolved, VersionZero(pool_set, test_set)
 
 
 def _write_finished_rounds(out: Path, names: Sequence[str]) -> dict[str, str]:

@@ -1,20 +1,22 @@
-"""One trial of a sweep: the driver, told by Ray Tune what to run and telling it of every round."""
+"""One trial of a sweep: a thin driver, told by Ray Tune what to run and telling it of every round.
+
+Nothing imported here imports PyTorch: what needs it is done by the workers of the pool.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from asvp.actors.backend import RayBackend
-from asvp.compute.placement import Placement
-from asvp.config import Config
+from asvp.actors.backend import Pool, PoolBackend
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import run
-from asvp.driver.preparation import prepare
+from asvp.driver.prepared import Prepared
 from asvp.files import write_json
 from asvp.folders import make_folder
 from asvp.progress import SilentReporter
@@ -23,10 +25,10 @@ from asvp.record.run_directory import RunDirectory
 
 def run_trial(
     choice: Mapping[str, Any],
-    configs: Mapping[str, Config],
+    prepared: Mapping[str, Prepared],
     arms: Mapping[str, str],
     features: Mapping[str, VersionZero],
-    placements: Mapping[str, Placement],
+    pool: Pool,
     runs: str,
 ) -> None:
     """Run a trial in its run directory; begun before, it goes on where its checkpoint is.
@@ -35,31 +37,37 @@ def run_trial(
     ----------
     choice : mapping
         {"trial": name}: what Ray Tune varies.
-    configs, arms, features, placements : mappings by the trial's name
+    prepared, arms, features : mappings by the trial's name
+    pool : Pool
+        Of workers, which all trials share.
     runs : str
         Folder of all run directories.
     """
+    # No GPU is for a driver, whatever it imports.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = choice["trial"]
-    config = configs[name]
+    one = prepared[name]
     folder = Path(runs) / name
-    prepared = prepare(config)
     reporter = SilentReporter()
-    backend = RayBackend(config.encoder, prepared.dataset.kind, placements[name], prepared.cache, reporter)
     directory = RunDirectory(folder)
     resume = directory.holds_run
     directory.check(resume=resume)
     make_folder(folder)
     write_json(folder / "arm.json", {"arm": arms[name], "place": list(arms).index(name)})
-    result = run(
-        config,
-        out=folder,
-        resume=resume,
-        prepared=prepared,
-        backend=backend,
-        features=features.get(name),
-        reporter=reporter,
-        on_round=_report,
-    )
+    backend = PoolBackend(pool, one.encoder, one.cache, reporter, name)
+    try:
+        result = run(
+            one.config,
+            out=folder,
+            resume=resume,
+            prepared=one,
+            backend=backend,
+            features=features.get(name),
+            reporter=reporter,
+            on_round=_report,
+        )
+    finally:
+        backend.close()
     # A trial that was finished before reports its end again, so that Tune knows it too.
     _report({**result.rounds[-1], "done": True})
 

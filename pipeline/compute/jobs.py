@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -42,6 +43,17 @@ class Held(Generic[Told]):
     def load(self) -> Told:
         """The thing itself."""
         return self.value
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """A thing that a process passes on without knowing what it is made of: only who loads it imports that."""
+
+    content: bytes
+
+    def load(self) -> Any:
+        """The thing itself."""
+        return pickle.loads(self.content)
 
 
 class Weights(Handle[Arrays], Protocol):

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from asvp.compute.jobs import ShardJob
 from asvp.compute.placement import MOST_CPU_ACTORS, Placement
 from asvp.compute.processor import processor
-from asvp.compute.session import ShardJob
 from asvp.config import EncoderConfig, ExtractionConfig
 from asvp.data.source import Kind
 from asvp.features.cache import Cache, CacheEntry, content_key

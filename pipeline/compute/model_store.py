@@ -34,6 +34,19 @@ def find_model(job: FineTuneJob, cache: Cache) -> tuple[Head, Arrays | None, Spe
     return head, weights, spent
 
 
+def stored_weights(key: str, cache: Cache) -> Arrays:
+    """The weights that were kept under a job's key.
+
+    Raises
+    ------
+    CacheError
+        If they are not there, or cannot be read.
+    """
+    entry = cache.entry("models", key)
+    files = entry.description().get("files")
+    return _arrays(entry, "weights", files if isinstance(files, dict) else {})
+
+
 def keep_model(job: FineTuneJob, head: Head, weights: Arrays | None, spent: Spent, cache: Cache) -> None:
     """Store a result.
 

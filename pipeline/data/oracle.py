@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,10 @@ class Oracle:
         self._classes = classes
         self._sold = np.zeros(len(labels), dtype=bool)
         self._order: list[np.ndarray] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Whoever takes it up in another process has bought nothing yet, and shares the labels.
+        return Oracle, (self._labels, self._classes)
 
     def __len__(self) -> int:
         return len(self._labels)

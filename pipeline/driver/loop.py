@@ -156,14 +156,13 @@ def _check_arguments(config: Any, until_round: Any) -> None:
 @contextmanager
 def open_backend(prepared: Prepared, reporter: Reporter, *, in_process: bool, address: str | None) -> Iterator[Backend]:
     """Backend for a configuration, in this process or on Ray, let go at the end."""
-    config, kind, cache = prepared.config, prepared.dataset.kind, prepared.cache
     if in_process:
         from asvp.compute.in_process import InProcessBackend
 
-        yield InProcessBackend(prepared.encoder, cache, reporter)
+        yield InProcessBackend(prepared.encoder, prepared.cache, reporter)
     else:
         # Ray is imported only where it is used, so that debugging needs none.
-        from asvp.actors.backend import ray_backend
+        from asvp.actors.backend import pool_backend
 
-        with ray_backend(config, kind, cache, reporter, address) as backend:
+        with pool_backend(prepared.config, prepared.encoder, prepared.cache, reporter, address) as backend:
             yield backend

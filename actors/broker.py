@@ -1,0 +1,259 @@
+"""The broker: an actor that starts the workers of a pool and lends them to drivers, a job at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from asvp.actors.shards import DIED
+from asvp.actors.turns import Keys, Lease, Request, Turns
+from asvp.compute.placement import Placement
+from asvp.errors import ClusterError
+from asvp.spent import Share
+
+PATIENCE = 20.0
+"""Seconds without a sign of life after which a driver is taken for dead."""
+QUANTUM = 5.0
+"""Seconds in which a worker that extracts on is not asked back: changing its encoder takes one or two."""
+_LOOK = 2.0
+"""Seconds between two looks at who is alive."""
+_START_FAILURES = 3
+"""Workers that may die at their start, one after the other, before it is said that none can be started."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A worker, lent for a job.
+
+    Attributes
+    ----------
+    ticket : str
+        What it was asked for with, and is given back with.
+    worker : ActorHandle
+    share : Share
+        What the job holds: the worker's own, and the cores of idle workers beside it.
+    """
+
+    ticket: str
+    worker: Any
+    share: Share
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """How a pool stands.
+
+    Attributes
+    ----------
+    started, wanted : int
+        Workers.
+    waiting : int
+        Requests in the queue.
+    served : dict of str to int
+        Leases that each driver has had.
+    """
+
+    started: int
+    wanted: int
+    waiting: int
+    served: dict[str, int] = field(default_factory=dict)
+
+
+class _Broker:
+    """Holds no features and does no work: it knows who is idle and whose turn it is.
+
+    Parameters
+    ----------
+    worker : ActorClass
+        With its resources; made with no arguments beyond `arguments`.
+    arguments : tuple
+    placement : Placement
+    quantum, patience : float
+        As `QUANTUM` and `PATIENCE`.
+    """
+
+    def __init__(
+        self, worker: Any, arguments: tuple[Any, ...], placement: Placement, quantum: float, patience: float
+    ) -> None:
+        self._class = worker
+        self._arguments = arguments
+        self._placement = placement
+        self._quantum = quantum
+        self._patience = patience
+        self._turns = Turns()
+        self._keys = Keys()
+        self._handles: dict[str, Any] = {}
+        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._given: dict[str, tuple[Lease, float]] = {}
+        self._held: dict[str, tuple[str, str]] = {}
+        self._seen: dict[str, float] = {}
+        self._machine: dict[str, Any] = {}
+        self._started = 0
+        self._failures = 0
+        self._failed: ClusterError | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the workers; it does not wait for them."""
+        for _ in range(self._placement.workers):
+            self._spawn(self._hire())
+        self._spawn(self._watch())
+
+    async def lease(self, request: Request) -> Grant:
+        """A worker, when it is the driver's turn.
+
+        Raises
+        ------
+        ClusterError
+            If no worker can be started.
+        """
+        self.alive(request.driver)
+        answer = self._answers[request.ticket] = asyncio.get_running_loop().create_future()
+        self._turns.ask(request)
+        self._serve()
+        try:
+            grant: Grant = await answer
+        finally:
+            self._answers.pop(request.ticket, None)
+        return grant
+
+    async def keep(self, ticket: str) -> bool:
+        """Whether a worker may be kept for another piece of the same work; it is given back otherwise."""
+        lease, since = self._given.get(ticket, (None, 0.0))
+        if lease is None:
+            return False
+        return time.monotonic() - since < self._quantum or not self._turns.others_wait(ticket)
+
+    async def give_back(self, ticket: str, died: bool = False) -> None:
+        """A job has ended, or a request is withdrawn; a worker that died is replaced."""
+        lease, _ = self._given.pop(ticket, (None, 0.0))
+        self._turns.withdraw(ticket)
+        if ticket in self._answers:
+            self._answers[ticket].cancel()
+        if died and lease is not None:
+            self._replace(lease.workers[0])
+        self._serve()
+
+    async def hold(self, driver: str, key: str, ticket: str) -> None:
+        """Wait until nobody else is at the work with this key; from then on it is the driver's."""
+        self.alive(driver)
+        self._held[ticket] = (driver, key)
+        if self._keys.ask(key, ticket):
+            return
+        answer = self._answers[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            await answer
+        finally:
+            self._answers.pop(ticket, None)
+
+    async def let_go(self, ticket: str) -> None:
+        """The work is done or failed: the next in line may look, or try."""
+        _, key = self._held.pop(ticket, ("", ""))
+        following = self._keys.let_go(key, ticket)
+        if following in self._answers:
+            self._answers[following].set_result(None)
+
+    def alive(self, driver: str) -> None:
+        """A sign of life."""
+        self._seen[driver] = time.monotonic()
+        self._turns.join(driver)
+
+    async def still_here(self, driver: str) -> None:
+        """A sign of life of a driver that waits or works."""
+        self.alive(driver)
+
+    async def leave(self, driver: str) -> None:
+        """A driver is done, or dead: what it waited for is free, what it has lent out comes back when it is idle."""
+        self._seen.pop(driver, None)
+        for lease in self._turns.leave(driver):
+            self._spawn(self._recover(lease))
+        for ticket in [ticket for ticket, (owner, _) in self._held.items() if owner == driver]:
+            await self.let_go(ticket)
+
+    async def machine(self) -> dict[str, Any]:
+        """What the first worker that started tells of its machine."""
+        while not self._machine:
+            if self._failed is not None:
+                raise self._failed
+            await asyncio.sleep(0.05)
+        return {**self._machine, "workers": self._placement.workers}
+
+    async def state(self) -> PoolState:
+        """How the pool stands."""
+        return PoolState(self._turns.workers, self._placement.workers, self._turns.waiting, dict(self._turns.served))
+
+    def _serve(self) -> None:
+        for lease in self._turns.grants():
+            ticket = lease.request.ticket
+            answer = self._answers.get(ticket)
+            if answer is None or answer.done():
+                self._turns.give_back(ticket)
+                continue
+            self._given[ticket] = (lease, time.monotonic())
+            share = Share(self._placement.cpus * len(lease.workers), self._placement.gpus)
+            answer.set_result(Grant(ticket, self._handles[lease.workers[0]], share))
+
+    def _replace(self, worker: str) -> None:
+        self._turns.remove(worker)
+        if self._handles.pop(worker, None) is not None:
+            self._spawn(self._hire())
+
+    async def _hire(self) -> None:
+        """Start a worker; it is lent once it has said that it is there."""
+        handle = self._class.remote(*self._arguments)
+        try:
+            name, node, machine = await handle.hello.remote()
+        except (*DIED, ray.exceptions.RayTaskError) as error:
+            self._failures += 1
+            if self._failures < _START_FAILURES + self._placement.workers:
+                await self._hire()
+            elif not self._handles:
+                self._fail(error)
+            return
+        self._failures = 0
+        self._machine = self._machine or machine
+        self._handles[name] = handle
+        self._turns.add(name, node)
+        self._serve()
+
+    def _fail(self, error: Exception) -> None:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        self._failed = ClusterError(
+            f"no worker can be started: {reason}", mend="Look at Ray's logs of the nodes, and at their memory"
+        )
+        for ticket, answer in list(self._answers.items()):
+            if not answer.done():
+                answer.set_exception(self._failed)
+            self._turns.withdraw(ticket)
+
+    async def _recover(self, lease: Lease) -> None:
+        """Take back what a driver that is gone had; the job it left is finished first."""
+        with suppress(*DIED):
+            await self._handles[lease.workers[0]].rest.remote()
+            await self.give_back(lease.request.ticket)
+            return
+        await self.give_back(lease.request.ticket, died=True)
+
+    async def _watch(self) -> None:
+        """Take drivers that give no sign of life for dead."""
+        while True:
+            await asyncio.sleep(min(_LOOK, self._patience / 2))
+            now = time.monotonic()
+            for driver in [driver for driver, seen in self._seen.items() if now - seen > self._patience]:
+                await self.leave(driver)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        # A task that nobody holds may be collected before it has run.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+Broker: Any = ray.remote(_Broker)
+"""An actor whose calls run beside each other; it holds no core."""

@@ -1,0 +1,209 @@
+"""A driver's place at the broker: it asks for workers there, waits, and gives them back."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from asvp.actors.broker import Grant, PoolState
+from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
+from asvp.actors.shards import DIED, unwrap
+from asvp.actors.turns import Request
+from asvp.errors import ClusterError, WorkError
+from asvp.progress import Reporter
+
+MOST_DEATHS = 3
+"""Workers that may die on one job."""
+_SIGN_OF_LIFE = 3.0
+
+
+class Desk:
+    """One driver at one broker; as long as it is open, the broker is given signs of life.
+
+    Parameters
+    ----------
+    broker : ActorHandle
+    reporter : Reporter
+        Told what is awaited when it takes long.
+    name : str, optional
+        The driver's, for the broker's accounts.
+    """
+
+    def __init__(self, broker: Any, reporter: Reporter, name: str | None = None) -> None:
+        self.name = name or uuid.uuid4().hex
+        self._broker = broker
+        self._reporter = reporter
+        self._closed = threading.Event()
+        threading.Thread(target=self._give_signs_of_life, name="asvp signs of life", daemon=True).start()
+
+    @cached_property
+    def workers(self) -> int:
+        """How many workers the pool is to have."""
+        return self.state().wanted
+
+    def state(self) -> PoolState:
+        """How the pool stands."""
+        with _broker_lives():
+            found: PoolState = ray.get(self._broker.state.remote())
+        return found
+
+    def machine(self) -> dict[str, Any]:
+        """What the workers work on."""
+        with _broker_lives():
+            asked = self._broker.machine.remote()
+            self.wait([asked], working=False)
+            found: dict[str, Any] = ray.get(asked)
+        return found
+
+    def ask(
+        self, *, urgent: bool = True, width: int = 1, likes: str = "", near: frozenset[str] = frozenset()
+    ) -> tuple[str, Any]:
+        """Queue up for a worker; the ticket, and the reference to the `Grant` that comes."""
+        ticket = uuid.uuid4().hex
+        request = Request(ticket, self.name, urgent, width, likes, near)
+        return ticket, self._broker.lease.remote(request)
+
+    def granted(self, answer: Any) -> Grant:
+        """The worker that was asked for."""
+        with _broker_lives():
+            grant: Grant = ray.get(answer)
+        return grant
+
+    def keep(self, ticket: str) -> bool:
+        """Whether a worker may be kept for another piece of the same work."""
+        with _broker_lives():
+            kept: bool = ray.get(self._broker.keep.remote(ticket))
+        return kept
+
+    def give_back(self, ticket: str, *, died: bool = False) -> None:
+        """A worker is no longer needed, or dead; or a request is withdrawn."""
+        self._broker.give_back.remote(ticket, died)
+
+    def wait(self, references: Sequence[Any], *, working: bool) -> Any:
+        """The first of some references that is ready; while none is, say now and then what is awaited.
+
+        Parameters
+        ----------
+        working : bool
+            Whether a worker is at work for this driver: then there is nothing to explain.
+        """
+        while True:
+            ready, _ = ray.wait(list(references), num_returns=1, timeout=SAY_AFTER_SECONDS, fetch_local=False)
+            if ready:
+                return ready[0]
+            if not working:
+                self._explain()
+
+    def with_worker(
+        self,
+        call: Callable[[Grant], Sequence[Any]],
+        what: str,
+        mend: str,
+        *,
+        urgent: bool = True,
+        width: int = 1,
+        likes: str = "",
+        near: frozenset[str] = frozenset(),
+    ) -> tuple[Sequence[Any], Any, float]:
+        """Have a worker do a job; another one if it dies.
+
+        Parameters
+        ----------
+        call : callable
+            Makes the call of a worker; its references, the last of which is to what is told.
+        what, mend : str
+            For the error, such as "fitted a proxy".
+
+        Returns
+        -------
+        references, told, seconds in the queue
+
+        Raises
+        ------
+        WorkError
+            If several workers die of the job.
+        AsvpError
+            Whatever the worker raised on purpose.
+        """
+        waited = 0.0
+        for _ in range(MOST_DEATHS):
+            began = time.perf_counter()
+            ticket, answer = self.ask(urgent=urgent, width=width, likes=likes, near=near)
+            died = False
+            try:
+                self.wait([answer], working=False)
+                grant = self.granted(answer)
+                waited += time.perf_counter() - began
+                references = call(grant)
+                return references, ray.get(references[-1]), waited
+            except RayTaskError as error:
+                raise unwrap(error) from None
+            except DIED:
+                died = True
+            finally:
+                self.give_back(ticket, died=died)
+        raise WorkError(f"the worker process died {MOST_DEATHS} times while it {what}", mend=mend or None)
+
+    @contextmanager
+    def once(self, key: str | None) -> Iterator[None]:
+        """Only one driver of the pool is inside with the same key; None: there is nothing to share."""
+        if key is None:
+            yield
+            return
+        ticket = uuid.uuid4().hex
+        asked = self._broker.hold.remote(self.name, key, ticket)
+        try:
+            with _broker_lives():
+                # Whoever has the key is at work on what is wanted here.
+                self.wait([asked], working=True)
+                ray.get(asked)
+            yield
+        finally:
+            self._broker.let_go.remote(ticket)
+
+    def close(self) -> None:
+        """Leave the pool."""
+        if not self._closed.is_set():
+            self._closed.set()
+            with suppress(RayError):
+                self._broker.leave.remote(self.name)
+
+    def _explain(self) -> None:
+        state = self.state()
+        if state.started < state.wanted:
+            self._reporter.say(
+                f"{state.started} of {state.wanted} workers started; waiting for resources ({free_resources()})"
+            )
+        else:
+            self._reporter.say(f"Waiting for a worker: {state.waiting} jobs in the queue of {state.started}")
+
+    def _give_signs_of_life(self) -> None:
+        while not self._closed.wait(_SIGN_OF_LIFE):
+            try:
+                self._broker.still_here.remote(self.name)
+            except Exception:
+                # Ray was shut down, or the broker is gone: whoever asks for a worker is told.
+                return
+
+
+@contextmanager
+def _broker_lives() -> Iterator[None]:
+    """A broker that is gone is a `WorkError`; what it raised on purpose is raised as it is."""
+    try:
+        yield
+    except RayActorError:
+        raise WorkError(
+            "the process that lends the workers of the pool has died, and with it the pool",
+            mend="Nothing that was finished is lost: resume the run or the sweep",
+        ) from None
+    except RayTaskError as error:
+        cause = unwrap(error)
+        raise cause if isinstance(cause, ClusterError) else error from None

@@ -1,0 +1,189 @@
+"""Who gets which worker next: the rules of the broker, in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Request:
+    """A driver asks for a worker.
+
+    Attributes
+    ----------
+    ticket : str
+        Of this request alone.
+    driver : str
+    urgent : bool
+        Whether a loop of rounds waits for it; other work goes after all that is urgent.
+    width : int
+        Workers of one node that the job could use at once, its threads on the cores of all; it gets one at least.
+    likes : str
+        What a worker should hold already, such as an encoder with some weights.
+    near : frozenset of str
+        Nodes that hold what the job reads.
+    """
+
+    ticket: str
+    driver: str
+    urgent: bool = True
+    width: int = 1
+    likes: str = ""
+    near: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Workers that a driver has for one job; the first of them does it, the others lend it their cores."""
+
+    request: Request
+    workers: tuple[str, ...]
+
+
+@dataclass
+class _Worker:
+    node: str
+    holds: str = ""
+    lease: str | None = None
+
+
+@dataclass
+class Turns:
+    """Idle workers, waiting requests, and whose turn it is.
+
+    Drivers take turns: of those that wait, the one that was served longest ago is next, with the oldest of its urgent
+    requests; what is not urgent waits until nothing is. Nobody gets more workers for one job than its even share while
+    others are in the pool too.
+
+    Attributes
+    ----------
+    served : dict of str to int
+        Leases that each driver has had.
+    """
+
+    served: dict[str, int] = field(default_factory=dict)
+    _workers: dict[str, _Worker] = field(default_factory=dict)
+    _waiting: dict[str, Request] = field(default_factory=dict)
+    _leases: dict[str, Lease] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
+    _count: int = 0
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are, idle or not."""
+        return len(self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    def join(self, driver: str) -> None:
+        """A driver is here; twice does no harm."""
+        if driver not in self._last:
+            # A newcomer goes behind those that wait, not before them.
+            self._last[driver] = self._count
+            self.served[driver] = 0
+
+    def leave(self, driver: str) -> list[Lease]:
+        """A driver is gone, and with it its requests; the leases it held, which are still out."""
+        self._last.pop(driver, None)
+        self._waiting = {ticket: one for ticket, one in self._waiting.items() if one.driver != driver}
+        return [lease for lease in self._leases.values() if lease.request.driver == driver]
+
+    def add(self, worker: str, node: str) -> None:
+        """A worker has started, and is idle."""
+        self._workers[worker] = _Worker(node)
+
+    def remove(self, worker: str) -> None:
+        """A worker is gone."""
+        self._workers.pop(worker, None)
+
+    def ask(self, request: Request) -> None:
+        """Queue up."""
+        self.join(request.driver)
+        self._waiting[request.ticket] = request
+
+    def withdraw(self, ticket: str) -> None:
+        """A request is no longer wanted; what it was given goes back."""
+        self._waiting.pop(ticket, None)
+        self.give_back(ticket)
+
+    def give_back(self, ticket: str) -> None:
+        """A job has ended; its workers are idle."""
+        lease = self._leases.pop(ticket, None)
+        if lease is None:
+            return
+        for name in lease.workers:
+            if name in self._workers:
+                self._workers[name].lease = None
+
+    def others_wait(self, ticket: str) -> bool:
+        """Whether the holder of a lease should give way to another driver, or to work that goes before its own."""
+        lease = self._leases.get(ticket)
+        if lease is None:
+            return True
+        mine = lease.request
+        return any(one.driver != mine.driver and (one.urgent or not mine.urgent) for one in self._waiting.values()) or (
+            not mine.urgent and any(one.urgent for one in self._waiting.values())
+        )
+
+    def grants(self) -> Iterator[Lease]:
+        """Give idle workers to those whose turn it is, until one of them runs out."""
+        while self._waiting and any(worker.lease is None for worker in self._workers.values()):
+            request = min(self._waiting.values(), key=self._turn)
+            del self._waiting[request.ticket]
+            lease = Lease(request, self._chosen(request))
+            self._leases[request.ticket] = lease
+            for name in lease.workers:
+                self._workers[name].lease = request.ticket
+            self._workers[lease.workers[0]].holds = request.likes or self._workers[lease.workers[0]].holds
+            self._count += 1
+            self._last[request.driver] = self._count
+            self.served[request.driver] += 1
+            yield lease
+
+    def _turn(self, request: Request) -> tuple[bool, int]:
+        # Equal ones keep the order in which they came.
+        return not request.urgent, self._last[request.driver]
+
+    def _chosen(self, request: Request) -> tuple[str, ...]:
+        """The idle worker that suits a request best, and idle ones of its node beside it."""
+        idle = {name: worker for name, worker in self._workers.items() if worker.lease is None}
+
+        def merit(name: str) -> tuple[bool, bool, bool]:
+            worker = idle[name]
+            return worker.node in request.near, bool(request.likes) and worker.holds == request.likes, not worker.holds
+
+        first = max(idle, key=merit)
+        beside = [name for name in idle if name != first and idle[name].node == idle[first].node]
+        # Those that hold nothing are lent first.
+        beside.sort(key=lambda name: bool(idle[name].holds))
+        even = max(1, len(self._workers) // max(1, len(self._last)))
+        return (first, *beside[: min(request.width, even) - 1])
+
+
+@dataclass
+class Keys:
+    """Work that is done once: of those that want the same, one is at it, and the others wait in line."""
+
+    _lines: dict[str, list[str]] = field(default_factory=dict)
+
+    def ask(self, key: str, ticket: str) -> bool:
+        """Stand in line for a key; whether it is one's own at once."""
+        line = self._lines.setdefault(key, [])
+        line.append(ticket)
+        return line[0] == ticket
+
+    def let_go(self, key: str, ticket: str) -> str | None:
+        """Leave the line; who has the key now in one's place, if somebody has."""
+        line = self._lines.get(key, [])
+        if ticket not in line:
+            return None
+        had_it = line[0] == ticket
+        line.remove(ticket)
+        if not line:
+            del self._lines[key]
+            return None
+        return line[0] if had_it else None
