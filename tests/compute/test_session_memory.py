@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 
 import numpy as np
@@ -142,6 +144,22 @@ def test_memory_is_given_back_between_tries_and_between_kinds_of_work(
     train()
     assert len(emptied) == 5
     assert set(emptied) == {"cpu"}
+
+
+def test_nothing_of_a_try_that_failed_is_held_when_its_memory_is_given_back(
+    session: EncoderSession, config: Config, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    model = weakref.ref(session.encoder.model)
+
+    def noted(device: torch.device) -> None:
+        gc.collect()
+        held.append(model() is not None)
+
+    monkeypatch.setattr(session_module, "empty_device_cache", noted)
+    Gpu(monkeypatch, 8, torch.OutOfMemoryError)
+    session.train(job(config, dataset))
+    assert held == [False]
 
 
 def test_a_session_runs_on_the_device_it_was_given(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
