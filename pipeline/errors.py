@@ -114,6 +114,10 @@ class WorkError(AsvpError):
     exit_code = 1
 
 
+class DeviceMemoryError(WorkError):
+    """Work for which a GPU's memory is not enough; fewer rows at a time may fit."""
+
+
 def first_line(error: BaseException) -> str:
     """What an error from outside says, in one line that is not too long, without a full stop."""
     if isinstance(error, FileNotFoundError) and error.__cause__ is not None:

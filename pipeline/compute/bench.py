@@ -142,7 +142,7 @@ class Bench:
             if self._session is None or self._session[0] != encoder:
                 # The one before goes first: two encoders may not fit beside each other.
                 self._session = None
-                self._session = (encoder, EncoderSession(encoder.config, encoder.kind))
+                self._session = (encoder, EncoderSession(encoder.config, encoder.kind, device=self.device))
             return self._session[1]
 
     def _source_of(self, order: ExtractionOrder) -> Source:

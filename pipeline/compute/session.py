@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from asvp.compute.jobs import Arrays, FineTuneJob, ShardJob
 from asvp.config import EncoderConfig
 from asvp.data.source import ChosenRows, Kind, Source, rows_named
-from asvp.errors import RowError, WorkError
+from asvp.errors import DeviceMemoryError, RowError, WorkError
 from asvp.features.table import feature_table
 from asvp.models.encoder import Encoder
+from asvp.models.failures import empty_device_cache, no_room_for_a_row
 from asvp.models.head import Head
 from asvp.models.threads import cpu_threads
-from asvp.models.training.finetune import fine_tune, linear_probe
+from asvp.models.training.finetune import fine_tune, largest_batch, linear_probe
 
 
 class EncoderSession:
@@ -34,15 +36,23 @@ class EncoderSession:
         Of the rows; "features" need no encoder.
     threads : int, optional
         CPU threads of PyTorch in this process; what `use` says for extraction from then on.
+    device : str, optional
+        "cpu" or "cuda", for the encoder; None takes a GPU if there is one.
     """
 
-    def __init__(self, config: EncoderConfig, kind: Kind, threads: int | None = None) -> None:
+    def __init__(
+        self, config: EncoderConfig, kind: Kind, threads: int | None = None, *, device: str | None = None
+    ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self._config = config
         self._kind = kind
+        self._device = device
         self._encoder: Encoder | None = None
         self._loaded: str | None = None
+        self._runs_on = torch.device("cpu")
+        self._last_work: Literal["extraction", "training"] | None = None
+        self._micro_batch: int | None = None
         self._extraction_threads = threads
         self._prepare_lock = threading.Lock()
         self._encode_lock = threading.Lock()
@@ -51,7 +61,8 @@ class EncoderSession:
     def encoder(self) -> Encoder:
         """The encoder, loaded when first used."""
         if self._encoder is None:
-            self._encoder = Encoder.load(self._config, self._kind)
+            self._encoder = Encoder.load(self._config, self._kind, device=self._device)
+            self._runs_on = self._encoder.device
         return self._encoder
 
     def use(
@@ -79,12 +90,16 @@ class EncoderSession:
                     prepared = encoder.prepare(ChosenRows(source, rows))
             # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
             with self._encode_lock, cpu_threads(self._extraction_threads), rows_named(source, rows):
+                self._turn_to("extraction")
                 features = encoder.encode_prepared(prepared)
                 self._check_finite(features)
         return feature_table(features, job.start, job.dtype)
 
     def train(self, job: FineTuneJob, threads: int | None = None) -> tuple[Head, Arrays | None]:
         """Do a job from the pre-trained weights.
+
+        What does not fit in the GPU's memory is begun again with half as many rows in the model at a time, down to
+        one; later trainings of the session start with as many as fitted then.
 
         Parameters
         ----------
@@ -97,18 +112,56 @@ class EncoderSession:
         head : Head
         weights : mapping of str to ndarray, or None
             None where the encoder was not trained.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the GPU's memory is not enough for one row at a time.
         """
         with self._prepare_lock, self._encode_lock, cpu_threads(threads):
             self._use(None, None)
+            self._turn_to("training")
             head = self._probe(job) if job.method in ("lp", "lp_ft") else None
             if head is not None and job.method == "lp":
                 return head, None
-            rows = _inputs(job.source, job.rows)
-            with self._changing_weights(job.key), rows_named(job.source, job.rows):
-                head = fine_tune(
-                    self.encoder, rows, job.labels, classes=job.classes, config=job.training, seed=job.seed, head=head
-                )
+            head = self._fine_tuned(job, head)
             return head, self.encoder.state()
+
+    def _fine_tuned(self, job: FineTuneJob, head: Head | None) -> Head:
+        """Train the encoder, anew with fewer rows at a time where they do not fit in the GPU's memory."""
+        rows = _inputs(job.source, job.rows)
+        largest = largest_batch(len(rows), job.training.batch_size)
+        at_once = min(self._micro_batch or largest, largest)
+        while True:
+            whole = at_once == largest
+            try:
+                with self._changing_weights(job.key), rows_named(job.source, job.rows):
+                    trained = fine_tune(
+                        self.encoder,
+                        rows,
+                        job.labels,
+                        classes=job.classes,
+                        config=job.training,
+                        seed=job.seed,
+                        head=head,
+                        micro_batch=None if whole else at_once,
+                    )
+                if not whole:
+                    self._micro_batch = at_once
+                return trained
+            except DeviceMemoryError:
+                if at_once == 1:
+                    size = job.training.batch_size
+                    raise no_room_for_a_row("training", batch="training.batch_size", size=size) from None
+            # After the handler, whose error holds the model and its activations.
+            empty_device_cache(self._runs_on)
+            at_once //= 2
+
+    def _turn_to(self, work: Literal["extraction", "training"]) -> None:
+        """Between the two, give back the GPU memory that PyTorch holds: their tensors have other sizes."""
+        if self._last_work not in (None, work):
+            empty_device_cache(self._runs_on)
+        self._last_work = work
 
     def _probe(self, job: FineTuneJob) -> Head:
         """A head on the features of the pre-trained encoder."""

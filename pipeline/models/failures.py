@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from asvp.errors import AsvpError, ConfigError, EncoderError, WorkError, first_line
+from asvp.errors import AsvpError, ConfigError, DeviceMemoryError, EncoderError, WorkError, first_line
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_failed|bad_alloc", re.IGNORECASE)
+_FROM_A_GPU = re.compile(r"CUDA|CUBLAS|CUDNN|CUSOLVER|CUFFT", re.IGNORECASE)
 
 
 @contextmanager
 def work_errors(doing: str, *, batch: str, size: int) -> Iterator[None]:
-    """Turn what a model raises at work into a WorkError; errors of ours pass.
+    """Turn what a model raises at work into a WorkError, a DeviceMemoryError for a GPU's memory; errors of ours pass.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ def work_errors(doing: str, *, batch: str, size: int) -> Iterator[None]:
     except AsvpError:
         raise
     except Exception as error:
+        if device_out_of_memory(error):
+            raise _no_memory(doing, batch, size, DeviceMemoryError) from None
         if out_of_memory(error):
             raise _no_memory(doing, batch, size) from None
         raise WorkError(
@@ -61,8 +65,33 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
+def device_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a GPU's memory was not enough: PyTorch's own, or one of CUDA's libraries."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and out_of_memory(error) and _FROM_A_GPU.search(str(error)) is not None
+
+
+def no_room_for_a_row(doing: str, *, batch: str, size: int) -> DeviceMemoryError:
+    """The error for a row that does not even fit in a GPU's memory alone; parameters as of `work_errors`."""
+    return DeviceMemoryError(
+        f"there is not enough memory on the GPU for {doing}, not even for one row at a time",
+        key=batch,
+        value=size,
+        mend="Use a smaller model or a GPU with more memory; of texts, lower encoder.max_length",
+    )
+
+
+def empty_device_cache(device: torch.device) -> None:
+    """Give back the GPU memory that PyTorch holds for tensors to come; on a CPU there is none, and nothing is done."""
+    if device.type == "cuda":
+        # A model in a circle of references still has its memory.
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 def find_device(name: str | torch.device | None, *, key: str = "device") -> torch.device:
-    """The device of a name; None is a GPU if there is one, else the CPU.
+    """The device of a name; None is a GPU if there is one, else the CPU. Nothing else asks whether there is one.
 
     Raises
     ------
@@ -87,7 +116,7 @@ def find_device(name: str | torch.device | None, *, key: str = "device") -> torc
     return device
 
 
-def _no_memory(doing: str, key: str, value: object) -> WorkError:
-    return WorkError(
+def _no_memory(doing: str, key: str, value: object, kind: type[WorkError] = WorkError) -> WorkError:
+    return kind(
         f"there is not enough memory for {doing}", key=key, value=value, mend="Lower it, or use a smaller model"
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
-from asvp.errors import DataError, EncoderError, WorkError
+from asvp.errors import ConfigError, DataError, DeviceMemoryError, EncoderError, WorkError
 from asvp.models.failures import encoder_errors, find_device, work_errors
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_memory_that_is_not_there_names_the_batch_size() -> None:
@@ -17,6 +21,23 @@ def test_memory_that_is_not_there_names_the_batch_size() -> None:
         work_errors("training", batch="training.batch_size", size=32),
     ):
         torch.empty(1 << 50)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), DeviceMemoryError),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), DeviceMemoryError),
+        (MemoryError(), WorkError),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), WorkError),
+        (RuntimeError("CUDA error: device-side assert triggered"), WorkError),
+    ],
+)
+def test_a_gpus_memory_is_told_from_the_machines(error: Exception, kind: type[WorkError]) -> None:
+    with pytest.raises(WorkError) as caught, work_errors("training", batch="training.batch_size", size=32):
+        raise error
+    assert type(caught.value) is kind
+    assert type(pickle.loads(pickle.dumps(caught.value))) is kind
 
 
 def test_other_failures_at_work_keep_what_was_said() -> None:
@@ -52,3 +73,24 @@ def test_whatever_loading_raises_is_an_encoder_error() -> None:
 def test_the_processor_is_always_there() -> None:
     assert find_device("cpu") == torch.device("cpu")
     assert find_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_device_is_found_by_name_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert find_device(None) == torch.device("cuda")
+    assert find_device("cpu") == torch.device("cpu")
+    for name in ("meta", "nonsense", ""):
+        with pytest.raises(ConfigError, match=r"^device: .*Use cpu"):
+            find_device(name)
+
+
+def test_one_place_alone_asks_whether_there_is_a_gpu() -> None:
+    """Everything else is told where to run."""
+    asking = [
+        str(path.relative_to(ROOT))
+        for folder in ("pipeline", "actors", "tune_spaces")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if "is_available" in (getattr(node, "attr", None), getattr(node, "id", None), getattr(node, "name", None))
+    ]
+    assert asking == ["pipeline/models/failures.py"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from asvp.config import ProxyConfig
-from asvp.errors import DataError, SelectionError
+from asvp.errors import ConfigError, DataError, SelectionError
 from asvp.models.proxy import Head, Proxy, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds
 
@@ -235,6 +236,18 @@ def test_balanced_weights_are_inverse_to_counts_and_average_to_one() -> None:
 def test_bad_input_is_a_data_error(features: np.ndarray, labels: np.ndarray, words: str) -> None:
     with pytest.raises(DataError, match=words):
         fit_proxy(features, labels, classes=3, config=ProxyConfig(), seed=0)
+
+
+def test_a_proxy_is_fitted_where_it_is_told_and_arrives_elsewhere_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    features, labels = clusters(10)
+    proxy = fit_proxy(features, labels, classes=3, config=ProxyConfig(epochs=1), seed=0)
+    assert proxy.device == torch.device("cpu")
+    sent = pickle.loads(pickle.dumps(proxy))
+    assert sent.device == torch.device("cpu")
+    np.testing.assert_array_equal(sent.logits(features), proxy.logits(features))
+    with pytest.raises(ConfigError, match="device: models run on cpu or cuda"):
+        fit_proxy(features, labels, classes=3, config=ProxyConfig(epochs=1), seed=0, device="meta")
 
 
 def test_features_of_another_width_are_named() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
@@ -23,7 +24,13 @@ from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
 from asvp.models.encoder.pooling import Pool
-from asvp.models.failures import encoder_errors, work_errors
+from asvp.models.failures import (
+    device_out_of_memory,
+    empty_device_cache,
+    encoder_errors,
+    no_room_for_a_row,
+    work_errors,
+)
 from asvp.models.precision import matmul_context
 from asvp.models.quiet import quiet_transformers
 
@@ -136,9 +143,19 @@ class Encoder:
         return Prepared(len(rows), self._batches(rows, slice(0, len(rows))))
 
     def encode_prepared(self, prepared: Prepared) -> np.ndarray:
-        """Features of prepared rows, (N, D) float32, in the order they were given to `prepare`."""
+        """Features of prepared rows, (N, D) float32, in the order they were given to `prepare`.
+
+        A batch that does not fit in the GPU's memory is halved, down to one row; its features may then differ in the
+        last bits from those of the whole batch.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If a single row does not fit in the GPU's memory.
+        WorkError
+            If the machine's memory is not enough, or the model fails.
+        """
         home = self.device if prepared.rows <= _ROWS_ON_DEVICE else torch.device("cpu")
-        features = torch.empty((prepared.rows, self.dim), device=home)
         self.model.train(False)
         # One context around all batches: autocast then converts each weight once, not once a batch.
         with (
@@ -146,10 +163,10 @@ class Encoder:
             torch.inference_mode(),
             matmul_context(self.device, self.dtype_name),
         ):
-            for batch in prepared.batches:
-                positions = torch.from_numpy(batch.positions).to(home)
-                features[positions] = self._features(self._forward, batch.tensors).to(home)
-        return features.cpu().numpy()
+            features = torch.empty((prepared.rows, self.dim), device=home)
+            for positions, found in self._in_pieces_that_fit(prepared.batches):
+                features[torch.from_numpy(positions).to(home)] = found.to(home)
+            return features.cpu().numpy()
 
     def features(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Features (n, D) float32 of one collated batch, with gradients: what fine-tuning differentiates."""
@@ -258,6 +275,35 @@ class Encoder:
         except RowError as error:
             raise error.moved(part.start + error.row) from None
 
+    def _in_pieces_that_fit(self, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Positions and features of batches; those that do not fit in the GPU's memory are halved until they do."""
+        too_large: float = math.inf
+        for batch in batches:
+            waiting = [batch]
+            while waiting:
+                piece = waiting.pop()
+                # What was too large once is not tried again: each failure empties PyTorch's store of memory.
+                hopeless = piece.size >= too_large and len(piece.positions) > 1
+                found = None if hopeless else self._features_if_they_fit(piece)
+                if found is not None:
+                    yield piece.positions, found
+                    continue
+                too_large = min(too_large, piece.size)
+                waiting += reversed(piece.halves())
+
+    def _features_if_they_fit(self, batch: Batch) -> Tensor | None:
+        """Features (n, D) of a batch; None if it has more rows than the GPU's memory can hold."""
+        try:
+            return self._features(self._forward, batch.tensors)
+        except Exception as error:
+            if not device_out_of_memory(error):
+                raise
+            if len(batch.positions) == 1:
+                raise no_room_for_a_row("encoding", batch="encoder.batch_size", size=self.config.batch_size) from None
+        # After the handler, whose error holds what was computed of the batch.
+        empty_device_cache(self.device)
+        return None
+
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
         return self._pool(forward(**self.inputs.on_device(moved)), moved.get("attention_mask"))
@@ -297,7 +343,7 @@ class Encoder:
         return feature
 
 
-def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = ()) -> None:
+def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = (), *, device: str | None = None) -> None:
     """Raise what loading the encoder and using it for such rows would raise.
 
     Weights that lie here are loaded and tried on the CPU, unless they are very large; those of the hub that are not
@@ -309,13 +355,17 @@ def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = ())
     kind : {"text", "image"}
     sample : sequence of str, optional
         Some of the texts, which the tokenizer must be able to tell apart.
+    device : str, optional
+        Where it is to run, which must know the type of the matrix products; None takes a GPU if there is one.
 
     Raises
     ------
     EncoderError
         If the encoder cannot be found, loaded or used.
+    ConfigError
+        If there is no such device here.
     """
-    backbone = find_backbone(config, kind, weights=False)
+    backbone = find_backbone(config, kind, device=device, weights=False)
     inputs = _load_inputs(config, backbone)
     if isinstance(inputs, TextInputs):
         inputs.check_understanding(sample, config.model)

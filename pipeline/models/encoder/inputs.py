@@ -39,6 +39,19 @@ class Batch:
     positions: np.ndarray
     tensors: dict[str, Tensor]
 
+    @property
+    def size(self) -> int:
+        """Numbers in its tensors, padding included."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Its first rows and its last, of two or more."""
+        middle = len(self.positions) // 2
+        return self._cut(slice(None, middle)), self._cut(slice(middle, None))
+
+    def _cut(self, rows: slice) -> Batch:
+        return Batch(self.positions[rows], {name: tensor[rows] for name, tensor in self.tensors.items()})
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -12,6 +12,7 @@ import torch
 from asvp.config import ProxyConfig
 from asvp.errors import DataError
 from asvp.models.blocks import for_each_block, softmax
+from asvp.models.failures import find_device
 from asvp.models.head import Head
 from asvp.models.precision import cpu_has_bfloat16
 from asvp.models.proxy.mlp import Layer, Recipe, forward, train_mlp
@@ -102,8 +103,8 @@ class Proxy:
         return cls(np.asarray(state["mean"]), np.asarray(state["std"]), layers)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # In another process its device may not be there.
-        return _arrived, (self.state(), self.device.type)
+        # In another process its device may not be there, so it arrives on the CPU.
+        return Proxy.from_state, (self.state(),)
 
     def _forward(self, features: np.ndarray, wanted: tuple[Literal["hidden", "logits"], ...]) -> list[np.ndarray]:
         """The outputs wanted, (n, H) or (n, C) float32, of features (n, D)."""
@@ -122,10 +123,6 @@ class Proxy:
         return outputs
 
 
-def _arrived(state: Mapping[str, np.ndarray], device: str) -> Proxy:
-    return Proxy.from_state(state, device="cpu" if device == "cuda" and not torch.cuda.is_available() else device)
-
-
 def fit_proxy(
     features: np.ndarray,
     labels: np.ndarray,
@@ -135,7 +132,7 @@ def fit_proxy(
     seed: int,
     mean: np.ndarray | None = None,
     std: np.ndarray | None = None,
-    device: str | torch.device | None = None,
+    device: str | torch.device = "cpu",
 ) -> Proxy:
     """Fit a proxy on the features of the labelled rows.
 
@@ -154,12 +151,14 @@ def fit_proxy(
     mean, std : np.ndarray, optional
         (D,) to standardise with, the pool's as a rule; None: those of `features`. std is floored at 1e-3.
     device : optional
-        None takes a GPU if there is one.
+        "cpu" or "cuda": where it is fitted and scores. Sent to another process it scores on the CPU there.
 
     Raises
     ------
     DataError
         If there is no row, shapes or class numbers do not fit, or a feature is not finite.
+    ConfigError
+        If there is no such device here.
 
     Notes
     -----
@@ -167,7 +166,7 @@ def fit_proxy(
     is float32. BatchNorm's statistics are those of all labelled rows under the final weights.
     """
     _check(features, labels, classes)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = find_device(device)
     rows = torch.tensor(features, dtype=torch.float32)
     mean = rows.mean(0).numpy() if mean is None else np.asarray(mean, np.float32)
     std = (rows - rows.mean(0)).square_().mean(0).sqrt_().numpy() if std is None else np.asarray(std, np.float32)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
-from asvp.errors import DataError, WorkError
+from asvp.errors import ConfigError, DataError, WorkError
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.inputs import TextInputs
 from asvp.models.failures import work_errors
@@ -79,6 +79,7 @@ def fine_tune(
     seed: int,
     head: Head | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    micro_batch: int | None = None,
 ) -> Head:
     """Train an encoder and a linear head on its features together.
 
@@ -103,6 +104,11 @@ def fine_tune(
         To start from (LP-FT: Kumar et al. 2022); None draws a fresh one.
     on_step : callable, optional
         Called with (steps done, steps in all).
+    micro_batch : int, optional
+        Most rows that go through the model together. The gradient of a larger batch is the sum over pieces of nearly
+        equal size, and up to rounding that of the whole batch, with class weights too; augmentation does not depend on
+        the pieces. Dropout draws other numbers (of the same seed), and BatchNorm's statistics are those of a piece.
+        None: whole batches.
 
     Returns
     -------
@@ -113,11 +119,19 @@ def fine_tune(
     ------
     DataError
         If there is no row, or rows, labels and head do not fit each other.
+    ConfigError
+        If `micro_batch` is below 1.
+    DeviceMemoryError
+        If the GPU's memory is not enough; a smaller `micro_batch` may help.
     WorkError
-        If the training diverges, the memory is not enough, or the model fails. The encoder's weights are then those
-        of somewhere in the training: load it again.
+        If the training diverges, the machine's memory is not enough, or the model fails. After this and a
+        DeviceMemoryError the encoder's weights are those of somewhere in the training: load it again.
     """
     _check(encoder, rows, labels, classes, head)
+    if micro_batch is not None and micro_batch < 1:
+        raise ConfigError(
+            "must be at least 1 row", key="micro_batch", value=micro_batch, mend="Raise it, or leave it out"
+        )
     encoder.weights_will_change()
     generator = torch.Generator().manual_seed(seed)
     examples = encoder.inputs.read(rows)
@@ -136,13 +150,26 @@ def fine_tune(
         output = _first_head(encoder, classes, head, generator)
         try:
             _train(
-                encoder, output, examples, torch.tensor(labels, dtype=torch.int64), classes, config, generator, on_step
+                encoder,
+                output,
+                examples,
+                torch.tensor(labels, dtype=torch.int64),
+                classes,
+                config,
+                generator,
+                on_step,
+                micro_batch,
             )
         finally:
             encoder.model.train(False)
             encoder.model.zero_grad(set_to_none=True)
-    _check_trained(encoder, output, examples, config)
+    _check_trained(encoder, output, examples, config, micro_batch)
     return Head(output.weight.detach().cpu().numpy().copy(), output.bias.detach().cpu().numpy().copy())
+
+
+def largest_batch(rows: int, batch_size: int) -> int:
+    """Rows of the largest batch that `fine_tune` makes of so many rows: a rest of one joins the batch before it."""
+    return max(end - start for start, end in batch_bounds(max(rows, 1), batch_size))
 
 
 def _train(
@@ -154,6 +181,7 @@ def _train(
     config: TrainingConfig,
     generator: torch.Generator,
     on_step: Callable[[int, int], None] | None,
+    micro_batch: int | None,
 ) -> None:
     groups = _parameter_groups(encoder, output, config)
     rates = [group["lr"] for group in groups]
@@ -173,11 +201,17 @@ def _train(
             chosen = order[start:end]
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 - step / steps)
-            features = encoder.features(encoder.inputs.collate(examples, chosen.numpy(), augmentation))
-            loss = nn.functional.cross_entropy(output(features), labels[chosen].to(encoder.device), weight=weights)
-            losses.append(loss.detach())
+            # Whole, so that augmentation draws the same numbers whatever the pieces are.
+            tensors = encoder.inputs.collate(examples, chosen.numpy(), augmentation)
+            targets = labels[chosen].to(encoder.device)
             optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(scaler.scale(loss))
+            shares = []
+            for first, last in _pieces(len(chosen), micro_batch):
+                features = encoder.features({name: tensor[first:last] for name, tensor in tensors.items()})
+                loss = _share_of_loss(output(features), targets, first, last, weights)
+                shares.append(loss.detach())
+                torch.autograd.backward(scaler.scale(loss))
+            losses.append(torch.stack(shares).sum())
             scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(trained, _LONGEST_GRADIENT)
             scaler.step(optimiser)
@@ -187,6 +221,20 @@ def _train(
                 on_step(step, steps)
         # Once an epoch: on a GPU each look at a number waits for all that was queued before it.
         _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
+
+
+def _pieces(rows: int, most: int | None) -> list[tuple[int, int]]:
+    """First and last (exclusive) row of pieces of nearly equal size with at most so many rows each."""
+    count = 1 if most is None else -(-rows // most)
+    return [(rows * number // count, rows * (number + 1) // count) for number in range(count)]
+
+
+def _share_of_loss(scores: Tensor, targets: Tensor, first: int, last: int, weights: Tensor | None) -> Tensor:
+    """What rows `first` up to `last` contribute to a batch's mean cross-entropy, weighted by class."""
+    if len(scores) == len(targets):
+        return nn.functional.cross_entropy(scores, targets, weight=weights)
+    total = len(targets) if weights is None else weights[targets].sum()
+    return nn.functional.cross_entropy(scores, targets[first:last], weight=weights, reduction="sum") / total
 
 
 def _check_losses(losses: Tensor, encoder: Encoder, config: TrainingConfig, *, first: bool) -> None:
@@ -205,15 +253,20 @@ def _check_losses(losses: Tensor, encoder: Encoder, config: TrainingConfig, *, f
     raise _diverged("its loss is no longer finite", config)
 
 
-def _check_trained(encoder: Encoder, output: nn.Linear, examples: Any, config: TrainingConfig) -> None:
+def _check_trained(
+    encoder: Encoder, output: nn.Linear, examples: Any, config: TrainingConfig, micro_batch: int | None
+) -> None:
     """WorkError if the weights, or what they make of the first rows, are not finite."""
     tensors = [*encoder.model.state_dict().values(), *output.state_dict().values()]
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point()):
         raise _diverged("weights are no longer finite", config)
     with work_errors("training", batch="training.batch_size", size=config.batch_size), torch.inference_mode():
-        some = encoder.inputs.collate(examples, np.arange(min(len(examples), _LOOKED_AT)))
-        scores = output(encoder.features(some))
-    if not bool(torch.isfinite(scores).all()):
+        looked_at = min(len(examples), _LOOKED_AT)
+        finite = [
+            torch.isfinite(output(encoder.features(encoder.inputs.collate(examples, np.arange(first, last)))))
+            for first, last in _pieces(looked_at, micro_batch or config.batch_size)
+        ]
+    if not all(bool(rows.all()) for rows in finite):
         raise _diverged("the trained encoder's features are not finite", config)
 
 
