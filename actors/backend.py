@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,6 +93,7 @@ class PoolBackend:
         self, pool: Pool, encoder: EncoderSpec, cache: Cache | None, reporter: Reporter, name: str | None = None
     ) -> None:
         self._desk = Desk(pool.broker, reporter, name)
+        self._urgent = True
         self._placement = pool.placement
         self._encoder = encoder
         self._cache = cache
@@ -113,7 +115,8 @@ class PoolBackend:
         def work(jobs: Sequence[ShardJob], finished: Finished) -> None:
             missing = sum(job.rows for job in jobs if job.stored is None)
             team = TeamMeasurement(self._desk, self._placement, self._cache, self._reporter)
-            ShardRun(self._desk, order, jobs, finished, team.threads(extraction, order, missing)).run()
+            width = team.threads(extraction, order, missing)
+            ShardRun(self._desk, order, jobs, finished, width=width, urgent=self._urgent).run()
 
         with self._desk.once(extraction.fingerprint if self._cache else None):
             return extracted(extraction, self._cache, self._reporter, work)
@@ -134,7 +137,7 @@ class PoolBackend:
 
         with self._desk.once(job.key if self._cache else None):
             (weights, _), told, waited = self._desk.with_worker(
-                call, job.title, job.mend, width=_EVERY, likes=self._pre_trained
+                call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=self._pre_trained
             )
         for note in told.notes:
             self._reporter.say(note)
@@ -150,10 +153,18 @@ class PoolBackend:
 
         width = 1 if isinstance(job, ProxyJob) else _EVERY
         near = homes(job)
-        (kept, _), (told, spent), waited = self._desk.with_worker(call, job.title, job.mend, width=width, near=near)
+        (kept, _), (told, spent), waited = self._desk.with_worker(
+            call, job.title, job.mend, urgent=self._urgent, width=width, near=near
+        )
         if isinstance(told, Pickled):
             return Done(told, None, spent, waited)
         return Done(ObjectStoreValue(kept), told, spent, waited)
+
+    def beside(self) -> PoolBackend:
+        """The same driver, for work that no loop waits for."""
+        other = copy(self)
+        other._urgent = False
+        return other
 
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is where the workers are; from here on they use it."""

@@ -41,16 +41,26 @@ class ShardRun:
         Told of each finished shard, in the order they finish.
     width : int
         Workers whose cores one shard could use.
+    urgent : bool
+        Whether a loop waits for it.
     """
 
     def __init__(
-        self, desk: Desk, order: ExtractionOrder, jobs: Sequence[ShardJob], finished: Finished, width: int
+        self,
+        desk: Desk,
+        order: ExtractionOrder,
+        jobs: Sequence[ShardJob],
+        finished: Finished,
+        *,
+        width: int = 1,
+        urgent: bool = True,
     ) -> None:
         self._desk = desk
         self._order = order
         self._waiting = deque(jobs)
         self._finished = finished
         self._width = width
+        self._urgent = urgent
         self._likes = likes(order)
         self._asks: dict[Any, str] = {}
         self._calls: dict[Any, tuple[ShardJob, Any, _Lent]] = {}
@@ -81,7 +91,7 @@ class ShardRun:
         lent = {id(lent) for _, _, lent in self._calls.values()}
         wanted = min(len(self._waiting), self._desk.workers - len(lent)) - len(self._asks)
         for _ in range(wanted):
-            ticket, answer = self._desk.ask(width=self._width, likes=self._likes)
+            ticket, answer = self._desk.ask(urgent=self._urgent, width=self._width, likes=self._likes)
             self._asks[answer] = ticket
 
     def _heed(self, ready: Any) -> None:

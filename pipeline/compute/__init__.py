@@ -43,6 +43,10 @@ class Backend(Protocol):
         """Whatever else a round needs."""
         ...
 
+    def beside(self) -> Backend | None:
+        """The same for work that no loop waits for, which goes after all other; None where nobody else could do it."""
+        ...
+
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is where they work."""
         ...

@@ -88,6 +88,9 @@ class InProcessBackend:
         kept, (told, spent) = self._bench.do(job, self._share)
         return Done(Held(kept), told, spent)
 
+    def beside(self) -> None:
+        """Nobody: this process does one thing after the other."""
+
     def dtype(self) -> str:
         """What `encoder.dtype: auto` is here; from here on it is used."""
         config = self._encoder.config

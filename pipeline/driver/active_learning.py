@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from asvp.alignment.policy import Attempt, Decision, Observation, Reading
-from asvp.compute import Backend, Handle, Held
+from asvp.compute import Backend, FineTuneJob, Handle, Held
 from asvp.compute.jobs import IndicatorJob, PickJob
 from asvp.config import labels_by_round
 from asvp.driver.feature_versions import FeatureVersions, VersionZero
+from asvp.driver.final_models import Due, FinalModel, FinalModels
 from asvp.driver.journal import Journal
 from asvp.driver.model_maker import ModelMaker
 from asvp.driver.prepared import Prepared
@@ -71,6 +72,7 @@ class ActiveLearning:
             chooses=prepared.looks_at_features,
             keep_first=prepared.mode.keeps_first,
         )
+        self._finals = FinalModels(backend, prepared.dataset, prepared.config.extraction)
         self._refresher = Refresher(prepared.mode.refresh, self._models, self._features, self._config.seed)
         stored = self._journal.read()
         if stored is not None:
@@ -143,19 +145,28 @@ class ActiveLearning:
             self.fit_proxy(number)
 
     def train_final_model_if_due(self, number: int) -> None:
-        """Train the final model from the pre-trained weights and measure it, where `training.evaluate_at` says so."""
-        state, at = self.state, self._config.training.evaluate_at
-        if not (self._is_last(number) or at == "every" or (isinstance(at, list) and len(state.labelled) in at)):
-            return
-        method = self._models.final_method(self._pool.version)
-        state.final = self._models.train(method, state.labelled, "train", present=state.model)
-        test = self._features.test_with(state.final.weights)
-        self._round.final = self._models.evaluate(Held(state.final.head), test)
-        self._round.final_method = state.final.method
+        """Have the final model trained and measured, where `training.evaluate_at` says so; only the last is awaited."""
+        state = self.state
+        if self._is_due(number):
+            method = self._models.final_method(self._pool.version)
+            self._submit(number, self._models.job(method, state.labelled), self._pool.version)
+        if self._is_last(number):
+            with self._ledger.away():
+                state.finals |= {final.number: final for final in self._finals.wait()}
 
-    def close_round(self, number: int) -> dict[str, Any]:
-        """Close the accounts of the round, write it and the checkpoint, and return its object."""
+    def close_round(self, number: int) -> list[dict[str, Any]]:
+        """Close the accounts of the round, and write it and the checkpoint.
+
+        Returns
+        -------
+        list of dict
+            Objects of rounds: those before whose final model has arrived meanwhile, and this one at the end.
+        """
         state, told = self.state, self._round
+        state.finals |= {final.number: final for final in self._finals.arrived()}
+        late = [self._enter(state.finals.pop(earlier)) for earlier in sorted(state.finals) if earlier < number]
+        if late:
+            self._journal.amend(state, self._ledger)
         record = {
             "round": number,
             "labelled": len(state.labelled),
@@ -167,21 +178,47 @@ class ActiveLearning:
             "logme": told.logme,
             "logme_ped": told.logme_ped,
             "proxy_accuracy": told.proxy and told.proxy.accuracy,
-            "final_accuracy": told.final and told.final.accuracy,
-            "final_macro_f1": told.final and told.final.macro_f1,
-            "final_method": told.final_method,
+            "final_accuracy": None,
+            "final_macro_f1": None,
+            "final_method": None,
             "feature_fingerprint": self._pool.fingerprint,
             **self._ledger.close_round(told.bought),
         }
         state.records.append(record)
-        if told.final is not None and self._is_last(number):
-            state.summary = summarise(self._config, state.records, told.final, self._ledger.totals())
+        final = state.finals.pop(number, None)
+        if final is not None:
+            self._enter(final)
+        if final is not None and self._is_last(number):
+            state.final = final.model
+            state.summary = summarise(self._config, state.records, final.evaluation, self._ledger.totals())
         self._journal.write(state, self._pool, self._ledger)
-        return record
+        return [*late, record]
 
     def cache_keys(self) -> frozenset[str]:
         """Keys of the cache entries that this run still uses."""
         return self._features.keys()
+
+    def _is_due(self, number: int) -> bool:
+        at = self._config.training.evaluate_at
+        return self._is_last(number) or at == "every" or (isinstance(at, list) and self._counts[number] in at)
+
+    def _submit(self, number: int, job: FineTuneJob, version: int) -> None:
+        self._models.tell(job)
+        with self._ledger.away():
+            self._finals.submit(Due(number, job, self.state.model, self._features.tests(), version))
+
+    def _enter(self, final: FinalModel) -> dict[str, Any]:
+        """Enter a final model in the object of its round, with what it cost."""
+        for one in final.charges:
+            self._ledger.charge(one.stage, one.spent, saved=one.saved, waited=one.waited, number=final.number)
+        record: dict[str, Any] = self.state.records[final.number]
+        record |= {
+            "final_accuracy": final.evaluation.accuracy,
+            "final_macro_f1": final.evaluation.macro_f1,
+            "final_method": final.model.method,
+            **self._ledger.report(final.number),
+        }
+        return record
 
     def _proxy(self, number: int, purpose: str, stage: Stage) -> Handle[Any]:
         return self._models.proxy(self._pool, self.state.labelled, number, purpose, stage)
@@ -232,3 +269,13 @@ class ActiveLearning:
             self.fit_proxy(checkpoint.rounds - 1)
         # What this cost was booked when it was done first.
         self._ledger.restore(checkpoint.ledger)
+        self._finish_evaluations()
+
+    def _finish_evaluations(self) -> None:
+        """Have the final models made that a run was interrupted in."""
+        for record in self.state.records:
+            number = record["round"]
+            if record["final_accuracy"] is None and self._is_due(number):
+                method = self._models.final_method(record["feature_version"])
+                job = self._models.job(method, self.state.labelled.until(number))
+                self._submit(number, job, record["feature_version"])

@@ -120,13 +120,10 @@ class FeatureVersions:
         present = (vars(self).get("pool"), vars(self).get("test"))
         return frozenset(part.fingerprint for features in present if features is not None for part in features.parts)
 
-    def test_with(self, weights: Weights | None) -> FeatureSet:
-        """Features of the test rows with some weights alone; those that are there already are not made again."""
-        if _fingerprint(weights) == _fingerprint(self._weights):
-            return self.test.parts[-1]
-        if weights is None and self._first is not None:
-            return self._first.test
-        return self._extract("test", self.pool.version, weights)
+    def tests(self) -> dict[str | None, FeatureSet]:
+        """Features of the test rows that are there, by the fingerprint of the weights that made them alone."""
+        there = {_fingerprint(self._weights): self.test.parts[-1]}
+        return there if self._first is None else {None: self._first.test, **there}
 
     def of_rows(self, rows: NDArray[np.int64], model: TrainedModel) -> FeatureSet:
         """What a refresh with a model would make of some pool rows, before all others are made."""
@@ -142,7 +139,7 @@ class FeatureVersions:
         return made if self._first is None else SideBySide(getattr(self._first, which), made)
 
     def _extract(self, which: _Rows, version: int, weights: Weights | None, source: Source | None = None) -> FeatureSet:
-        encoder = self.encoder if weights is None else content_key(self.encoder, weights.fingerprint)
+        encoder = encoder_with(self.encoder, weights)
         if source is None:
             source = self._dataset.test if which == "test" else self._dataset.pool
         with self._ledger.away():
@@ -152,6 +149,11 @@ class FeatureVersions:
 
     def _charge(self, which: _Rows, spent: Spent, saved: Spent) -> None:
         self._ledger.charge(self._stages[which], spent, saved=saved)
+
+
+def encoder_with(encoder: str, weights: Weights | None) -> str:
+    """Fingerprint of an encoder with other weights than the pre-trained ones (None)."""
+    return encoder if weights is None else content_key(encoder, weights.fingerprint)
 
 
 def _fingerprint(weights: Weights | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from asvp.driver.built_on import built_on, require_unchanged
 from asvp.driver.final_model import save_final_model
 from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
-from asvp.driver.stored_run import file_digests, read_stored_run
+from asvp.driver.stored_run import ROUNDS, file_digests, read_stored_run, rounds_digest
 from asvp.errors import RunDirectoryError
 from asvp.features.feature_set import Features
 from asvp.record.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -35,6 +36,19 @@ class Journal:
         self._prepared = prepared
         self._backend = backend
         self._directory = directory
+        self._last: Checkpoint | None = None
+
+    def amend(self, state: RunState, ledger: Ledger) -> None:
+        """Put finished rounds on disk whose final models have arrived since; no other file changes.
+
+        Whichever of the two files a process dies between, the run is taken up with accounts that fit its rounds.
+        """
+        if self._directory is None or self._last is None:
+            return
+        files = {**self._last.files, ROUNDS: rounds_digest(state.records[: self._last.rounds])}
+        both = replace(self._last, files_to_come=files, ledger_to_come=ledger.state())
+        save_checkpoint(self._directory.checkpoint, both, state.model)
+        self._directory.write_rounds(state.records)
 
     def write(self, state: RunState, pool: Features, ledger: Ledger) -> None:
         """Put the finished rounds on disk; the checkpoint comes last, and makes them count."""
@@ -59,6 +73,7 @@ class Journal:
             files=file_digests(state.records, labelled, state.summary),
         )
         save_checkpoint(self._directory.checkpoint, checkpoint, state.model)
+        self._last = checkpoint
 
     def read(self) -> tuple[RunState, Checkpoint] | None:
         """The state that the last finished round left, scorer and final model apart; None if there is none.
@@ -76,6 +91,8 @@ class Journal:
         found = read_stored_run(self._directory, self._prepared, stored, self._ids)
         if found is None or found[0].next_round < len(self._prepared.config.budget):
             self._directory.require_own_model()
+        if found is not None:
+            self._last = found[1]
         return found
 
     def require_same_features(self, pool: Features, checkpoint: Checkpoint) -> None:

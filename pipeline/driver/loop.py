@@ -113,10 +113,10 @@ def run(
             learning.fit_proxy(number)
             learning.refresh_if_it_pays(number)
             learning.train_final_model_if_due(number)
-            record = learning.close_round(number)
-            news.round(record)
-            if on_round is not None:
-                on_round(record)
+            for record in learning.close_round(number):
+                news.round(record)
+                if on_round is not None:
+                    on_round(record)
         if prepared.cache is not None:
             prepared.cache.trim(learning.cache_keys(), news.say)
         return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)

@@ -79,8 +79,19 @@ class ModelMaker:
         self, method: TrainingMethod, labelled: LabelledSet, stage: Stage, *, present: TrainedModel | None
     ) -> TrainedModel:
         """A model on the labels given; if the present one was made by an equal job, it is that one."""
+        job = self.job(method, labelled)
+        if present is not None and present.key == job.key:
+            return present
+        self.tell(job)
+        with self._ledger.away():
+            model = self._backend.train(job)
+        self._ledger.charge(stage, model.spent, saved=model.spent if model.reused else None, waited=model.waited)
+        return model
+
+    def job(self, method: TrainingMethod, labelled: LabelledSet) -> FineTuneJob:
+        """A training from the pre-trained weights on the labels given."""
         rows, labels = labelled.ascending()
-        job = FineTuneJob(
+        return FineTuneJob(
             method=method,
             source=self._dataset.pool,
             rows=rows,
@@ -90,13 +101,10 @@ class ModelMaker:
             seed=derive_seed(self._config.seed, "train"),
             encoder=self._encoder,
         )
-        if present is not None and present.key == job.key:
-            return present
-        self._reporter.say(f"Training ({method}) on {len(rows):,} labels")
-        with self._ledger.away():
-            model = self._backend.train(job)
-        self._ledger.charge(stage, model.spent, saved=model.spent if model.reused else None, waited=model.waited)
-        return model
+
+    def tell(self, job: FineTuneJob) -> None:
+        """Say what is trained."""
+        self._reporter.say(f"Training ({job.method}) on {len(job.rows):,} labels")
 
     def final_method(self, refreshes: int) -> TrainingMethod:
         """What `training.method: auto` is: LP-FT before the first refresh, FT after it, LP without an encoder."""

@@ -8,6 +8,7 @@ from typing import Any
 from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import Handle, TrainedModel
 from asvp.compute.evaluation import Evaluation
+from asvp.driver.final_models import FinalModel
 from asvp.record.labelled import LabelledSet
 
 
@@ -26,8 +27,10 @@ class RunState:
         The one whose features are current; None: the pre-trained encoder.
     scorer : Handle or None
         To the model that scores the pool; None before the first labels.
+    finals : dict of int to FinalModel
+        Final models that have arrived and are not in their rounds' objects yet, by the number of the round.
     final : TrainedModel or None
-        The final model trained last.
+        That of the last round.
     records : list of dict
         Objects of the finished rounds, as in rounds.jsonl.
     summary : dict
@@ -39,6 +42,7 @@ class RunState:
     attempts: list[Attempt] = field(default_factory=list)
     model: TrainedModel | None = None
     scorer: Handle[Any] | None = None
+    finals: dict[int, FinalModel] = field(default_factory=dict)
     final: TrainedModel | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
@@ -62,8 +66,8 @@ class RoundState:
         Why the features were, or were not, refreshed.
     logme, logme_ped : float or None
         Indicators, in nats a row, where the policy asked for them.
-    proxy, final : Evaluation or None
-        Of the proxy and of the final model, on the test rows.
+    proxy : Evaluation or None
+        Of the proxy, on the test rows.
     """
 
     bought: int = 0
@@ -72,5 +76,3 @@ class RoundState:
     logme: float | None = None
     logme_ped: float | None = None
     proxy: Evaluation | None = None
-    final: Evaluation | None = None
-    final_method: str | None = None

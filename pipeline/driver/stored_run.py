@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,12 @@ def file_digests(
 ) -> dict[str, str]:
     """Digests of what finished rounds have left in the files of a run, by file."""
     columns = {name: labelled[name].to_pylist() for name in labelled.column_names}
-    return {ROUNDS: content_key(list(records)), LABELLED: content_key(columns), SUMMARY: content_key(dict(summary))}
+    return {ROUNDS: rounds_digest(records), LABELLED: content_key(columns), SUMMARY: content_key(dict(summary))}
+
+
+def rounds_digest(records: Sequence[Mapping[str, Any]]) -> str:
+    """Digest of the objects of rounds."""
+    return content_key(list(records))
 
 
 def read_stored_run(
@@ -69,6 +75,10 @@ def read_stored_run(
     labelled = _check_labelled(directory, labelled, done, budget)
     _check_summary(directory, summary, records, done, last)
     told = summary if summary is not None and done == last else {}
+    if rounds_digest(records[:done]) == checkpoint.files_to_come.get(ROUNDS):
+        # The process died when it had entered final models in the rounds, and not yet told the checkpoint.
+        checkpoint = replace(checkpoint, files=checkpoint.files_to_come, ledger=checkpoint.ledger_to_come)
+    checkpoint = replace(checkpoint, files_to_come={}, ledger_to_come={})
     for name, digest in file_digests(records[:done], labelled, told).items():
         if checkpoint.files and checkpoint.files.get(name) != digest:
             raise _unfit(directory, name, "is not what the finished rounds wrote: it was changed since")

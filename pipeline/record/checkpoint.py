@@ -51,6 +51,9 @@ class Checkpoint:
         Digests of data, labels and encoder, and the version; empty in a checkpoint of an earlier format.
     files : dict of str to str
         Digests of what the finished rounds left in other files; empty in a checkpoint of an earlier format.
+    files_to_come, ledger_to_come : dict
+        The same, once final models of finished rounds that have arrived since are entered in the files; empty where
+        none is being entered.
     """
 
     rounds: int
@@ -62,6 +65,8 @@ class Checkpoint:
     ledger: dict[str, Any] = field(default_factory=dict)
     built_on: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    files_to_come: dict[str, str] = field(default_factory=dict)
+    ledger_to_come: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | None) -> None:

@@ -37,6 +37,10 @@ class LabelledSet:
         part.rows, part.labels, part.rounds = self.rows[chosen], self.labels[chosen], self.rounds[chosen]
         return part
 
+    def until(self, number: int) -> LabelledSet:
+        """Those that were bought up to and including a round."""
+        return self.only(self.rounds <= number)
+
     def ascending(self) -> tuple[Rows, Rows]:
         """Rows in ascending order, and their labels: the set, whatever the order of purchase."""
         order = np.argsort(self.rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from asvp.config import CostConfig
@@ -37,7 +37,49 @@ class _Amount:
         return (self.cpu_seconds * prices.cpu_hour + self.gpu_seconds * prices.gpu_hour) / _HOUR
 
 
-Amounts = dict[Stage, _Amount]
+@dataclass
+class _Account:
+    """What one round has come to."""
+
+    amounts: dict[Stage, _Amount] = field(default_factory=lambda: {stage: _Amount() for stage in STAGES})
+    labels: int = 0
+    waited: float = 0.0
+
+    def __add__(self, other: _Account) -> _Account:
+        amounts = {stage: self.amounts[stage] + other.amounts[stage] for stage in STAGES}
+        return _Account(amounts, self.labels + other.labels, self.waited + other.waited)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> _Account:
+        amounts: dict[Stage, _Amount] = {stage: _Amount(**stored["amounts"][stage]) for stage in STAGES}
+        return cls(amounts, int(stored["labels"]), float(stored["waited"]))
+
+    def report(self, prices: CostConfig) -> dict[str, Any]:
+        """As `Ledger.close_round` gives it."""
+        amounts = self.amounts
+        seconds = {stage: amounts[stage].seconds for stage in STAGES if stage != "train"}
+        seconds["finetune"] += amounts["train"].seconds
+        dollars = {stage: amounts[stage].dollars(prices) for stage in STAGES}
+        bought, compute = self.labels * prices.per_label, sum(dollars.values())
+        return {
+            "seconds": seconds,
+            "sampling_seconds": sum(amounts[stage].seconds for stage in SAMPLING),
+            "training_seconds": amounts["train"].seconds,
+            "saved_seconds": sum(amount.saved_seconds for amount in amounts.values()),
+            "waiting_seconds": self.waited,
+            "device_seconds": {
+                "cpu": sum(amount.cpu_seconds for amount in amounts.values()),
+                "gpu": sum(amount.gpu_seconds for amount in amounts.values()),
+            },
+            "cost": {
+                "labels": bought,
+                "sampling": sum(dollars[stage] for stage in SAMPLING),
+                "training": dollars["train"],
+                "evaluation": dollars["evaluate"],
+                "compute": compute,
+                "total": bought + compute,
+            },
+        }
 
 
 class Ledger:
@@ -59,10 +101,8 @@ class Ledger:
     def __init__(self, prices: CostConfig, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._prices = prices
         self._clock = clock
-        self._round = _nothing()
-        self._closed = _nothing()
-        self._labels = 0
-        self._waited = self._waited_before = 0.0
+        self._rounds: list[_Account] = []
+        self._open = _Account()
         self._since = clock()
 
     @contextmanager
@@ -74,7 +114,15 @@ class Ledger:
         finally:
             self._since = self._clock()
 
-    def charge(self, stage: Stage, spent: Spent, *, saved: Spent | None = None, waited: float = 0.0) -> None:
+    def charge(
+        self,
+        stage: Stage,
+        spent: Spent,
+        *,
+        saved: Spent | None = None,
+        waited: float = 0.0,
+        number: int | None = None,
+    ) -> None:
         """Book work.
 
         Parameters
@@ -87,6 +135,8 @@ class Ledger:
             What of that was not spent for this run, because a cache or another run had done it.
         waited : float
             Seconds for which it waited for a worker.
+        number : int, optional
+            Of a closed round that the work was for; None: the one in progress.
 
         Raises
         ------
@@ -98,8 +148,9 @@ class Ledger:
         told = _Amount(**asdict(spent), saved_seconds=saved.seconds if saved else 0.0)
         if min(*asdict(told).values(), waited) < 0:
             raise ValueError(f"work of stage {stage!r} cannot have cost less than nothing: {told}, {waited}")
-        self._round[stage] += told
-        self._waited += waited
+        account = self._open if number is None else self._rounds[number]
+        account.amounts[stage] += told
+        account.waited += waited
 
     def close_round(self, labels_bought: int) -> dict[str, Any]:
         """End a round and give its share of the round's object.
@@ -125,29 +176,26 @@ class Ledger:
         if labels_bought < 0:
             raise ValueError(f"labels_bought cannot be negative, got {labels_bought}")
         self._book()
-        report = self._report(self._round, labels_bought, self._waited)
-        self._closed = {stage: self._closed[stage] + self._round[stage] for stage in STAGES}
-        self._round = _nothing()
-        self._labels += labels_bought
-        self._waited, self._waited_before = 0.0, self._waited_before + self._waited
-        return report
+        self._open.labels = labels_bought
+        self._rounds.append(self._open)
+        self._open = _Account()
+        return self.report(len(self._rounds) - 1)
+
+    def report(self, number: int) -> dict[str, Any]:
+        """What `close_round` gave of a round, with what has been booked on it since."""
+        return self._rounds[number].report(self._prices)
 
     def totals(self) -> dict[str, Any]:
         """The sums over all closed rounds, with the keys of `close_round`, and `labels`."""
-        return {"labels": self._labels, **self._report(self._closed, self._labels, self._waited_before)}
+        total = sum(self._rounds, _Account())
+        return {"labels": total.labels, **total.report(self._prices)}
 
     def state(self) -> dict[str, Any]:
-        """Everything booked so far, for JSON; the round in progress included."""
-        self._book()
-        return {
-            "labels": self._labels,
-            "closed": {stage: asdict(amount) for stage, amount in self._closed.items()},
-            "round": {stage: asdict(amount) for stage, amount in self._round.items()},
-            "waited": [self._waited_before, self._waited],
-        }
+        """What is booked on closed rounds, for JSON."""
+        return {"rounds": [asdict(account) for account in self._rounds]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`; what was booked here before is dropped, and the clock starts now.
+        """Go on from a `state` with a new round; what was booked here before is dropped, and the clock starts now.
 
         Raises
         ------
@@ -155,14 +203,10 @@ class Ledger:
             If it is no state of a ledger.
         """
         try:
-            closed: Amounts = {stage: _Amount(**state["closed"][stage]) for stage in STAGES}
-            current: Amounts = {stage: _Amount(**state["round"][stage]) for stage in STAGES}
-            before, waited = map(float, state.get("waited", (0.0, 0.0)))
-            labels = int(state["labels"])
+            rounds = [_Account.from_json(stored) for stored in state["rounds"]]
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the state of a ledger: {error}") from None
-        self._closed, self._round, self._labels = closed, current, labels
-        self._waited_before, self._waited = before, waited
+        self._rounds, self._open = rounds, _Account()
         self._since = self._clock()
 
     def _book(self) -> None:
@@ -170,33 +214,4 @@ class Ledger:
         now = self._clock()
         seconds = max(0.0, now - self._since)
         self._since = now
-        self._round["other"] += _Amount(seconds, seconds)
-
-    def _report(self, amounts: Mapping[Stage, _Amount], labels: int, waited: float) -> dict[str, Any]:
-        seconds = {stage: amounts[stage].seconds for stage in STAGES if stage != "train"}
-        seconds["finetune"] += amounts["train"].seconds
-        dollars = {stage: amounts[stage].dollars(self._prices) for stage in STAGES}
-        bought, compute = labels * self._prices.per_label, sum(dollars.values())
-        return {
-            "seconds": seconds,
-            "sampling_seconds": sum(amounts[stage].seconds for stage in SAMPLING),
-            "training_seconds": amounts["train"].seconds,
-            "saved_seconds": sum(amount.saved_seconds for amount in amounts.values()),
-            "waiting_seconds": waited,
-            "device_seconds": {
-                "cpu": sum(amount.cpu_seconds for amount in amounts.values()),
-                "gpu": sum(amount.gpu_seconds for amount in amounts.values()),
-            },
-            "cost": {
-                "labels": bought,
-                "sampling": sum(dollars[stage] for stage in SAMPLING),
-                "training": dollars["train"],
-                "evaluation": dollars["evaluate"],
-                "compute": compute,
-                "total": bought + compute,
-            },
-        }
-
-
-def _nothing() -> Amounts:
-    return {stage: _Amount() for stage in STAGES}
+        self._open.amounts["other"] += _Amount(seconds, seconds)
