@@ -58,16 +58,28 @@ class Pool:
 
 
 @contextmanager
-def worker_pool(placement: Placement, *, quantum: float = QUANTUM, patience: float = PATIENCE) -> Iterator[Pool]:
+def worker_pool(
+    placement: Placement, *, worker: Any = Worker, quantum: float = QUANTUM, patience: float = PATIENCE
+) -> Iterator[Pool]:
     """Start a pool of workers on the cluster that this process is connected to, and let it go at the end.
 
     The workers start beside whatever is done meanwhile; a job is given to those that are there.
+
+    Parameters
+    ----------
+    placement : Placement
+    worker : ActorClass
+        With the methods of `Worker`.
+    quantum : float
+        Seconds in which a worker that extracts is not asked back.
+    patience : float
+        Seconds without a sign of life after which a driver is taken for dead.
     """
-    worker = Worker.options(num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=3)
+    placed = worker.options(num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=3)
     share = Share(placement.cpus, placement.gpus)
     arguments = (share, placement.cpus * placement.workers)
     # Calls run beside each other: most of them wait for a worker.
-    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16).remote(worker, arguments, placement, quantum, patience)
+    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16).remote(placed, arguments, placement, quantum, patience)
     broker.start.remote()
     try:
         yield Pool(broker, placement)

@@ -66,7 +66,7 @@ class Turns:
     _workers: dict[str, _Worker] = field(default_factory=dict)
     _waiting: dict[str, Request] = field(default_factory=dict)
     _leases: dict[str, Lease] = field(default_factory=dict)
-    _last: dict[str, int] = field(default_factory=dict)
+    _last: dict[str, float] = field(default_factory=dict)
     _count: int = 0
 
     @property
@@ -82,8 +82,8 @@ class Turns:
     def join(self, driver: str) -> None:
         """A driver is here; twice does no harm."""
         if driver not in self._last:
-            # A newcomer goes behind those that wait, not before them.
-            self._last[driver] = self._count
+            # A newcomer goes behind all but the one that was served last.
+            self._last[driver] = self._count - 0.5
             self.served[driver] = 0
 
     def leave(self, driver: str) -> list[Lease]:
@@ -144,7 +144,7 @@ class Turns:
             self.served[request.driver] += 1
             yield lease
 
-    def _turn(self, request: Request) -> tuple[bool, int]:
+    def _turn(self, request: Request) -> tuple[bool, float]:
         # Equal ones keep the order in which they came.
         return not request.urgent, self._last[request.driver]
 

@@ -1,0 +1,224 @@
+"""The pool: fair, and whoever dies, the others go on."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sleeping_worker import SleepingWorker, StillbornWorker
+from tiny_runs import tiny_config, wait_until
+
+from asvp.actors.backend import Pool, PoolBackend, worker_pool
+from asvp.actors.desk import Desk
+from asvp.compute.jobs import EncoderSpec, FineTuneJob
+from asvp.compute.placement import Placement
+from asvp.data import open_dataset
+from asvp.errors import ClusterError, DataError, WorkError
+from asvp.features.cache import Cache
+from asvp.progress import SilentReporter
+
+
+@contextmanager
+def sleeping_pool(workers: int, cpus: float = 1.0, **rest: Any) -> Iterator[Pool]:
+    with worker_pool(Placement(workers, cpus, 0.0), worker=SleepingWorker, **rest) as pool:
+        yield pool
+
+
+def a_desk(pool: Pool, name: str | None = None) -> Desk:
+    return Desk(pool.broker, SilentReporter(), name)
+
+
+def do(desk: Desk, function: Callable[[], Any], **rest: Any) -> Any:
+    _, (told, _), _ = desk.with_worker(
+        lambda grant: grant.worker.do.options(num_returns=2).remote(function, grant.share),
+        "slept",
+        "Sleep less",
+        **rest,
+    )
+    return told
+
+
+class Heard(SilentReporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_twelve_drivers_share_one_worker_evenly(ray_local: Any) -> None:
+    with sleeping_pool(1) as pool:
+        desks = [a_desk(pool, f"driver {number}") for number in range(12)]
+        stop = threading.Event()
+
+        def drive(desk: Desk) -> None:
+            while not stop.is_set():
+                do(desk, time.perf_counter)
+
+        with ThreadPoolExecutor(12) as threads:
+            driving = [threads.submit(drive, desk) for desk in desks]
+            wait_until(lambda: sum(desks[0].state().served.values()) >= 120, 60)
+            served = desks[0].state().served
+            stop.set()
+            for one in driving:
+                one.result()
+        assert len(served) == 12
+        # Each is served once a turn; where a driver is when the count is taken makes no more difference than that.
+        assert max(served.values()) - min(served.values()) <= 2
+
+
+def test_a_job_whose_worker_dies_is_done_by_another(ray_local: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "died once"
+
+    def dies_once() -> str:
+        if not mark.exists():
+            mark.touch()
+            os._exit(1)
+        return "done"
+
+    with sleeping_pool(2) as pool:
+        desk = a_desk(pool)
+        assert do(desk, dies_once) == "done"
+        wait_until(lambda: desk.state().started == 2)
+
+
+def test_a_job_that_kills_every_worker_is_an_error_that_names_it(ray_local: Any) -> None:
+    with sleeping_pool(1) as pool:
+        desk = a_desk(pool)
+        with pytest.raises(WorkError, match=r"died 3 times while it slept.*Sleep less"):
+            do(desk, lambda: os._exit(1))
+        assert do(desk, lambda: "well") == "well", "the pool is as it was"
+
+
+def test_what_a_worker_raises_on_purpose_is_raised_as_it_is(ray_local: Any) -> None:
+    def fails() -> None:
+        raise DataError("is odd", key="row", value=7)
+
+    with sleeping_pool(1) as pool:
+        desk = a_desk(pool)
+        with pytest.raises(DataError, match="row: is odd"):
+            do(desk, fails)
+        assert do(desk, lambda: 1) == 1, "its worker was given back"
+
+
+def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any) -> None:
+    ray = ray_local
+
+    @ray.remote(num_cpus=0)
+    class Driver:
+        """Takes the only worker, and a key, and waits for another worker."""
+
+        def begin(self, broker: Any) -> None:
+            self.desk = Desk(broker, SilentReporter())
+            _, answer = self.desk.ask()
+            self.desk.granted(answer)
+            self.desk.ask()
+            self.key = self.desk.once("key")
+            self.key.__enter__()
+
+    with sleeping_pool(1, patience=1.0) as pool:
+        driver = Driver.remote()
+        ray.get(driver.begin.remote(pool.broker))
+        desk = a_desk(pool)
+        assert desk.state().waiting == 1
+        ray.kill(driver)
+        with desk.once("key"):
+            assert do(desk, lambda: "mine") == "mine"
+
+
+def test_a_killed_broker_is_an_error_that_says_how_to_go_on(ray_local: Any) -> None:
+    with sleeping_pool(1) as pool:
+        desk = a_desk(pool)
+        do(desk, lambda: None)
+        ray_local.kill(pool.broker)
+        with pytest.raises(WorkError, match=r"lends the workers of the pool has died.*resume"):
+            do(desk, lambda: None)
+
+
+def test_those_that_wait_for_a_broker_that_dies_are_told(ray_local: Any) -> None:
+    with sleeping_pool(1) as pool, ThreadPoolExecutor(1) as threads:
+        desk = a_desk(pool)
+        _, answer = desk.ask()
+        desk.granted(answer)
+        waiting = threads.submit(do, a_desk(pool), lambda: None)
+        wait_until(lambda: desk.state().waiting == 1)
+        ray_local.kill(pool.broker)
+        with pytest.raises(WorkError, match="has died"):
+            waiting.result(30)
+
+
+def test_workers_that_cannot_start_are_an_error_and_no_silence(ray_local: Any) -> None:
+    with (
+        worker_pool(Placement(1, 1.0, 0.0), worker=StillbornWorker) as pool,
+        pytest.raises(ClusterError, match=r"no worker can be started.*no module named torch"),
+    ):
+        do(a_desk(pool), lambda: None)
+
+
+def test_work_begins_with_the_workers_there_are(ray_local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvp.actors.desk.SAY_AFTER_SECONDS", 0.2)
+    heard = Heard()
+    # Four cores are there: the third worker waits for ever.
+    with sleeping_pool(3, cpus=2.0) as pool:
+        desk = Desk(pool.broker, heard)
+        wait_until(lambda: desk.state().started == 2)
+        asks = [desk.ask() for _ in range(2)]
+        for _, answer in asks:
+            desk.granted(answer)
+        _, third = desk.ask()
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(desk.wait, [third], working=False)
+            wait_until(lambda: bool(heard.said))
+            desk.give_back(asks[0][0])
+            waiting.result(30)
+    assert "2 of 3 workers started; waiting for resources (0 of 4 CPUs free)" in heard.said
+
+
+def test_a_lone_driver_has_the_cores_of_idle_workers_and_one_of_many_its_own(ray_local: Any) -> None:
+    def held(desk: Desk) -> float:
+        _, (_, share), _ = desk.with_worker(
+            lambda grant: grant.worker.do.options(num_returns=2).remote(time.perf_counter, grant.share),
+            "",
+            "",
+            width=99,
+        )
+        return float(share.cpus)
+
+    with sleeping_pool(3) as pool:
+        desk = a_desk(pool)
+        wait_until(lambda: desk.state().started == 3)
+        assert held(desk) == 3
+        others = [a_desk(pool) for _ in range(3)]
+        for other in others:
+            do(other, lambda: None)
+        assert held(desk) == 1
+        for other in others:
+            other.close()
+        wait_until(lambda: held(desk) == 3)
+
+
+def test_two_drivers_that_want_one_model_have_it_computed_once(ray_local: Any, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    dataset = open_dataset(config.data)
+    rows = np.arange(20)
+    job = FineTuneJob(
+        "ft", dataset.pool, rows, rows % len(dataset.classes), len(dataset.classes), config.training, 0, "encoder"
+    )
+    cache = Cache(str(tmp_path / "cache"), None)
+    with worker_pool(Placement(2, 1.0, 0.0)) as pool, ThreadPoolExecutor(2) as threads:
+        spec = EncoderSpec(config.encoder, "text")
+        drivers = [PoolBackend(pool, spec, cache, SilentReporter()) for _ in range(2)]
+        models = list(threads.map(lambda driver: driver.train(job), drivers))
+        assert sorted(model.reused for model in models) == [False, True]
+        assert models[0].spent == models[1].spent, "both are charged what it cost"
+        first, second = (dict(model.weights.load()) for model in models if model.weights is not None)
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])

@@ -1,0 +1,194 @@
+"""Whose turn it is: fair between drivers, urgent work first, and the worker that suits."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvp.actors.turns import Keys, Lease, Request, Turns
+
+
+def turns(workers: dict[str, str]) -> Turns:
+    made = Turns()
+    for name, node in workers.items():
+        made.add(name, node)
+    return made
+
+
+def ask(made: Turns, driver: str, ticket: str, **rest: object) -> None:
+    made.ask(Request(ticket, driver, **rest))  # type: ignore[arg-type]
+
+
+def given_out(made: Turns) -> list[Lease]:
+    return list(made.grants())
+
+
+def test_twelve_drivers_share_one_worker_evenly() -> None:
+    made = turns({"w": "n"})
+    served: Counter[str] = Counter()
+    for driver in range(12):
+        for number in range(5):
+            ask(made, f"d{driver}", f"{driver}-{number}")
+    for _ in range(36):
+        [lease] = given_out(made)
+        served[lease.request.driver] += 1
+        made.give_back(lease.request.ticket)
+    assert set(served.values()) == {3}
+
+
+def test_one_driver_has_all_workers_while_nobody_else_waits() -> None:
+    made = turns({"a": "n", "b": "n", "c": "n"})
+    for number in range(12):
+        ask(made, "d", str(number))
+    assert {lease.workers for lease in given_out(made)} == {("a",), ("b",), ("c",)}
+
+
+def test_a_driver_with_many_requests_gives_way_to_one_with_one() -> None:
+    made = turns({"a": "n", "b": "n", "c": "n"})
+    for number in range(12):
+        ask(made, "many", f"m{number}")
+    first = given_out(made)
+    assert not made.others_wait(first[0].request.ticket)
+    ask(made, "one", "o")
+    assert made.others_wait(first[0].request.ticket)
+    made.give_back(first[0].request.ticket)
+    assert [lease.request.driver for lease in given_out(made)] == ["one"]
+
+
+def test_urgent_work_goes_before_other_work_of_any_driver() -> None:
+    made = turns({"w": "n"})
+    ask(made, "a", "evaluation", urgent=False)
+    ask(made, "b", "loop")
+    order = []
+    while leases := given_out(made):
+        order.append(leases[0].request.ticket)
+        if order == ["loop"]:
+            assert not made.others_wait("loop"), "an evaluation takes no worker away from a loop"
+        made.give_back(order[-1])
+    assert order == ["loop", "evaluation"]
+
+
+def test_an_evaluation_gives_way_to_the_loop_of_its_own_driver() -> None:
+    made = turns({"w": "n"})
+    ask(made, "a", "evaluation", urgent=False)
+    given_out(made)
+    assert not made.others_wait("evaluation")
+    ask(made, "a", "loop")
+    assert made.others_wait("evaluation")
+
+
+def test_the_worker_that_holds_the_encoder_is_preferred_and_before_it_the_node_of_the_features() -> None:
+    made = turns({"a": "n1", "b": "n2", "c": "n2"})
+    ask(made, "d", "1", likes="tuned", near=frozenset({"n2"}))
+    [first] = given_out(made)
+    made.give_back("1")
+    ask(made, "d", "2", likes="tuned")
+    [again] = given_out(made)
+    assert first.workers[0] in ("b", "c")
+    assert again.workers == first.workers
+    made.give_back("2")
+    ask(made, "d", "3", likes="tuned", near=frozenset({"n1"}))
+    assert given_out(made)[0].workers == ("a",)
+
+
+def test_a_lone_driver_borrows_the_cores_of_a_whole_node_and_no_more() -> None:
+    made = turns({"a": "n1", "b": "n1", "c": "n1", "d": "n2"})
+    ask(made, "d", "wide", width=100, near=frozenset({"n1"}))
+    [lease] = given_out(made)
+    assert set(lease.workers) == {"a", "b", "c"}
+    ask(made, "d", "next")
+    assert given_out(made)[0].workers == ("d",)
+    made.give_back("wide")
+    ask(made, "d", "third")
+    assert given_out(made)[0].workers[0] in ("a", "b", "c")
+
+
+def test_nobody_gets_more_than_an_even_share_while_others_are_in_the_pool() -> None:
+    made = turns({name: "n" for name in "abcd"})
+    made.join("other")
+    ask(made, "d", "wide", width=100)
+    [lease] = given_out(made)
+    assert len(lease.workers) == 2
+    for driver in range(10):
+        made.join(f"more {driver}")
+    ask(made, "d", "narrow", width=100)
+    assert len(given_out(made)[0].workers) == 1
+
+
+def test_what_a_driver_that_is_gone_waited_for_is_forgotten_and_what_it_has_is_told() -> None:
+    made = turns({"w": "n"})
+    ask(made, "dead", "held")
+    ask(made, "dead", "wanted")
+    ask(made, "alive", "next")
+    given_out(made)
+    assert [lease.request.ticket for lease in made.leave("dead")] == ["held"]
+    assert made.waiting == 1
+    made.give_back("held")
+    assert [lease.request.driver for lease in given_out(made)] == ["alive"]
+
+
+def test_a_worker_that_died_is_lent_to_nobody() -> None:
+    made = turns({"a": "n", "b": "n"})
+    ask(made, "d", "1")
+    [lease] = given_out(made)
+    made.remove(lease.workers[0])
+    made.give_back("1")
+    for number in range(3):
+        ask(made, "d", f"x{number}")
+    [left] = {"a", "b"} - set(lease.workers)
+    assert [again.workers for again in given_out(made)] == [(left,)]
+
+
+def test_a_request_that_is_withdrawn_is_never_served_and_a_lease_goes_back() -> None:
+    made = turns({"w": "n"})
+    ask(made, "d", "1")
+    ask(made, "d", "2")
+    given_out(made)
+    made.withdraw("2")
+    made.withdraw("1")
+    assert made.waiting == 0
+    ask(made, "d", "3")
+    assert [lease.request.ticket for lease in given_out(made)] == ["3"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, 4)), min_size=1, max_size=60),
+    st.integers(1, 5),
+    st.randoms(use_true_random=False),
+)
+def test_every_request_is_served_once_and_no_worker_twice_at_a_time(
+    asked: list[tuple[int, bool, int]], workers: int, random: object
+) -> None:
+    made = turns({f"w{number}": f"n{number % 2}" for number in range(workers)})
+    for number, (driver, urgent, width) in enumerate(asked):
+        ask(made, f"d{driver}", str(number), urgent=urgent, width=width)
+    out: dict[str, Lease] = {}
+    served = []
+    while made.waiting or out:
+        for lease in made.grants():
+            busy = [name for other in out.values() for name in other.workers]
+            assert not set(busy) & set(lease.workers)
+            out[lease.request.ticket] = lease
+            served.append(lease.request.ticket)
+        back = random.choice(sorted(out))  # type: ignore[attr-defined]
+        made.give_back(back)
+        del out[back]
+    assert sorted(served) == sorted(str(number) for number in range(len(asked)))
+
+
+def test_of_those_that_want_the_same_one_has_it_and_the_next_follows() -> None:
+    keys = Keys()
+    assert keys.ask("k", "1")
+    assert not keys.ask("k", "2")
+    assert not keys.ask("k", "3")
+    assert keys.ask("other", "4")
+    assert keys.let_go("k", "2") is None, "it only waited"
+    assert keys.let_go("k", "1") == "3"
+    assert keys.let_go("k", "3") is None
+    assert keys.ask("k", "5")
+
+
+def test_letting_go_of_what_one_has_not_does_no_harm() -> None:
+    assert Keys().let_go("k", "never seen") is None

@@ -1,0 +1,38 @@
+"""A worker with nothing to load, whose jobs are plain functions: for what the broker does with workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+# The tests are no package that a worker could import.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class _SleepingWorker:
+    def __init__(self, share: Any, cores: float) -> None:
+        self._share = share
+
+    def hello(self) -> tuple[str, str, dict[str, Any]]:
+        return f"{os.getpid()}", ray.get_runtime_context().get_node_id(), {"processor": "none"}
+
+    def do(self, function: Any, share: Any) -> tuple[None, tuple[Any, Any]]:
+        return None, (function(), share)
+
+    def rest(self) -> None:
+        pass
+
+
+SleepingWorker: Any = ray.remote(_SleepingWorker)
+
+
+class _StillbornWorker(_SleepingWorker):
+    def __init__(self, share: Any, cores: float) -> None:
+        raise ImportError("no module named torch")
+
+
+StillbornWorker: Any = ray.remote(_StillbornWorker)
