@@ -288,8 +288,8 @@ def ray_backend(
 
 def backend_here(config: Config, kind: Kind, cache: Cache | None, reporter: Reporter) -> RayBackend:
     """Workers on the cluster that this process is connected to, placed as the configuration says."""
-    placement = place(config.extraction, nodes())
-    others = alternatives(config.extraction, placement, list(node_cores().values()))
+    placement = place(config.workers, nodes())
+    others = alternatives(config.workers, placement, list(node_cores().values()))
     return RayBackend(config.encoder, kind, placement, cache, reporter, others)
 
 

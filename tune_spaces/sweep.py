@@ -19,8 +19,8 @@ import asvp
 from asvp.actors.backend import backend_here
 from asvp.actors.cluster import SAY_AFTER_SECONDS, cluster, free_resources, nodes
 from asvp.compute import Extraction
-from asvp.compute.placement import Placement, place_trial
-from asvp.config import Config, load_config
+from asvp.compute.placement import Placement, place
+from asvp.config import Config, WorkersConfig, load_config
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import as_begun
 from asvp.driver.preparation import Prepared, prepare, tell_of_data, with_absolute_paths
@@ -209,8 +209,8 @@ def run_sweep(
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         # What no node can hold is refused before anything is written.
         there = nodes()
-        placed = {
-            name: place_trial(one.config.extraction, one.config.resources, there) for name, one in prepared.items()
+        placed: dict[str, tuple[dict[str, float], Placement]] = {
+            name: ({}, place(_of_one_trial(one.config), there)) for name, one in prepared.items()
         }
         make_folder(out)
         with locked(out / _LOCK, out):
@@ -263,6 +263,11 @@ def _run_trials(
 def _bundles(own: dict[str, float], placement: Placement) -> tune.PlacementGroupFactory:
     """What a trial asks of Ray: its own process, and its actors."""
     return tune.PlacementGroupFactory([own, *[placement.bundle()] * placement.workers])
+
+
+def _of_one_trial(config: Config) -> WorkersConfig:
+    """A trial's workers: `auto` is one, so that trials run side by side."""
+    return config.workers if config.workers.count != "auto" else config.workers.model_copy(update={"count": 1})
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:

@@ -166,6 +166,14 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], list[str]]] = {
         lambda f, t: ["-s", "encoder.max_length=5000"],
         ["encoder.max_length", "5000", "64"],
     ),
+    "a key of an earlier version": (
+        lambda f, t: ["-s", "extraction.actors=2"],
+        ["extraction.actors", "workers.count"],
+    ),
+    "a share of a GPU said in two ways": (
+        lambda f, t: ["-s", "workers.gpus=1", "-s", "workers.per_gpu=2"],
+        ["workers.gpus", "workers.per_gpu 2"],
+    ),
     "cache limit not understood": (
         lambda f, t: ["-s", f"extraction.cache={t / 'c'}", "-s", "extraction.cache_limit=large"],
         ["extraction.cache_limit", "large", "200GB"],
