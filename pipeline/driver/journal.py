@@ -72,6 +72,7 @@ class Journal:
         found = read_stored_run(self._directory, self._prepared, stored, self._ids)
         if found is None or found[0].next_round < len(self._prepared.config.budget):
             self._directory.require_own_model()
+            self._directory.go_on_with(self._prepared.config)
         return found
 
     def require_same_features(self, pool: Features, checkpoint: Checkpoint) -> None:
