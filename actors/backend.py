@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from asvp.actors.broker import PATIENCE, QUANTUM, Broker, Grant
-from asvp.actors.cluster import cluster, node_cores, nodes
+from asvp.actors.cluster import cluster, may_grow, node_cores, nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
@@ -32,8 +32,9 @@ from asvp.compute.jobs import (
     TrainingOrder,
     Weights,
 )
+from asvp.compute.measured_placement import alternatives
 from asvp.compute.placement import Placement, place
-from asvp.config import Config
+from asvp.config import Config, WorkersConfig
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.progress import Reporter
@@ -51,15 +52,35 @@ class Pool:
     ----------
     broker : ActorHandle
     placement : Placement
+    alternatives : tuple of Placement
+        Fewer workers with more threads, of which one may turn out to extract faster.
     """
 
     broker: Any
     placement: Placement
+    alternatives: tuple[Placement, ...] = ()
+
+
+def placed(workers: WorkersConfig) -> tuple[Placement, tuple[Placement, ...]]:
+    """How workers lie on the cluster that is here, and what else is worth measuring.
+
+    Raises
+    ------
+    ClusterError
+        If no node could ever hold a worker, or the nodes together not as many as are asked for.
+    """
+    placement = place(workers, nodes(), growing=may_grow())
+    return placement, alternatives(workers, placement, list(node_cores().values()))
 
 
 @contextmanager
 def worker_pool(
-    placement: Placement, *, worker: Any = Worker, quantum: float = QUANTUM, patience: float = PATIENCE
+    placement: Placement,
+    others: tuple[Placement, ...] = (),
+    *,
+    worker: Any = Worker,
+    quantum: float = QUANTUM,
+    patience: float = PATIENCE,
 ) -> Iterator[Pool]:
     """Start a pool of workers on the cluster that this process is connected to, and let it go at the end.
 
@@ -68,6 +89,8 @@ def worker_pool(
     Parameters
     ----------
     placement : Placement
+    others : tuple of Placement
+        Fewer workers with more threads, of which one may turn out to extract faster.
     worker : ActorClass
         With the methods of `Worker`.
     quantum : float
@@ -82,7 +105,7 @@ def worker_pool(
     broker = Broker.options(num_cpus=0, max_concurrency=1 << 16).remote(placed, arguments, placement, quantum, patience)
     broker.start.remote()
     try:
-        yield Pool(broker, placement)
+        yield Pool(broker, placement, others)
     finally:
         # It owns the workers, which go with it; what they made belongs to those who asked for it.
         ray.kill(broker)
@@ -106,7 +129,7 @@ class PoolBackend:
     ) -> None:
         self._desk = Desk(pool.broker, reporter, name)
         self._urgent = True
-        self._placement = pool.placement
+        self._pool = pool
         self._encoder = encoder
         self._cache = cache
         self._reporter = reporter
@@ -126,7 +149,9 @@ class PoolBackend:
 
         def work(jobs: Sequence[ShardJob], finished: Finished) -> None:
             missing = sum(job.rows for job in jobs if job.stored is None)
-            team = TeamMeasurement(self._desk, self._placement, self._cache, self._reporter)
+            team = TeamMeasurement(
+                self._desk, self._pool.placement, self._pool.alternatives, self._cache, self._reporter
+            )
             width = team.threads(extraction, order, missing)
             ShardRun(self._desk, order, jobs, finished, width=width, urgent=self._urgent).run()
 
@@ -209,7 +234,7 @@ def pool_backend(
     """A pool of one driver on a Ray cluster, which is joined or started for as long as it is needed."""
     with ExitStack() as stack:
         stack.enter_context(cluster(address))
-        pool = stack.enter_context(worker_pool(place(config.extraction, nodes())))
+        pool = stack.enter_context(worker_pool(*placed(config.workers)))
         backend = PoolBackend(pool, encoder, cache, reporter)
         stack.callback(backend.close)
         yield backend

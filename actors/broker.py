@@ -21,10 +21,16 @@ PATIENCE = 20.0
 """Seconds without a sign of life after which a driver is taken for dead."""
 QUANTUM = 5.0
 """Seconds in which a worker that extracts on is not asked back: changing its encoder takes one or two."""
+SIGN_OF_LIFE = 3.0
+"""Seconds between two signs of life."""
 _LOOK = 2.0
 """Seconds between two looks at who is alive."""
 _START_FAILURES = 3
 """Workers that may die at their start, one after the other, before it is said that none can be started."""
+
+
+class TakenForDeadError(Exception):
+    """A driver gave no sign of life for a while, and what it waited for was given to others: it has to ask again."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class _Broker:
         self._turns = Turns()
         self._keys = Keys()
         self._handles: dict[str, Any] = {}
-        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._answers: dict[str, tuple[str, asyncio.Future[Any]]] = {}
         self._given: dict[str, tuple[Lease, float]] = {}
         self._held: dict[str, tuple[str, str]] = {}
         self._seen: dict[str, float] = {}
@@ -114,13 +120,12 @@ class _Broker:
             If no worker can be started.
         """
         self.alive(request.driver)
-        answer = self._answers[request.ticket] = asyncio.get_running_loop().create_future()
+        if self._failed is not None:
+            raise self._failed
+        answer = self._answer(request.driver, request.ticket)
         self._turns.ask(request)
         self._serve()
-        try:
-            grant: Grant = await answer
-        finally:
-            self._answers.pop(request.ticket, None)
+        grant: Grant = await answer
         return grant
 
     async def keep(self, ticket: str) -> bool:
@@ -135,7 +140,7 @@ class _Broker:
         lease, _ = self._given.pop(ticket, (None, 0.0))
         self._turns.withdraw(ticket)
         if ticket in self._answers:
-            self._answers[ticket].cancel()
+            self._answers.pop(ticket)[1].cancel()
         if died and lease is not None:
             self._replace(lease.workers[0])
         self._serve()
@@ -146,18 +151,14 @@ class _Broker:
         self._held[ticket] = (driver, key)
         if self._keys.ask(key, ticket):
             return
-        answer = self._answers[ticket] = asyncio.get_running_loop().create_future()
-        try:
-            await answer
-        finally:
-            self._answers.pop(ticket, None)
+        await self._answer(driver, ticket)
 
     async def let_go(self, ticket: str) -> None:
         """The work is done or failed: the next in line may look, or try."""
         _, key = self._held.pop(ticket, ("", ""))
         following = self._keys.let_go(key, ticket)
-        if following in self._answers:
-            self._answers[following].set_result(None)
+        if following is not None and following in self._answers:
+            self._answers.pop(following)[1].set_result(None)
 
     def alive(self, driver: str) -> None:
         """A sign of life."""
@@ -175,6 +176,8 @@ class _Broker:
             self._spawn(self._recover(lease))
         for ticket in [ticket for ticket, (owner, _) in self._held.items() if owner == driver]:
             await self.let_go(ticket)
+        for ticket in [ticket for ticket, (owner, _) in self._answers.items() if owner == driver]:
+            self._answers.pop(ticket)[1].set_exception(TakenForDeadError())
 
     async def machine(self) -> dict[str, Any]:
         """What the first worker that started tells of its machine."""
@@ -188,13 +191,15 @@ class _Broker:
         """How the pool stands."""
         return PoolState(self._turns.workers, self._placement.workers, self._turns.waiting, dict(self._turns.served))
 
+    def _answer(self, driver: str, ticket: str) -> asyncio.Future[Any]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[ticket] = (driver, answer)
+        return answer
+
     def _serve(self) -> None:
         for lease in self._turns.grants():
             ticket = lease.request.ticket
-            answer = self._answers.get(ticket)
-            if answer is None or answer.done():
-                self._turns.give_back(ticket)
-                continue
+            _, answer = self._answers.pop(ticket)
             self._given[ticket] = (lease, time.monotonic())
             share = Share(self._placement.cpus * len(lease.workers), self._placement.gpus)
             answer.set_result(Grant(ticket, self._handles[lease.workers[0]], share))
@@ -227,10 +232,10 @@ class _Broker:
         self._failed = ClusterError(
             f"no worker can be started: {reason}", mend="Look at Ray's logs of the nodes, and at their memory"
         )
-        for ticket, answer in list(self._answers.items()):
-            if not answer.done():
-                answer.set_exception(self._failed)
+        for ticket, (_, answer) in self._answers.items():
             self._turns.withdraw(ticket)
+            answer.set_exception(self._failed)
+        self._answers.clear()
 
     async def _recover(self, lease: Lease) -> None:
         """Take back what a driver that is gone had; the job it left is finished first."""

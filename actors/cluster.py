@@ -67,6 +67,15 @@ def nodes() -> list[dict[str, float]]:
     return [node for node in there if any(node.values())]
 
 
+def may_grow() -> bool:
+    """Whether an autoscaler may add nodes to the cluster; only Ray's own state tells."""
+    largest: Any = ray._private.state.state.get_max_resources_from_cluster_config()
+    there = nodes()
+    return any(
+        most > sum(node[name] for node in there) for name, most in (largest or {}).items() if name in ("CPU", "GPU")
+    )
+
+
 def free_resources() -> str:
     """What is free of the cluster's CPUs and GPUs, in words."""
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -13,7 +13,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from asvp.actors.broker import Grant, PoolState
+from asvp.actors import broker as brokers
+from asvp.actors.broker import Grant, PoolState, TakenForDeadError
 from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
@@ -22,7 +23,6 @@ from asvp.progress import Reporter
 
 MOST_DEATHS = 3
 """Workers that may die on one job."""
-_SIGN_OF_LIFE = 3.0
 
 
 class Desk:
@@ -72,7 +72,13 @@ class Desk:
         return ticket, self._broker.lease.remote(request)
 
     def granted(self, answer: Any) -> Grant:
-        """The worker that was asked for."""
+        """The worker that was asked for.
+
+        Raises
+        ------
+        TakenForDeadError
+            If the broker heard nothing of this driver for too long: ask again.
+        """
         with _broker_lives():
             grant: Grant = ray.get(answer)
         return grant
@@ -133,8 +139,8 @@ class Desk:
         AsvpError
             Whatever the worker raised on purpose.
         """
-        waited = 0.0
-        for _ in range(MOST_DEATHS):
+        waited, deaths = 0.0, 0
+        while deaths < MOST_DEATHS:
             began = time.perf_counter()
             ticket, answer = self.ask(urgent=urgent, width=width, likes=likes, near=near)
             died = False
@@ -146,8 +152,11 @@ class Desk:
                 return references, ray.get(references[-1]), waited
             except RayTaskError as error:
                 raise unwrap(error) from None
+            except TakenForDeadError:
+                continue
             except DIED:
                 died = True
+                deaths += 1
             finally:
                 self.give_back(ticket, died=died)
         raise WorkError(f"the worker process died {MOST_DEATHS} times while it {what}", mend=mend or None)
@@ -158,16 +167,28 @@ class Desk:
         if key is None:
             yield
             return
-        ticket = uuid.uuid4().hex
-        asked = self._broker.hold.remote(self.name, key, ticket)
+        ticket = self._held(key)
         try:
-            with _broker_lives():
-                # Whoever has the key is at work on what is wanted here.
-                self.wait([asked], working=True)
-                ray.get(asked)
             yield
         finally:
             self._broker.let_go.remote(ticket)
+
+    def _held(self, key: str) -> str:
+        """The ticket with which a key is one's own."""
+        while True:
+            ticket = uuid.uuid4().hex
+            asked = self._broker.hold.remote(self.name, key, ticket)
+            try:
+                with _broker_lives():
+                    # Whoever has the key is at work on what is wanted here.
+                    self.wait([asked], working=True)
+                    ray.get(asked)
+            except TakenForDeadError:
+                continue
+            except BaseException:
+                self._broker.let_go.remote(ticket)
+                raise
+            return ticket
 
     def close(self) -> None:
         """Leave the pool."""
@@ -186,7 +207,7 @@ class Desk:
             self._reporter.say(f"Waiting for a worker: {state.waiting} jobs in the queue of {state.started}")
 
     def _give_signs_of_life(self) -> None:
-        while not self._closed.wait(_SIGN_OF_LIFE):
+        while not self._closed.wait(brokers.SIGN_OF_LIFE):
             try:
                 self._broker.still_here.remote(self.name)
             except Exception:
@@ -205,5 +226,5 @@ def _broker_lives() -> Iterator[None]:
             mend="Nothing that was finished is lost: resume the run or the sweep",
         ) from None
     except RayTaskError as error:
-        cause = unwrap(error)
-        raise cause if isinstance(cause, ClusterError) else error from None
+        cause = getattr(error, "cause", None)
+        raise cause if isinstance(cause, (ClusterError, TakenForDeadError)) else error from None

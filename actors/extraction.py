@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
 
-from asvp.actors.broker import Grant
+from asvp.actors.broker import Grant, TakenForDeadError
 from asvp.actors.desk import MOST_DEATHS, Desk
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.extraction import Finished
@@ -97,7 +98,9 @@ class ShardRun:
     def _heed(self, ready: Any) -> None:
         if ready in self._asks:
             del self._asks[ready]
-            self._hand_out(_Lent(self._desk.granted(ready)))
+            # Who was taken for dead asks again.
+            with suppress(TakenForDeadError):
+                self._hand_out(_Lent(self._desk.granted(ready)))
         elif ready in self._calls:
             self._answered(ready)
 

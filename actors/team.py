@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from asvp.actors.broker import Grant
+from asvp.actors.broker import Grant, TakenForDeadError
 from asvp.actors.cluster import node_cores
 from asvp.actors.desk import Desk
 from asvp.actors.shards import DIED, unwrap
@@ -17,7 +17,6 @@ from asvp.compute.extraction import Extraction
 from asvp.compute.jobs import ExtractionOrder, ShardJob
 from asvp.compute.measured_placement import (
     Measurement,
-    alternatives,
     compare,
     fewest_rows,
     memory,
@@ -40,26 +39,28 @@ class TeamMeasurement:
     desk : Desk
     placement : Placement
         Of the pool.
+    others : sequence of Placement
+        Fewer workers with more threads.
     cache : Cache, optional
         Where what was measured is remembered.
     reporter : Reporter
     """
 
-    def __init__(self, desk: Desk, placement: Placement, cache: Cache | None, reporter: Reporter) -> None:
+    def __init__(
+        self, desk: Desk, placement: Placement, others: Sequence[Placement], cache: Cache | None, reporter: Reporter
+    ) -> None:
         self._desk = desk
         self._placement = placement
+        self._others = others
         self._cache = cache
         self._reporter = reporter
 
     def threads(self, extraction: Extraction, order: ExtractionOrder, rows: int) -> int:
         """Workers whose cores one shard uses, where so many rows are to be extracted."""
+        if order.encoder.kind == "features" or not rows or not self._others:
+            return 1
         cores = node_cores()
-        if order.encoder.kind == "features" or not rows:
-            return 1
-        others = alternatives(extraction.config, self._placement, list(cores.values()))
-        if not others:
-            return 1
-        teams = (self._placement, *others)
+        teams = (self._placement, *self._others)
         entry = memory(self._cache, order.encoder.config, order.encoder.kind, list(cores.values()))
         measured, how = recall(entry, teams), "measured before"
         if measured is None and rows >= fewest_rows(teams):
@@ -91,7 +92,7 @@ class TeamMeasurement:
                 return _rate([grants[place] for place in chosen], order, pieces, float(team.threads))
 
             return compare(teams, rate)
-        except DIED:
+        except (*DIED, TakenForDeadError):
             return None
         finally:
             for ticket, _ in asks:

@@ -26,7 +26,9 @@ from typing import Any
 PRELOADED = (
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
+    "asvp.compute.bench",
     "asvp.driver.loop",
+    "asvp.driver.preparation",
     "asvp.driver.check",
     "asvp.report.closing",
 )

@@ -103,8 +103,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A clone has no __init__.py at its root; an import hook behind the path would lose against it.
     (folder / "asvp" / "pipeline").mkdir(parents=True)
     (folder / "asvp" / "pipeline" / "__init__.py").write_text("")
-    one_actor = {"extraction": {"actors": 1}, "training": {"method": "lp"}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(merge(tiny_settings(folder / "tiny"), one_actor)))
+    one_worker = {"workers": {"count": 1}, "training": {"method": "lp"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(merge(tiny_settings(folder / "tiny"), one_worker)))
     return folder
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import asvp
-from asvp.actors.backend import Pool, PoolBackend, worker_pool
-from asvp.actors.cluster import cluster, nodes
+from asvp.actors.backend import Pool, PoolBackend, placed, worker_pool
+from asvp.actors.cluster import cluster
 from asvp.compute import Extraction
-from asvp.compute.placement import place
 from asvp.config import Config, load_config
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.feature_versions import VersionZero
@@ -111,6 +110,13 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
     prepared: dict[str, Prepared] = {}
     datasets: dict[str, Any] = {}
     for trial in trials:
+        if trial.config.workers != trials[0].config.workers:
+            raise ConfigError(
+                f"one pool of workers serves all trials, and arm {trial.arm} asks for another than {trials[0].arm}",
+                key="workers",
+                value=trial.config.workers.model_dump(),
+                mend="Set it for all arms, for example with -s workers.count=2",
+            )
         key = trial.config.data.model_dump_json()
         one = prepare(trial.config, datasets.get(key))
         datasets[key] = one.dataset
@@ -155,12 +161,12 @@ def run_sweep(
     names = [trial.name for trial in trials]
     with cluster(address):
         # What no node can hold is refused before anything is written.
-        placement = place(trials[0].config.extraction, nodes())
+        lies = placed(trials[0].config.workers)
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)
             try:
-                with worker_pool(placement) as pool:
+                with worker_pool(*lies) as pool:
                     failed = _run_trials(trials, prepared, pool, out, reporter)
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.

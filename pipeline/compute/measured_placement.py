@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from asvp.compute.jobs import ShardJob
-from asvp.compute.placement import MOST_CPU_ACTORS, Placement
+from asvp.compute.placement import MOST_CPU_WORKERS, Placement
 from asvp.compute.processor import processor
-from asvp.config import EncoderConfig, ExtractionConfig
+from asvp.config import EncoderConfig, WorkersConfig
 from asvp.data.source import Kind
 from asvp.features.cache import Cache, CacheEntry, content_key
 
@@ -34,7 +34,7 @@ class Measurement:
     Attributes
     ----------
     rates : tuple of (Placement, float)
-        Rows a second of each team, all of its actors at work; the rule's team first.
+        Rows a second of each team, all of its workers at work; the rule's team first.
     """
 
     rates: tuple[tuple[Placement, float], ...]
@@ -50,12 +50,12 @@ class Measurement:
         return ", ".join(f"{placement} {rate:,.0f} rows/s" for placement, rate in self.rates)
 
 
-def alternatives(config: ExtractionConfig, rule: Placement, cores: Sequence[int]) -> tuple[Placement, ...]:
-    """Teams worth comparing with the rule's where both numbers are `auto`: fewer actors with more CPU threads.
+def alternatives(workers: WorkersConfig, rule: Placement, cores: Sequence[int]) -> tuple[Placement, ...]:
+    """Teams worth comparing with the rule's where both numbers are `auto`: fewer workers with more CPU threads.
 
     Parameters
     ----------
-    config : ExtractionConfig
+    workers : WorkersConfig
     rule : Placement
         What `place` decided.
     cores : sequence of int
@@ -64,13 +64,13 @@ def alternatives(config: ExtractionConfig, rule: Placement, cores: Sequence[int]
     Returns
     -------
     tuple of Placement
-        Two threads an actor, and all threads of the smallest node. Empty with GPUs, on single cores, and where the
+        Two threads a worker, and all threads of the smallest node. Empty with GPUs, on single cores, and where the
         configuration decides.
     """
-    if config.actors != "auto" or config.cpus_per_actor != "auto" or rule.gpus:
+    if workers.count != "auto" or workers.cpus != "auto" or rule.gpus:
         return ()
     return tuple(
-        Placement(min(MOST_CPU_ACTORS, sum(count // threads for count in cores)), float(threads), 0.0)
+        Placement(min(MOST_CPU_WORKERS, sum(count // threads for count in cores)), float(threads), 0.0)
         for threads in sorted({2, min(cores)})
         if 1 < threads <= min(cores)
     )
@@ -79,7 +79,7 @@ def alternatives(config: ExtractionConfig, rule: Placement, cores: Sequence[int]
 def fewest_rows(teams: Sequence[Placement]) -> int:
     """Rows to extract from which on measuring the teams, the rule's first, costs a small share of the time.
 
-    An actor with more threads is no slower than one of the rule's, and has the same sample, so no team's pass takes
+    A worker with more threads is no slower than one of the rule's, and has the same sample, so no team's pass takes
     longer than that of the rule's.
     """
     return int(len(teams) * (1 + _PASSES) * _PIECES * _PIECE_ROWS * teams[0].workers / _SHARE)
@@ -105,15 +105,15 @@ def compare(teams: Sequence[Placement], rate: Callable[[Placement], float]) -> M
 
 
 def sample(rows: int, dtype: str) -> list[ShardJob]:
-    """Pieces of a source of so many rows, for each actor the same, so that no team gets the shorter rows."""
+    """Pieces of a source of so many rows, for each worker the same, so that no team gets the shorter rows."""
     starts = np.linspace(0, max(0, rows - _PIECE_ROWS), _PIECES).astype(int).tolist()
     return [ShardJob(index, start, min(start + _PIECE_ROWS, rows), dtype) for index, start in enumerate(starts)]
 
 
 def stand_ins(placement: Placement, homes: Sequence[str], cores: Mapping[str, int]) -> list[int]:
-    """Members of a team of single-core actors who can play another team: as many on each node as it would have there.
+    """Members of a team of single-core workers who can play another team: as many on each node as it would have there.
 
-    Where the team's actors lie so that there are fewer, the other team is measured as slower than it is.
+    Where the team's workers lie so that there are fewer, the other team is measured as slower than it is.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def recall(entry: CacheEntry | None, teams: Sequence[Placement]) -> Measurement 
 def _rates(kept: Any) -> dict[Placement, float]:
     """What a description tells of teams; nothing where it is not what `remember` writes."""
     try:
-        rates = {Placement(int(actors), float(cpus), 0.0): float(rate) for actors, cpus, rate in kept}
+        rates = {Placement(int(workers), float(cpus), 0.0): float(rate) for workers, cpus, rate in kept}
     except (TypeError, ValueError):
         return {}
     return rates if all(math.isfinite(rate) and rate > 0 for rate in rates.values()) else {}

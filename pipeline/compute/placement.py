@@ -1,4 +1,4 @@
-"""How many extraction actors there are, and what each holds."""
+"""How many workers the pool has, and what each holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from asvp.config import ExtractionConfig, ResourcesConfig
+from asvp.config import WorkersConfig
 from asvp.errors import ClusterError
 
 Resources = Mapping[str, float]
@@ -14,13 +14,13 @@ Resources = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Placement:
-    """Extraction actors and their share.
+    """Workers and their share.
 
     Attributes
     ----------
     workers : int
     cpus, gpus : float
-        Held by each actor.
+        Held by each worker.
     """
 
     workers: int
@@ -28,101 +28,88 @@ class Placement:
     gpus: float
 
     def __str__(self) -> str:
-        return f"{self.workers} actor{'' if self.workers == 1 else 's'} of {self.share}"
+        return f"{self.workers} worker{'' if self.workers == 1 else 's'} of {self.share}"
 
     @property
     def share(self) -> str:
-        """What one actor holds, in words."""
+        """What one worker holds, in words."""
         return f"{self.cpus:g} CPU{'' if self.cpus == 1 else 's'}" + (f" and {self.gpus:g} GPU" if self.gpus else "")
 
     @property
     def threads(self) -> int:
-        """CPU threads of one actor."""
+        """CPU threads of one worker."""
         return max(1, int(self.cpus))
 
     @property
     def all_threads(self) -> int:
-        """CPU threads that may work while only one of the actors does: its own and those of the idle ones."""
+        """CPU threads that may work while only one of the workers does: its own and those of the idle ones."""
         return self.threads if self.gpus else max(1, int(self.cpus * self.workers))
 
     def bundle(self) -> dict[str, float]:
-        """What one actor asks of Ray."""
+        """What one worker asks of Ray."""
         return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
 
 
-def place(config: ExtractionConfig, nodes: Sequence[Resources]) -> Placement:
+def place(workers: WorkersConfig, nodes: Sequence[Resources], *, growing: bool = False) -> Placement:
     """Decide what `auto` means on a cluster of these nodes.
 
-    With GPUs, one actor holds one GPU and an even part of its node's cores. Without, one actor holds one core: the
-    matrix products of an encoder gain less from a second thread than from a second actor (docs/decisions.md has
-    numbers). Long extractions measure whether that holds (`measured_placement`).
+    With GPUs, `per_gpu` workers share each, with an even share of its node's cores. Without, one worker holds one
+    core: the matrix products of an encoder gain less from a second thread than from a second worker (docs/decisions.md
+    has numbers). Long extractions measure whether that holds (`measured_placement`).
 
     Parameters
     ----------
-    config : ExtractionConfig
+    workers : WorkersConfig
     nodes : sequence of mapping
         What each node has in all: "CPU" and "GPU".
+    growing : bool
+        Whether nodes may still join. Then more workers may be asked for than find room now, and at least one is
+        placed; what each holds is still held against the nodes that are there, if any has something to give.
 
     Raises
     ------
     ClusterError
-        If no node could ever hold an actor, or the nodes together not as many as are asked for.
+        If no node could ever hold a worker, or the nodes together not as many as are asked for.
     """
-    gpus = config.gpus_per_actor
-    if gpus == "auto":
-        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
-    cpus = config.cpus_per_actor
+    gpus = _gpus(workers, nodes)
+    cpus = workers.cpus
     if cpus == "auto":
         cpus = _cores_beside(gpus, nodes) if gpus else 1.0
     one = Placement(1, cpus, gpus)
-    _require_a_node(one.bundle(), nodes, {"CPU": "extraction.cpus_per_actor", "GPU": "extraction.gpus_per_actor"})
+    if not growing or any(amount for node in nodes for amount in node.values()):
+        _require_a_node(one.bundle(), nodes, {"CPU": "workers.cpus", "GPU": "workers.gpus"})
     fitting = room(one.bundle(), nodes)
-    if config.actors == "auto":
-        return replace(one, workers=fitting if gpus else min(fitting, MOST_CPU_ACTORS))
-    if config.actors > fitting:
+    if workers.count == "auto":
+        found = fitting if gpus else min(fitting, MOST_CPU_WORKERS)
+        return replace(one, workers=max(1, found))
+    if workers.count > fitting and not growing:
         raise ClusterError(
             f"there is room for {fitting} at a time ({one.share} each; {_told(nodes)})",
-            key="extraction.actors",
-            value=config.actors,
+            key="workers.count",
+            value=workers.count,
             mend="Ask for fewer, give each less, or join a larger cluster with --address",
         )
-    return replace(one, workers=config.actors)
+    return replace(one, workers=workers.count)
 
 
-_CORES_A_GPU = 4
-MOST_CPU_ACTORS = 64
+MOST_CPU_WORKERS = 64
+_WORKERS_A_GPU = 1
+_SMALLEST_SHARE = 1e-4
+"""Ray counts in steps of this."""
 
 
-def place_trial(
-    extraction: ExtractionConfig, own: ResourcesConfig, nodes: Sequence[Resources]
-) -> tuple[dict[str, float], Placement]:
-    """What a trial's own process holds, and its actors: `auto` is one actor, so that trials run side by side.
+def _gpus(workers: WorkersConfig, nodes: Sequence[Resources]) -> float:
+    """GPUs that a worker holds."""
+    if workers.gpus != "auto" and workers.per_gpu == "auto":
+        return workers.gpus
+    if workers.gpus == "auto" and not any(node.get("GPU", 0.0) >= 1 for node in nodes):
+        return 0.0
+    return 1.0 / _workers_a_gpu(workers)
 
-    A trial's process and its actors work in turn (it waits while they fine-tune or extract), so `auto` reserves no
-    core for the process itself.
 
-    Raises
-    ------
-    ClusterError
-        If the nodes could never hold a trial.
-    """
-    one = extraction if extraction.actors != "auto" else extraction.model_copy(update={"actors": 1})
-    wanted = {
-        "CPU": 0.0 if own.cpus_per_trial == "auto" else own.cpus_per_trial,
-        "GPU": 0.0 if own.gpus_per_trial == "auto" else own.gpus_per_trial,
-    }
-    head = {name: amount for name, amount in wanted.items() if amount}
-    placement = place(one, nodes)
-    _require_a_node(head, nodes, {"CPU": "resources.cpus_per_trial", "GPU": "resources.gpus_per_trial"})
-    if not _hold_together(head, placement, nodes):
-        name = "CPU" if "CPU" in head else "GPU"
-        raise ClusterError(
-            f"no trial finds room: its {placement} need the rest ({_told(nodes)})",
-            key=f"resources.{name.lower()}s_per_trial",
-            value=head[name],
-            mend="Ask for less, use `auto`, or join a larger cluster with --address",
-        )
-    return head, placement
+def _workers_a_gpu(workers: WorkersConfig) -> int:
+    """How many workers share a GPU; what `auto` is decided here, and here only."""
+    return _WORKERS_A_GPU if workers.per_gpu == "auto" else workers.per_gpu
 
 
 def room(bundle: Resources, nodes: Sequence[Resources]) -> int:
@@ -137,9 +124,11 @@ _ROUNDING = 1e-6
 
 
 def _cores_beside(gpus: float, nodes: Sequence[Resources]) -> float:
-    """Cores for an actor with so many GPUs, an even part of those of the node that has fewest a GPU."""
+    """Cores for a worker with so many GPUs, an even share of those of the node that has fewest a GPU."""
     shares = [node.get("CPU", 0.0) * gpus / node["GPU"] for node in nodes if node.get("GPU", 0.0) >= gpus]
-    return float(max(1, min(_CORES_A_GPU, int(min(shares, default=1.0)))))
+    share = min(shares, default=1.0) + _ROUNDING
+    # Whole cores, or a part of one where workers are more than cores.
+    return float(int(share)) if share >= 1 else max(_SMALLEST_SHARE, int(share / _SMALLEST_SHARE) * _SMALLEST_SHARE)
 
 
 def _require_a_node(bundle: Resources, nodes: Sequence[Resources], keys: Mapping[str, str]) -> None:
@@ -160,18 +149,6 @@ def _require_a_node(bundle: Resources, nodes: Sequence[Resources], keys: Mapping
             value=" and ".join(f"{amount:g}" for amount in bundle.values()),
             mend="Ask for less of one of them",
         )
-
-
-def _hold_together(head: Resources, placement: Placement, nodes: Sequence[Resources]) -> bool:
-    """Whether a trial's own bundle and its actors' find room at once."""
-    if not head:
-        return True
-    for place, node in enumerate(nodes):
-        left = {name: node.get(name, 0.0) - head.get(name, 0.0) for name in ("CPU", "GPU")}
-        others = [*nodes[:place], left, *nodes[place + 1 :]]
-        if min(left.values()) >= -_ROUNDING and room(placement.bundle(), others) >= placement.workers:
-            return True
-    return False
 
 
 def _told(nodes: Sequence[Resources]) -> str:

@@ -13,9 +13,9 @@ from asvp.config.options import (
     ExtractionConfig,
     ProxyConfig,
     RefreshConfig,
-    ResourcesConfig,
     SelectionConfig,
     TrainingConfig,
+    WorkersConfig,
     labels_by_round,
 )
 from asvp.config.text import merge, parse_override, read_mapping, read_scalar
@@ -30,9 +30,9 @@ __all__ = [
     "ExtractionConfig",
     "ProxyConfig",
     "RefreshConfig",
-    "ResourcesConfig",
     "SelectionConfig",
     "TrainingConfig",
+    "WorkersConfig",
     "build_config",
     "labels_by_round",
     "load_config",

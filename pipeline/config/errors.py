@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from asvp.errors import ConfigError
+
+RETIRED: Mapping[str, str] = {
+    "extraction.actors": "is called workers.count now",
+    "extraction.cpus_per_actor": "is called workers.cpus now",
+    "extraction.gpus_per_actor": "is called workers.gpus now",
+    "resources": "is gone: a trial holds nothing of its own, and workers.cpus and workers.gpus say what a worker holds",
+}
+"""Keys of earlier versions, and what became of them."""
 
 
 def config_error(found: ValidationError, root: type[BaseModel]) -> ConfigError:
@@ -51,6 +59,9 @@ def _own_words(path: list[str], message: str, value: Any, root: type[BaseModel])
 
 
 def _unknown_key(path: list[str], value: Any, root: type[BaseModel]) -> ConfigError:
+    key = ".".join(path)
+    if key in RETIRED:
+        return ConfigError(RETIRED[key], key=key, value=value)
     section = _section_at(root, path[:-1])
     names = list(section.model_fields) if section is not None else []
     near = difflib.get_close_matches(path[-1], names, n=1)
@@ -65,7 +76,7 @@ def _unknown_key(path: list[str], value: Any, root: type[BaseModel]) -> ConfigEr
         mend = f"Did you mean {' or '.join(elsewhere)}?"
     else:
         mend = f"Known here: {', '.join(names)}"
-    return ConfigError("is an unknown key", key=".".join(path), value=value, mend=mend)
+    return ConfigError("is an unknown key", key=key, value=value, mend=mend)
 
 
 def _meaning(root: type[BaseModel], path: list[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, get_args
@@ -99,16 +100,8 @@ class EncoderConfig(_Section):
 
 
 class ExtractionConfig(_Section):
-    """Who extracts features, in which pieces, and where they are kept."""
+    """In which pieces features are made, and where they are kept."""
 
-    actors: Annotated[int, Field(ge=1)] | Auto = Field(
-        "auto",
-        description="How many actors extract; auto: one a GPU; else one a core, or what is measured to be faster.",
-    )
-    cpus_per_actor: Annotated[float, Field(gt=0)] | Auto = Field(
-        "auto", description="CPU cores an actor holds; its threads."
-    )
-    gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = Field("auto", description="GPUs an actor holds.")
     shard_rows: int = Field(4096, ge=1, description="Rows in one feature shard.")
     feature_dtype: Literal["float32", "float16"] = Field("float32", description="Type of the stored features.")
     cache: str | None = Field("~/.cache/asvp", description="Folder or URI of the feature cache; null: none.")
@@ -205,20 +198,58 @@ class TrainingConfig(_Section):
 
 
 class CostConfig(_Section):
-    """Prices, in dollars."""
+    """Prices, in dollars. Those of computing are a cloud's list prices: set your own."""
 
     per_label: float = Field(0.04, ge=0, description="Dollars a label.")
-    gpu_hour: float = Field(0.0, ge=0, description="Dollars a GPU-hour.")
-    cpu_hour: float = Field(0.0, ge=0, description="Dollars a CPU-core-hour.")
-
-
-class ResourcesConfig(_Section):
-    """What a trial's own process holds, beside its extraction actors."""
-
-    cpus_per_trial: Annotated[float, Field(ge=0)] | Auto = Field("auto", description="CPU cores a trial holds.")
-    gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = Field(
-        "auto", description="GPUs a trial holds; parts allowed."
+    gpu_hour: float = Field(
+        2.50,
+        ge=0,
+        description="Dollars a GPU-hour. Clouds list 2 to 3 for one data-centre GPU on demand; set your own price.",
     )
+    cpu_hour: float = Field(
+        0.04,
+        ge=0,
+        description="Dollars a CPU-core-hour. Clouds list about 0.04 for a core of a general-purpose machine on "
+        "demand; set your own price.",
+    )
+
+
+class WorkersConfig(_Section):
+    """The pool of workers, the processes that hold an encoder: how many there are, and what each holds."""
+
+    count: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto",
+        description="How many workers the pool has; auto: per_gpu on each GPU; without GPUs one a core, or what is "
+        "measured to be faster.",
+    )
+    cpus: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto",
+        description="CPU cores each holds, its threads; auto: an even share of its node's cores, without GPUs one.",
+    )
+    gpus: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto",
+        description="GPUs each holds, parts allowed; 0: work on the CPU; auto: 1 / per_gpu where there are GPUs.",
+    )
+    per_gpu: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto", description="How many workers share a GPU; auto: 1. Without GPUs it means nothing."
+    )
+
+    @model_validator(mode="after")
+    def _one_share_of_a_gpu(self) -> WorkersConfig:
+        if self.gpus == "auto":
+            return self
+        if self.gpus > 1 and not self.gpus.is_integer():
+            raise ValueError(f"workers.gpus {self.gpus:g} is more than one GPU and no whole number of them")
+        if self.per_gpu != "auto" and not math.isclose(self.gpus * self.per_gpu, 1.0, rel_tol=_SHARE_ROUNDING):
+            raise ValueError(
+                f"workers.gpus {self.gpus:g} contradicts workers.per_gpu {self.per_gpu}, which gives each worker "
+                f"{1 / self.per_gpu:g} of a GPU: give one of them"
+            )
+        return self
+
+
+_SHARE_ROUNDING = 0.02
+"""Who writes 0.33 GPUs for three workers a GPU means a third."""
 
 
 class Config(_Section):
@@ -238,7 +269,7 @@ class Config(_Section):
     refresh: RefreshConfig = RefreshConfig()
     training: TrainingConfig = TrainingConfig()
     cost: CostConfig = CostConfig()
-    resources: ResourcesConfig = ResourcesConfig()
+    workers: WorkersConfig = WorkersConfig()
 
     @model_validator(mode="after")
     def _counts_are_reached(self) -> Config:

@@ -140,9 +140,7 @@ def check_config(config: Config) -> RunPlan:
             "test_rows": tests,
             "dim": speed.dim,
             "shards": shards,
-            "actors": placement.workers,
-            "cpus_per_actor": placement.cpus,
-            "gpus_per_actor": placement.gpus,
+            "workers": {"count": placement.workers, "cpus": placement.cpus, "gpus": placement.gpus},
             "placement": team.basis,
             "feature_bytes": feature_bytes,
             "labels": labels,
@@ -160,7 +158,7 @@ def _stop_where_a_run_would(findings: Sequence[Finding]) -> None:
 
 
 def _measure(prepared: Prepared) -> _Speed:
-    """Feature width, and rows a second of one actor's thread."""
+    """Feature width, and rows a second of one worker's thread."""
     dataset = prepared.dataset
     sample = np.unique(np.linspace(0, len(dataset.pool) - 1, min(_SAMPLE_ROWS, len(dataset.pool))).astype(np.int64))
     taken = dataset.pool.take(sample)
@@ -180,12 +178,12 @@ def _team(prepared: Prepared) -> _Team:
     """The placement on this machine: as configured, as measured before, or by the rule."""
     config, dataset = prepared.config, prepared.dataset
     cores = os.cpu_count() or 1
-    rule = place(config.extraction, [{"CPU": float(cores), "GPU": float(torch.cuda.device_count())}])
-    if {config.extraction.actors, config.extraction.cpus_per_actor} != {"auto"}:
+    rule = place(config.workers, [{"CPU": float(cores), "GPU": float(torch.cuda.device_count())}])
+    if {config.workers.count, config.workers.cpus} != {"auto"}:
         return _Team(rule, "configuration", "as configured")
-    others = () if dataset.kind == "features" else alternatives(config.extraction, rule, [cores])
+    others = () if dataset.kind == "features" else alternatives(config.workers, rule, [cores])
     if not others:
-        return _Team(rule, "rule", "one actor a GPU" if rule.gpus else "one actor a core")
+        return _Team(rule, "rule", _rule_in_words(rule))
     teams = (rule, *others)
     measured = recall(memory(prepared.cache, config.encoder, dataset.kind, [cores]), teams)
     if measured is not None:
@@ -196,7 +194,14 @@ def _team(prepared: Prepared) -> _Team:
         if len(dataset.pool) >= fewest
         else f"measured from {fewest:,} rows on"
     )
-    return _Team(rule, "rule", f"one actor a core; {measures}")
+    return _Team(rule, "rule", f"{_rule_in_words(rule)}; {measures}")
+
+
+def _rule_in_words(rule: Placement) -> str:
+    if not rule.gpus:
+        return "one a core"
+    a_gpu = round(1 / rule.gpus)
+    return f"{'one' if a_gpu == 1 else a_gpu} a GPU" if rule.gpus <= 1 else f"one for every {rule.gpus:g} GPUs"
 
 
 def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[str, float] | None:

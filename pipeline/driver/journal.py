@@ -91,6 +91,7 @@ class Journal:
         found = read_stored_run(self._directory, self._prepared, stored, self._ids)
         if found is None or found[0].next_round < len(self._prepared.config.budget):
             self._directory.require_own_model()
+            self._directory.go_on_with(self._prepared.config)
         if found is not None:
             self._last = found[1]
         return found

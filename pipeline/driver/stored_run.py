@@ -73,13 +73,16 @@ def read_stored_run(
         raise _unfit(directory, "checkpoint/state.json", f"counts {done} rounds, and the budget has {last}")
     _check_records(directory, prepared, records, done)
     labelled = _check_labelled(directory, labelled, done, budget)
-    _check_summary(directory, summary, records, done, last)
+    _check_summary(directory, summary, records, checkpoint, last)
     told = summary if summary is not None and done == last else {}
     if rounds_digest(records[:done]) == checkpoint.files_to_come.get(ROUNDS):
         # The process died when it had entered final models in the rounds, and not yet told the checkpoint.
         checkpoint = replace(checkpoint, files=checkpoint.files_to_come, ledger=checkpoint.ledger_to_come)
     checkpoint = replace(checkpoint, files_to_come={}, ledger_to_come={})
     for name, digest in file_digests(records[:done], labelled, told).items():
+        if name == SUMMARY and done < last:
+            # The checkpoint may still tell of the summary of a shorter budget, which is dropped.
+            continue
         if checkpoint.files and checkpoint.files.get(name) != digest:
             raise _unfit(directory, name, "is not what the finished rounds wrote: it was changed since")
     _check_ledger(directory, checkpoint, prepared)
@@ -115,19 +118,25 @@ def _check_labelled(directory: RunDirectory, table: pa.Table | None, done: int, 
     counted = np.bincount(numbers[(numbers >= 0) & (numbers <= done)], minlength=done + 1)
     beyond = len(numbers) - int(counted.sum())
     wanted = list(budget[:done])
-    following = [0, budget[done]] if done < len(budget) else [0]
-    if counted[:done].tolist() != wanted or int(counted[done]) not in following or beyond:
+    # Rows of a round that is not finished are dropped, however many the budget gave it when it was begun.
+    if counted[:done].tolist() != wanted or beyond or (done == len(budget) and counted[done]):
         raise _unfit(directory, LABELLED, f"has not the {wanted} rows that the {done} finished rounds bought")
     return table.filter(pc.less(table["round"], done)).combine_chunks()
 
 
 def _check_summary(
-    directory: RunDirectory, summary: dict[str, Any] | None, records: Sequence[Any], done: int, last: int
+    directory: RunDirectory,
+    summary: dict[str, Any] | None,
+    records: Sequence[Any],
+    checkpoint: Checkpoint,
+    last: int,
 ) -> None:
+    done = checkpoint.rounds
     if done == last and summary is None:
         raise _unfit(directory, SUMMARY, "is missing, though all rounds are finished")
-    # It is written just before the last checkpoint.
-    if summary is not None and len(records) < last:
+    # It is written just before the last checkpoint; one that the checkpoint counts is that of a shorter budget.
+    counted = bool(summary) and checkpoint.files.get(SUMMARY) == content_key(summary)
+    if summary is not None and len(records) < last and not counted:
         raise _unfit(directory, SUMMARY, f"tells of a finished run, and {done} of {last} rounds are finished")
 
 

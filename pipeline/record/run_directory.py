@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 import asvp
 from asvp.config import Config, build_config, read_scalar
+from asvp.config.budget import format_budget
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
@@ -257,17 +258,42 @@ class RunDirectory:
         replace_folder(self.model, fill_and_mark, ours=lambda made: self._model_is_ours(entries(made)))
 
     def require_same(self, config: Config) -> None:
-        """Raise a RunDirectoryError unless the run that is here was begun with this configuration."""
-        before, now = self.read_config().model_dump(), config.model_dump()
-        changed = sorted(_differences(before, now))
+        """Raise a RunDirectoryError unless the run that is here may go on with this configuration.
+
+        What is in `MAY_CHANGE` may differ; a budget that differs begins with the finished rounds, and buys no fewer
+        labels in all.
+        """
+        begun = self.read_config()
+        changed = sorted(_differences(_fixed(begun), _fixed(config)))
         if changed:
             key, was, is_now = changed[0]
             raise RunDirectoryError(
                 f"holds a run with {key} = {was}, not {is_now}",
                 key="--out",
                 value=str(self.path),
-                mend="Resume with the configuration it was begun with, or name another folder",
+                mend=f"Resume with what it was begun with (only {', '.join(MAY_CHANGE[1:])} and a longer budget may "
+                "differ), or name another folder",
             )
+        if config.budget != begun.budget:
+            self._require_longer(begun.budget, config.budget)
+
+    def _require_longer(self, begun: list[int], budget: list[int]) -> None:
+        done = len(self.rounds())
+        if budget[:done] == begun[:done] and sum(budget) >= sum(begun):
+            return
+        beginning = f"begins with the finished rounds, {format_budget(begun[:done])}, and " if done else ""
+        raise RunDirectoryError(
+            f"holds a run with budget = {format_budget(begun)}, not {format_budget(budget)}",
+            key="--out",
+            value=str(self.path),
+            mend=f"Resume with a budget that {beginning}buys no fewer than {sum(begun)} labels, or name another folder",
+        )
+
+    def go_on_with(self, config: Config) -> None:
+        """Keep the configuration that an unfinished run goes on with, and drop the summary of a shorter budget."""
+        if config != self.read_config():
+            write_text(self._config, config.to_yaml())
+        self._summary.unlink(missing_ok=True)
 
     def _nothing_to_resume(self) -> RunDirectoryError:
         if not self.path.exists():
@@ -333,9 +359,25 @@ class RunDirectory:
         return RunDirectoryError(message, key=str(path), mend="Put the file back as it was, or begin a new run")
 
 
+MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "workers")
+"""What a run may go on with though it was begun with another: who works, where, at what price and how long."""
+
+
 def config_digest(config: Config) -> str:
-    """Equal for equal configurations."""
-    return content_key(config.model_dump(mode="json"))
+    """Equal for configurations that agree in all that may not change while a run lasts."""
+    return content_key(_fixed(config))
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """A configuration without what is in `MAY_CHANGE`."""
+    fixed = config.model_dump(mode="json")
+    for key in MAY_CHANGE:
+        *sections, name = key.split(".")
+        section = fixed
+        for part in sections:
+            section = section[part]
+        del section[name]
+    return fixed
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -365,12 +365,17 @@ def _text(value: Any) -> str:
 
 _NOT_OF_AN_ARM = {
     "seed",
-    "extraction.actors",
-    "extraction.cpus_per_actor",
-    "extraction.gpus_per_actor",
     "extraction.shard_rows",
     "extraction.cache",
     "extraction.cache_limit",
+    "workers.count",
+    "workers.cpus",
+    "workers.gpus",
+    "workers.per_gpu",
+    # Of earlier versions.
+    "extraction.actors",
+    "extraction.cpus_per_actor",
+    "extraction.gpus_per_actor",
     "resources.cpus_per_trial",
     "resources.gpus_per_trial",
 }

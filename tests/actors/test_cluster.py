@@ -60,10 +60,10 @@ def test_an_address_of_another_kind_of_server_is_refused(folder: Path, address: 
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
-        (("run", "config.yaml", "-s", "extraction.actors=1000"), "extraction.actors: there is room for"),
+        (("run", "config.yaml", "-s", "workers.count=1000"), "workers.count: there is room for"),
         (
-            ("sweep", "svp_vs_asvp", "config.yaml", "-s", "resources.cpus_per_trial=1000"),
-            "resources.cpus_per_trial: no node has so many CPUs",
+            ("sweep", "svp_vs_asvp", "config.yaml", "-s", "workers.cpus=1000"),
+            "workers.cpus: no node has so many CPUs",
         ),
     ],
 )

@@ -24,14 +24,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Two rounds with a refresh between them, by one actor."""
+    """Two rounds with a refresh between them, by one worker."""
     return tiny_config(
         tmp_path_factory.mktemp("tiny"),
         mode="asvp",
         budget="20+10",
         refresh={"policy": "at", "at": [20]},
         training={"batch_size": 8},
-        extraction={"actors": 1},
+        workers={"count": 1},
     )
 
 

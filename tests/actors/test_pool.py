@@ -109,7 +109,8 @@ def test_what_a_worker_raises_on_purpose_is_raised_as_it_is(ray_local: Any) -> N
         assert do(desk, lambda: 1) == 1, "its worker was given back"
 
 
-def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any) -> None:
+def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvp.actors.broker.SIGN_OF_LIFE", 0.1)
     ray = ray_local
 
     @ray.remote(num_cpus=0)
@@ -124,7 +125,7 @@ def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any) -> None:
             self.key = self.desk.once("key")
             self.key.__enter__()
 
-    with sleeping_pool(1, patience=1.0) as pool:
+    with sleeping_pool(1, patience=2.0) as pool:
         driver = Driver.remote()
         ray.get(driver.begin.remote(pool.broker))
         desk = a_desk(pool)
@@ -132,6 +133,18 @@ def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any) -> None:
         ray.kill(driver)
         with desk.once("key"):
             assert do(desk, lambda: "mine") == "mine"
+
+
+def test_a_driver_that_was_taken_for_dead_asks_again(ray_local: Any) -> None:
+    # No sign of life comes in time.
+    with sleeping_pool(1, patience=0.4) as pool, ThreadPoolExecutor(1) as threads:
+        silent, other = a_desk(pool), a_desk(pool)
+        ticket, answer = other.ask()
+        other.granted(answer)
+        waiting = threads.submit(do, silent, lambda: "in the end")
+        time.sleep(1.0)
+        other.give_back(ticket)
+        assert waiting.result(30) == "in the end"
 
 
 def test_a_killed_broker_is_an_error_that_says_how_to_go_on(ray_local: Any) -> None:

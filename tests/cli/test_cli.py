@@ -166,6 +166,14 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], list[str]]] = {
         lambda f, t: ["-s", "encoder.max_length=5000"],
         ["encoder.max_length", "5000", "64"],
     ),
+    "a key of an earlier version": (
+        lambda f, t: ["-s", "extraction.actors=2"],
+        ["extraction.actors", "workers.count"],
+    ),
+    "a share of a GPU said in two ways": (
+        lambda f, t: ["-s", "workers.gpus=1", "-s", "workers.per_gpu=2"],
+        ["workers.gpus", "workers.per_gpu 2"],
+    ),
     "cache limit not understood": (
         lambda f, t: ["-s", f"extraction.cache={t / 'c'}", "-s", "extraction.cache_limit=large"],
         ["extraction.cache_limit", "large", "200GB"],
@@ -278,6 +286,13 @@ def test_the_directory_of_a_run_is_all_that_a_resume_needs(
     assert not (tmp_path / "run" / "summary.json").exists()
     assert asvp("run", "--resume", "run", "--in-process").code == 0
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["labels"] == 40
+    changed = ["-s", "budget=20+10x2+5", "-s", "workers.count=1", "-s", "cost.per_label=2"]
+    assert asvp("run", "--resume", "run", "--in-process", *changed).code == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["labels"], summary["cost"]["labels"]) == (45, 90.0)
+    refused = asvp("run", "--resume", "run", "--in-process", "-s", "proxy.lr=0.5")
+    assert refused.code == 2
+    assert "proxy.lr = 0.1, not 0.5" in refused.err
 
 
 def test_python_m_asvp_is_the_command_and_knows_its_version(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def rounds(out: Path) -> int:
 
 
 LONG = ["-s", "budget=20+10x5", "-s", "training.evaluate_at=every", "-s", "training.method=ft"]
-LONG += ["-s", "extraction.actors=1"]
+LONG += ["-s", "workers.count=1"]
 
 
 @pytest.mark.parametrize(

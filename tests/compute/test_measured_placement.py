@@ -27,8 +27,8 @@ from asvp.compute.measured_placement import (
     sample,
     stand_ins,
 )
-from asvp.compute.placement import Placement, place_trial
-from asvp.config import Config, EncoderConfig, ExtractionConfig
+from asvp.compute.placement import Placement, place
+from asvp.config import Config, EncoderConfig, WorkersConfig
 from asvp.data import Dataset, open_dataset
 from asvp.data.source import View
 from asvp.driver.check import check_config
@@ -40,19 +40,19 @@ FOUR, TWO, ONE = Placement(4, 1.0, 0.0), Placement(2, 2.0, 0.0), Placement(1, 4.
 
 
 def test_the_rule_is_compared_with_pairs_of_threads_and_with_all_threads_of_a_node() -> None:
-    assert alternatives(ExtractionConfig(), FOUR, [4]) == (TWO, ONE)
-    assert alternatives(ExtractionConfig(), Placement(2, 1.0, 0.0), [2]) == (Placement(1, 2.0, 0.0),)
-    assert alternatives(ExtractionConfig(), Placement(12, 1.0, 0.0), [8, 4]) == (
+    assert alternatives(WorkersConfig(), FOUR, [4]) == (TWO, ONE)
+    assert alternatives(WorkersConfig(), Placement(2, 1.0, 0.0), [2]) == (Placement(1, 2.0, 0.0),)
+    assert alternatives(WorkersConfig(), Placement(12, 1.0, 0.0), [8, 4]) == (
         Placement(6, 2.0, 0.0),
         Placement(3, 4.0, 0.0),
     )
 
 
 def test_nothing_is_compared_on_one_core_with_gpus_or_where_the_configuration_decides() -> None:
-    assert alternatives(ExtractionConfig(), Placement(1, 1.0, 0.0), [1]) == ()
-    assert alternatives(ExtractionConfig(), Placement(2, 4.0, 1.0), [8]) == ()
-    assert alternatives(ExtractionConfig(actors=4), FOUR, [4]) == ()
-    assert alternatives(ExtractionConfig(cpus_per_actor=1), FOUR, [4]) == ()
+    assert alternatives(WorkersConfig(), Placement(1, 1.0, 0.0), [1]) == ()
+    assert alternatives(WorkersConfig(), Placement(2, 4.0, 1.0), [8]) == ()
+    assert alternatives(WorkersConfig(count=4), FOUR, [4]) == ()
+    assert alternatives(WorkersConfig(cpus=1), FOUR, [4]) == ()
 
 
 def test_the_sample_of_all_teams_is_a_small_share_of_the_fewest_rows_that_are_worth_it() -> None:
@@ -65,7 +65,7 @@ def test_the_sample_of_all_teams_is_a_small_share_of_the_fewest_rows_that_are_wo
     teams = (FOUR, TWO, ONE)
     compare(teams, rate)
     rows = sum(task.stop - task.start for task in sample(10**6, "float32"))
-    # In the time of the rule's team, of which each actor is the slowest of all.
+    # In the time of the rule's team, of which each worker is the slowest of all.
     assert sum(passes.values()) * rows * FOUR.workers <= 0.03 * fewest_rows(teams)
 
 
@@ -133,17 +133,18 @@ def test_check_says_whether_the_placement_is_the_rule_or_was_measured(
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     config = wide_config(tmp_path, extraction={"cache": str(tmp_path / "cache")})
     plan = check_config(config)
-    assert (plan.numbers["placement"], plan.numbers["actors"]) == ("rule", 4)
+    assert (plan.numbers["placement"], plan.numbers["workers"]) == ("rule", {"count": 4, "cpus": 1, "gpus": 0})
+    assert "4 workers of 1 CPU (one a core; " in plan.lines["extraction"]
     remember(
         memory(Cache(str(tmp_path / "cache")), config.encoder, "text", [4]),
         Measurement(((FOUR, 100.0), (TWO, 130.0), (ONE, 90.0))),
         config.encoder,
     )
     plan = check_config(config)
-    assert (plan.numbers["placement"], plan.numbers["actors"], plan.numbers["cpus_per_actor"]) == ("measurement", 2, 2)
-    assert "2 actors of 2 CPUs 130 rows/s" in plan.lines["extraction"]
-    told = check_config(config.model_copy(update={"extraction": ExtractionConfig(actors=3, cache=None)}))
-    assert (told.numbers["placement"], told.numbers["actors"]) == ("configuration", 3)
+    assert (plan.numbers["placement"], plan.numbers["workers"]) == ("measurement", {"count": 2, "cpus": 2, "gpus": 0})
+    assert "2 workers of 2 CPUs 130 rows/s" in plan.lines["extraction"]
+    told = check_config(config.model_copy(update={"workers": WorkersConfig(count=3)}))
+    assert (told.numbers["placement"], told.numbers["workers"]["count"]) == ("configuration", 3)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def team(config: Config, cache: Cache | None, reporter: Reporter) -> RayBackend:
-    """Two actors, who may become one; either team holds all cores."""
+    """Two workers, who may become one; either team holds all cores."""
     return RayBackend(config.encoder, "text", TWO, cache, reporter, (ONE,))
 
 
@@ -214,7 +215,7 @@ def test_a_team_is_measured_said_and_remembered_and_the_features_are_the_same(
     assert all(rate > 0 for _, rate in measured.rates)
     assert workers._placement == measured.fastest
     assert first.said == [
-        "Measuring who extracts fastest: 2 actors of 2 CPUs, 1 actor of 4 CPUs",
+        "Measuring who extracts fastest: 2 workers of 2 CPUs, 1 worker of 4 CPUs",
         f"Extraction by {measured.fastest} (measured: {measured})",
     ]
     workers.close()
@@ -258,6 +259,6 @@ def test_small_extractions_ready_made_features_and_trials_keep_their_team(
     workers.close()
     everything_pays(monkeypatch)
     assert backend_here(config, "features", None, reporter)._alternatives == ()
-    _, one = place_trial(config.extraction, config.resources, [{"CPU": 4.0}])
+    one = place(WorkersConfig(count=1), [{"CPU": 4.0}])
     assert RayBackend(config.encoder, "text", one, None, reporter)._alternatives == ()
     assert reporter.said == []

@@ -6,94 +6,102 @@ from typing import Any
 
 import pytest
 
-from asvp.compute.placement import Placement, place, place_trial
-from asvp.config import ExtractionConfig, ResourcesConfig
+from asvp.compute.placement import MOST_CPU_WORKERS, Placement, place
+from asvp.config import WorkersConfig
 from asvp.errors import ClusterError
 
 
-def test_without_gpus_every_core_has_an_actor() -> None:
-    placement = place(ExtractionConfig(), [{"CPU": 6.0}])
-    assert (placement.workers, placement.cpus, placement.gpus) == (6, 1.0, 0.0)
+def test_without_gpus_every_core_has_a_worker() -> None:
+    placement = place(WorkersConfig(), [{"CPU": 6.0}])
+    assert placement == Placement(6, 1.0, 0.0)
     assert placement.all_threads == 6
+    assert place(WorkersConfig(), [{"CPU": 500.0}]).workers == MOST_CPU_WORKERS
 
 
-def test_every_gpu_has_an_actor_and_a_part_of_the_cores() -> None:
-    placement = place(ExtractionConfig(), [{"CPU": 16.0, "GPU": 8.0}])
-    assert (placement.workers, placement.cpus, placement.gpus) == (8, 2.0, 1.0)
+def test_every_gpu_has_a_worker_and_an_even_share_of_the_cores() -> None:
+    assert place(WorkersConfig(), [{"CPU": 16.0, "GPU": 8.0}]) == Placement(8, 2.0, 1.0)
+    assert place(WorkersConfig(), [{"CPU": 26.0, "GPU": 1.0}]) == Placement(1, 26.0, 1.0)
 
 
-def test_gpu_shares_put_several_actors_on_one_gpu() -> None:
-    placement = place(ExtractionConfig(gpus_per_actor=0.5, cpus_per_actor=1), [{"CPU": 16.0, "GPU": 2.0}])
-    assert placement.workers == 4
+@pytest.mark.parametrize(
+    ("workers", "node", "expected"),
+    [
+        ({"per_gpu": 2}, {"CPU": 16.0, "GPU": 2.0}, Placement(4, 4.0, 0.5)),
+        ({"gpus": 0.5}, {"CPU": 16.0, "GPU": 2.0}, Placement(4, 4.0, 0.5)),
+        ({"gpus": 0.5, "cpus": 1}, {"CPU": 16.0, "GPU": 2.0}, Placement(4, 1.0, 0.5)),
+        ({"per_gpu": 3}, {"CPU": 12.0, "GPU": 1.0}, Placement(3, 4.0, 1 / 3)),
+        ({"gpus": 0.33, "per_gpu": 3}, {"CPU": 12.0, "GPU": 1.0}, Placement(3, 4.0, 1 / 3)),
+        # More workers than cores hold parts of them.
+        ({"per_gpu": 4}, {"CPU": 2.0, "GPU": 1.0}, Placement(4, 0.5, 0.25)),
+        ({"gpus": 2}, {"CPU": 8.0, "GPU": 4.0}, Placement(2, 4.0, 2.0)),
+        ({"count": 1, "per_gpu": 2}, {"CPU": 8.0, "GPU": 1.0}, Placement(1, 4.0, 0.5)),
+        # Without GPUs there is nothing to share.
+        ({"per_gpu": 4}, {"CPU": 4.0}, Placement(4, 1.0, 0.0)),
+        ({"gpus": 0}, {"CPU": 4.0, "GPU": 2.0}, Placement(4, 1.0, 0.0)),
+    ],
+)
+def test_workers_share_gpus_as_they_are_told_to(
+    workers: dict[str, Any], node: dict[str, float], expected: Placement
+) -> None:
+    found = place(WorkersConfig(**workers), [node])
+    assert (found.workers, found.cpus, found.gpus) == (
+        expected.workers,
+        pytest.approx(expected.cpus),
+        pytest.approx(expected.gpus),
+    )
 
 
-def test_more_than_the_cluster_has_is_refused_before_work() -> None:
-    with pytest.raises(ClusterError, match=r"extraction\.gpus_per_actor"):
-        place(ExtractionConfig(gpus_per_actor=2), [{"CPU": 4.0, "GPU": 1.0}])
-    with pytest.raises(ClusterError, match=r"extraction\.cpus_per_actor"):
-        place(ExtractionConfig(cpus_per_actor=8), [{"CPU": 4.0}])
-
-
-def test_a_trial_has_one_actor_and_reserves_nothing_for_itself_by_default() -> None:
-    own, placement = place_trial(ExtractionConfig(), ResourcesConfig(), [{"CPU": 8.0}])
-    assert own == {}
-    assert placement.workers == 1
-
-
-def test_a_trial_takes_what_it_is_told_to() -> None:
-    resources = ResourcesConfig(cpus_per_trial=1, gpus_per_trial=0.5)
-    own, placement = place_trial(ExtractionConfig(actors=2, cpus_per_actor=3), resources, [{"CPU": 8.0, "GPU": 3.0}])
-    assert own == {"CPU": 1.0, "GPU": 0.5}
-    assert (placement.workers, placement.cpus) == (2, 3.0)
+def test_a_placement_speaks_of_workers() -> None:
+    assert str(Placement(1, 4.0, 0.5)) == "1 worker of 4 CPUs and 0.5 GPU"
+    assert str(Placement(3, 1.0, 0.0)) == "3 workers of 1 CPU"
 
 
 MIXED = [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0, "GPU": 1.0}]
 
 
 def test_auto_counts_what_single_nodes_hold_not_what_they_have_in_sum() -> None:
-    assert place(ExtractionConfig(cpus_per_actor=2, gpus_per_actor=0), MIXED).workers == 3
-    assert place(ExtractionConfig(), [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 2.0, "GPU": 1.0}]) == Placement(3, 2.0, 1.0)
+    assert place(WorkersConfig(cpus=2, gpus=0), MIXED).workers == 3
+    assert place(WorkersConfig(), [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 2.0, "GPU": 1.0}]) == Placement(3, 2.0, 1.0)
 
 
+@pytest.mark.parametrize("growing", [False, True])
 @pytest.mark.parametrize(
-    ("config", "key", "words"),
+    ("workers", "nodes", "key", "words"),
     [
-        ({"actors": 3}, "extraction.actors", r"room for 2 at a time \(1 CPU each; nodes: 1 of 2 CPUs\)"),
-        ({"actors": 2, "cpus_per_actor": 2}, "extraction.actors", "room for 1"),
-        ({"cpus_per_actor": 3}, "extraction.cpus_per_actor", "the largest has 2"),
-        ({"gpus_per_actor": 1}, "extraction.gpus_per_actor", "the largest has 0"),
+        ({"cpus": 3}, [{"CPU": 2.0}], "workers.cpus", r"the largest has 2 \(got 3"),
+        ({"gpus": 1}, [{"CPU": 2.0}], "workers.gpus", r"the largest has 0 \(got 1"),
+        ({"gpus": 2}, [{"CPU": 4.0, "GPU": 1.0}], "workers.gpus", "the largest has 1"),
+        ({"cpus": 4, "gpus": 0}, MIXED, "workers.cpus", "the largest has 3"),
+        ({"cpus": 3, "gpus": 1}, MIXED, "workers.cpus and workers.gpus", "no node has both at once"),
     ],
 )
-def test_actors_that_could_never_start_are_refused_by_key(config: dict[str, Any], key: str, words: str) -> None:
+def test_a_worker_that_no_node_could_ever_hold_is_refused_by_key(
+    workers: dict[str, Any], nodes: list[dict[str, float]], key: str, words: str, growing: bool
+) -> None:
     with pytest.raises(ClusterError, match=f"^{key}: .*{words}"):
-        place(ExtractionConfig(**config), [{"CPU": 2.0}])
-
-
-def test_a_request_that_fits_the_sum_but_no_node_is_refused() -> None:
-    with pytest.raises(ClusterError, match=r"extraction\.cpus_per_actor: .*the largest has 3"):
-        place(ExtractionConfig(cpus_per_actor=4, gpus_per_actor=0), MIXED)
-    with pytest.raises(ClusterError, match="no node has both at once"):
-        place(ExtractionConfig(cpus_per_actor=3, gpus_per_actor=1), MIXED)
-    with pytest.raises(ClusterError, match="room for 2"):
-        place(ExtractionConfig(actors=3, cpus_per_actor=3, gpus_per_actor=0), MIXED)
+        place(WorkersConfig(**workers), nodes, growing=growing)
 
 
 @pytest.mark.parametrize(
-    ("own", "extraction", "key"),
+    ("workers", "nodes", "words"),
     [
-        ({"cpus_per_trial": 5}, {}, "resources.cpus_per_trial"),
-        ({"gpus_per_trial": 1}, {}, "resources.gpus_per_trial"),
-        ({"cpus_per_trial": 1}, {"actors": 2}, "resources.cpus_per_trial"),
+        ({"count": 3}, [{"CPU": 2.0}], r"room for 2 at a time \(1 CPU each; nodes: 1 of 2 CPUs\) \(got 3\)"),
+        ({"count": 2, "cpus": 2}, [{"CPU": 2.0}], "room for 1"),
+        ({"count": 3, "cpus": 3, "gpus": 0}, MIXED, "room for 2"),
+        ({"count": 2}, [{"CPU": 4.0, "GPU": 1.0}], "room for 1"),
     ],
 )
-def test_a_trial_that_no_node_holds_is_refused(own: dict[str, Any], extraction: dict[str, Any], key: str) -> None:
-    with pytest.raises(ClusterError, match=f"^{key}: "):
-        place_trial(ExtractionConfig(**extraction), ResourcesConfig(**own), [{"CPU": 2.0}])
+def test_more_workers_than_have_room_are_refused_unless_the_cluster_grows(
+    workers: dict[str, Any], nodes: list[dict[str, float]], words: str
+) -> None:
+    with pytest.raises(ClusterError, match=rf"^workers\.count: .*{words}"):
+        place(WorkersConfig(**workers), nodes)
+    assert place(WorkersConfig(**workers), nodes, growing=True).workers == workers["count"]
 
 
-def test_a_trial_may_spread_over_nodes() -> None:
-    nodes = [{"CPU": 2.0}, {"CPU": 2.0}]
-    own, placement = place_trial(ExtractionConfig(actors=3), ResourcesConfig(cpus_per_trial=1), nodes)
-    assert (own, placement.workers) == ({"CPU": 1.0}, 3)
-    with pytest.raises(ClusterError, match=r"resources\.cpus_per_trial"):
-        place_trial(ExtractionConfig(actors=4), ResourcesConfig(cpus_per_trial=1), nodes)
+@pytest.mark.parametrize("nodes", [[], [{"CPU": 0.0}]])
+def test_where_no_node_has_joined_yet_a_growing_cluster_is_trusted(nodes: list[dict[str, float]]) -> None:
+    assert place(WorkersConfig(count=5, cpus=8, gpus=1), nodes, growing=True) == Placement(5, 8.0, 1.0)
+    assert place(WorkersConfig(), nodes, growing=True) == Placement(1, 1.0, 0.0)
+    with pytest.raises(ClusterError, match=r"^workers\.cpus: no node has so many CPUs"):
+        place(WorkersConfig(), nodes)

@@ -18,6 +18,7 @@ from asvp.config import (
     presets,
     read_mapping,
 )
+from asvp.config.errors import RETIRED
 from asvp.errors import ConfigError
 
 
@@ -37,7 +38,8 @@ def test_defaults_are_those_of_the_contract():
     assert (config.refresh.policy, config.refresh.threshold) == ("logme_ped", None)
     assert (config.training.lr, config.training.head_lr, config.training.batch_size) == (2e-4, 2e-3, 32)
     assert (config.extraction.shard_rows, config.extraction.feature_dtype) == (4096, "float32")
-    assert config.cost.per_label == 0.04
+    assert (config.cost.per_label, config.cost.gpu_hour, config.cost.cpu_hour) == (0.04, 2.5, 0.04)
+    assert set(config.workers.model_dump().values()) == {"auto"}
 
 
 def test_every_option_says_what_it_means():
@@ -94,11 +96,19 @@ def test_labels_add_up_round_by_round():
         (["data=null"], "data", "leave it out"),
         (["seed=-1"], "seed", "greater than or equal to 0"),
         (["mode=best"], "mode", "'svp', 'asvp' or 'standard'"),
-        (["extraction.actors=many"], "extraction.actors", "valid integer.* or .*'auto'"),
+        (["workers.count=many"], "workers.count", "valid integer.* or .*'auto'"),
         (["refresh.at=[0]"], "refresh.at", "greater than or equal to 1"),
         (["training.lr=.nan"], "training.lr", "finite"),
         (["budget=300+x"], "budget", "'x' is not understood"),
         (["budget=300+200x0"], "budget", "has no rounds"),
+        (["workers.count=0"], "workers.count", "greater than or equal to 1"),
+        (["workers.cpus=0"], "workers.cpus", "greater than 0"),
+        (["workers.gpus=-1"], "workers.gpus", "greater than or equal to 0"),
+        (["workers.per_gpu=0.5"], "workers.per_gpu", "valid integer"),
+        (["workers.gpus=1.5"], "workers.gpus", "no whole number"),
+        (["workers.gpus=0.5", "workers.per_gpu=4"], "workers.gpus", "contradicts workers.per_gpu 4.* 0.25 of a GPU"),
+        (["workers.gpus=0", "workers.per_gpu=1"], "workers.gpus", "contradicts"),
+        (["workers.gpus=2", "workers.per_gpu=1"], "workers.gpus", "contradicts"),
         (["refresh.policy=every"], "refresh.policy", "needs refresh.every"),
         (["refresh.policy=at"], "refresh.policy", "needs refresh.at"),
         (["refresh.policy=at", "refresh.at=400"], "refresh.at", "not reached by the budget"),
@@ -115,6 +125,46 @@ def test_a_mistake_is_named_with_its_key(overrides, key, said):
     assert re.search(said, str(caught.value)), str(caught.value)
     assert "pydantic" not in str(caught.value)
     assert "Config" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given", [{"gpus": 0.5, "per_gpu": 2}, {"gpus": 0.33, "per_gpu": 3}, {"gpus": 1, "per_gpu": 1}]
+)
+def test_a_share_of_a_gpu_may_be_said_in_both_ways(given):
+    workers = build_config({"workers": given}).workers
+    assert (workers.gpus, workers.per_gpu) == (given["gpus"], given["per_gpu"])
+
+
+RETIRED_KEYS = {
+    "extraction.actors": "workers.count",
+    "extraction.cpus_per_actor": "workers.cpus",
+    "extraction.gpus_per_actor": "workers.gpus",
+    "resources.cpus_per_trial": "workers.cpus",
+    "resources.gpus_per_trial": "workers.gpus",
+}
+
+
+@pytest.mark.parametrize("old", RETIRED_KEYS)
+@pytest.mark.parametrize("way", ["override", "file", "mapping"])
+def test_a_key_of_an_earlier_version_is_answered_with_the_new_one(old, way, tmp_path):
+    section, key = old.split(".")
+    path = tmp_path / "old.yaml"
+    path.write_text(f"{section}: {{{key}: 2}}\n")
+    read = {
+        "override": lambda: load_config(None, [f"{old}=2"]),
+        "file": lambda: load_config(path),
+        "mapping": lambda: build_config({section: {key: 2}}),
+    }[way]
+    with pytest.raises(ConfigError) as caught:
+        read()
+    assert caught.value.key in (old, section)
+    assert RETIRED_KEYS[old] in caught.value.message
+
+
+def test_every_retired_key_is_unknown_now():
+    known = {key for key, _ in options()} | set(Config.model_fields)
+    assert not known & set(RETIRED)
+    assert all(any(key in said for key in known) for said in RETIRED.values())
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from tiny_encoders import tiny_text_encoder
 from tiny_runs import picks, tiny_config, write_texts
 
-from asvp.config import Config
+from asvp import Classifier
+from asvp.config import Config, build_config, merge
 from asvp.driver.loop import RunResult, run
+from asvp.driver.preparation import with_absolute_paths
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
+from asvp.record.run_directory import RunDirectory
 
 ROUNDS = 3
 
@@ -314,6 +317,163 @@ def test_a_resume_keeps_the_type_that_was_decided_when_the_run_began(own: tuple[
     result = resume(left_open, folder / "run")
     assert yaml.safe_load((folder / "run" / "config.yaml").read_text())["encoder"]["dtype"] == "float32"
     assert result.summary
+
+
+def with_changes(config: Config, changes: dict[str, Any]) -> Config:
+    return build_config(merge(config.model_dump(mode="json"), changes))
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def what_came_out(rounds: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    keys = ("round", "labelled", "refreshed", "feature_fingerprint", "proxy_accuracy", "logme")
+    return [tuple(record[key] for key in keys) for record in rounds]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": {"count": 1, "cpus": 0.5, "gpus": 0}},
+        {"cost": {"per_label": 1.0, "gpu_hour": 0, "cpu_hour": 3}},
+        {"extraction": {"cache": None}},
+        {"extraction": {"cache": "another", "cache_limit": "1GB"}},
+    ],
+)
+def test_who_works_at_what_price_and_with_which_cache_may_change(
+    changes: dict[str, Any], config: Config, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = copy(stored, "half", tmp_path)
+    result = resume(with_changes(config, changes), out)
+    assert picks(out) == picks(stored / "whole")
+    assert result.summary["final_accuracy"] == read(stored / "whole" / "summary.json")["final_accuracy"]
+    kept = RunDirectory(out).read_config()
+    assert kept == with_absolute_paths(with_changes(config, changes))
+    # As it was begun, it may go on too.
+    assert resume(config, out).summary == result.summary
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 1}, "seed = 0, not 1"),
+        ({"mode": "svp"}, "mode = asvp, not svp"),
+        ({"data": {"limit": 200}}, r"data\.limit = None, not 200"),
+        ({"proxy": {"epochs": 6}}, r"proxy\.epochs = 5, not 6"),
+        ({"extraction": {"shard_rows": 60}}, r"extraction\.shard_rows = 50, not 60"),
+        ({"extraction": {"feature_dtype": "float16"}}, r"extraction\.feature_dtype = float32, not float16"),
+        ({"training": {"evaluate_at": "every"}}, r"training\.evaluate_at = last, not every"),
+        ({"budget": "20+10"}, r"budget = 20\+10x2, not 20\+10 .*begins with the finished rounds, 20\+10, and buys"),
+        ({"budget": "20+5x4"}, r"budget = 20\+10x2, not 20\+5x4"),
+        ({"budget": "20+20+10"}, r"budget = 20\+10x2, not 20x2\+10"),
+    ],
+)
+def test_what_may_not_change_is_named_by_key(
+    changes: dict[str, Any], said: str, config: Config, stored: Path, tmp_path: Path
+) -> None:
+    out = copy(stored, "half", tmp_path)
+    before = everything(out)
+    with pytest.raises(RunDirectoryError, match=said):
+        resume(with_changes(config, changes), out)
+    assert everything(out) == before
+
+
+@pytest.fixture(scope="module")
+def longer(config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path, RunResult]:
+    """A run that had two more rounds in its budget from the start."""
+    config = with_changes(config, {"budget": "20+10x2+15+5"})
+    out = tmp_path_factory.mktemp("longer") / "run"
+    return config, out, run(config, out=out, in_process=True)
+
+
+@pytest.mark.parametrize("name", ["half", "whole"])
+def test_a_run_resumed_with_a_longer_budget_goes_on_with_the_next_round(
+    name: str, stored: Path, longer: tuple[Config, Path, RunResult], tmp_path: Path
+) -> None:
+    config, begun_longer, expected = longer
+    out = copy(stored, name, tmp_path)
+    result = resume(config, out)
+    assert picks(out) == picks(begun_longer)
+    assert what_came_out(result.rounds) == what_came_out(expected.rounds)
+    assert result.summary == read(out / "summary.json")
+    for key in ("rounds", "labels", "final_accuracy", "final_macro_f1", "refreshed_at"):
+        assert result.summary[key] == expected.summary[key]
+    # The end of the shorter budget stays in the rounds that tell of it.
+    assert (result.rounds[2]["final_accuracy"] is not None) == (name == "whole")
+    assert RunDirectory(out).read_config().budget == [20, 10, 10, 15, 5]
+    texts = [f"text {i}" for i in range(5)]
+    assert Classifier.load(out / "model").predict(texts) == Classifier.load(begun_longer / "model").predict(texts)
+    after = everything(out)
+    assert resume(config, out).summary == result.summary
+    assert {**everything(out), "run.log": b""} == {**after, "run.log": b""}
+
+
+def test_between_two_ends_a_run_is_not_finished(
+    stored: Path, longer: tuple[Config, Path, RunResult], tmp_path: Path
+) -> None:
+    config, begun_longer, _ = longer
+    out = copy(stored, "whole", tmp_path)
+    result = run(config, out=out, in_process=True, resume=True, until_round=3)
+    assert (len(result.rounds), result.summary) == (4, {})
+    assert not (out / "summary.json").exists()
+    assert resume(RunDirectory(out).read_config(), out).summary["labels"] == 60
+    assert picks(out) == picks(begun_longer)
+
+
+@pytest.mark.parametrize("step", ["go_on_with", "write_labelled", "write_rounds", "replace_model", "write_summary"])
+def test_killed_on_the_way_to_its_new_end_it_goes_on_and_ends_the_same(
+    step: str, stored: Path, longer: tuple[Config, Path, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, begun_longer, expected = longer
+    out = copy(stored, "whole", tmp_path)
+    real = getattr(RunDirectory, step)
+
+    def killed(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            resume(config, out)
+    assert resume(config, out).summary["final_accuracy"] == expected.summary["final_accuracy"]
+    assert picks(out) == picks(begun_longer)
+
+
+def test_a_round_that_was_cut_off_may_have_another_size_when_it_is_done_again(
+    config: Config, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy(stored, "half", tmp_path)
+    real = RunDirectory.write_labelled
+
+    def killed(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write_labelled", killed)
+        with pytest.raises(KeyboardInterrupt):
+            resume(config, out)
+    assert len(picks(out)) == 40
+    assert resume(with_changes(config, {"budget": "20+10+25"}), out).summary["labels"] == 55
+    assert picks(out)[:30] == picks(stored / "whole")[:30]
+
+
+def test_all_seconds_are_counted_at_the_prices_of_the_resume_and_written_rounds_stay(
+    config: Config, stored: Path, tmp_path: Path
+) -> None:
+    out = copy(stored, "half", tmp_path)
+    before = (out / "rounds.jsonl").read_text()
+    prices = {"per_label": 1.0, "gpu_hour": 0.0, "cpu_hour": 360.0}
+    summary = resume(with_changes(config, {"cost": prices}), out).summary
+    assert summary["cost"]["labels"] == 40.0
+    assert summary["cost"]["compute"] == pytest.approx(summary["device_seconds"]["cpu"] * 0.1)
+    assert (out / "rounds.jsonl").read_text().startswith(before)
+    assert summary["device_seconds"]["cpu"] > sum(
+        record["device_seconds"]["cpu"] for record in map(json.loads, before.splitlines())
+    )
 
 
 THEIRS: dict[str, Callable[[Path], Any]] = {

@@ -37,6 +37,29 @@ def ledger(clock):
     return Ledger(PRICES, clock=clock)
 
 
+def test_an_hour_of_a_gpu_and_its_cores_is_at_list_price_unless_told_otherwise(clock):
+    ledger = Ledger(CostConfig(), clock=clock)
+    with ledger.stage("finetune", cpus=8, gpus=1):
+        clock.pass_(3600)
+    cost = ledger.close_round(100)["cost"]
+    assert cost["labels"] == pytest.approx(4.0)
+    assert cost["compute"] == pytest.approx(2.50 + 8 * 0.04)
+    assert cost["total"] == pytest.approx(4.0 + 2.50 + 8 * 0.04)
+
+
+def test_booked_seconds_are_priced_anew_where_the_prices_are_others(clock):
+    first = Ledger(PRICES, cpus=2, clock=clock)
+    with first.stage("extract", gpus=1):
+        clock.pass_(10)
+    before = first.close_round(5)
+    second = Ledger(CostConfig(per_label=1, gpu_hour=0, cpu_hour=360), clock=clock)
+    second.restore(json.loads(json.dumps(first.state())))
+    totals = second.totals()
+    assert totals["device_seconds"] == before["device_seconds"] == {"cpu": 20, "gpu": 10}
+    assert totals["cost"]["total"] == pytest.approx(5 * 1 + 20 * 0.1)
+    assert before["cost"]["total"] == pytest.approx(5 * 0.5 + 20 * 0.001 + 10 * 0.01)
+
+
 def test_a_round_reports_its_stages_and_their_price(ledger, clock):
     with ledger.stage("extract", cpus=2, gpus=0.5):
         clock.pass_(10)

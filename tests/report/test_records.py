@@ -79,7 +79,7 @@ def test_one_folder_given_twice_counts_once(tmp_path, write_run, a_round):
 def test_runs_with_one_name_and_different_options_are_told_apart(tmp_path, write_run, a_round):
     for name, lr in (("one", 0.1), ("two", 0.2)):
         write_run(tmp_path / name, arm="svp", rounds=[a_round(0, 100)],
-                  overrides=[f"proxy.lr={lr}", f"extraction.actors={len(name)}"])  # fmt: skip
+                  overrides=[f"proxy.lr={lr}", f"workers.count={len(name)}"])  # fmt: skip
     arms = [record.arm for record in read_records([tmp_path / "one", tmp_path / "two"])]
     assert arms == ["svp (proxy.lr=0.1)", "svp (proxy.lr=0.2)"]
 

@@ -18,7 +18,7 @@ def trials(a_round):
 
     return [
         TrialRounds(
-            "t0", "random", 0, True, config(["extraction.actors=2", "encoder.options={layers: 3}"]),
+            "t0", "random", 0, True, config(["workers.count=2", "encoder.options={layers: 3}"]),
             (a_round(0, 100, proxy=0.5), a_round(1, 200, proxy=0.6, final=0.7)),
         ),
         TrialRounds("t1", "asvp", 1, False, config(["seed=1"]), (a_round(0, 100, logme=0.25),)),
@@ -52,7 +52,7 @@ def test_columns_keep_their_order_and_type_whatever_the_trials(trials):
     assert one.column_names == both.column_names
     for name in ("proxy_accuracy", "final_accuracy", "logme", "logme_ped"):
         assert one.schema.field(name).type == pa.float64()
-    assert both["config/extraction/actors"].to_pylist() == ["2", "2", "auto"]
+    assert both["config/workers/count"].to_pylist() == ["2", "2", "auto"]
 
 
 def test_what_is_written_is_read_back(trials, tmp_path):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_runs import picks, tiny_config
 
-from asvp.config import Config
+from asvp.config import Config, build_config, merge
 from asvp.driver.loop import run
 from asvp.errors import AsvpError, RunDirectoryError
 from asvp.progress import SilentReporter
@@ -98,6 +98,23 @@ def test_a_sweep_goes_on_where_it_was_and_keeps_what_was_done(finished: Any, bas
     assert (out / "runs" / "svp-seed0" / "rounds.jsonl").read_bytes() == before
     assert set(pq.read_table(out / "results.parquet")["finished"].to_pylist()) == {True}
     assert picks(out / "runs" / "svp-seed1") == picks(finished.directory / "runs" / "svp-seed1")
+
+
+def test_a_finished_sweep_goes_on_with_a_longer_budget_and_other_prices(
+    finished: Any, base: Config, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(finished.directory, out)
+    changes = {"budget": [*base.budget, 5], "cost": {"per_label": 1.0}, "workers": {"count": 1, "cpus": 1}}
+    longer = build_config(merge(base.model_dump(mode="json"), changes))
+    result = sweep(of(longer, "random", "svp"), out, resume=True)
+    assert result.failed == {}
+    for name in ("random-seed0", "svp-seed1"):
+        assert len(picks(out / "runs" / name)) == sum(base.budget) + 5
+        assert picks(out / "runs" / name)[:-5] == picks(finished.directory / "runs" / name)
+    table = result.to_pandas()
+    assert set(table["finished"]) == {True}
+    assert set(table.groupby("trial")["labelled"].max()) == {sum(base.budget) + 5}
 
 
 def test_a_directory_in_use_is_refused_before_work(finished: Any, base: Config, tmp_path: Path) -> None:
