@@ -139,6 +139,7 @@ def test_a_driver_that_was_taken_for_dead_asks_again(ray_local: Any) -> None:
     # No sign of life comes in time.
     with sleeping_pool(1, patience=0.4) as pool, ThreadPoolExecutor(1) as threads:
         silent, other = a_desk(pool), a_desk(pool)
+        do(other, lambda: None)
         ticket, answer = other.ask()
         other.granted(answer)
         waiting = threads.submit(do, silent, lambda: "in the end")
