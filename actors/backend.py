@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
 
-from asvp.actors.broker import PATIENCE, QUANTUM, Broker, Grant
-from asvp.actors.cluster import cluster, may_grow, node_cores, nodes
+from asvp.actors.broker import Grant
+from asvp.actors.cluster import cluster, node_cores
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
+from asvp.actors.packing import Probe
+from asvp.actors.placing import placed
+from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
 from asvp.actors.team import TeamMeasurement
-from asvp.actors.worker import Worker
 from asvp.compute.extraction import Extraction, Finished, extracted
 from asvp.compute.jobs import (
     Done,
@@ -32,83 +34,13 @@ from asvp.compute.jobs import (
     TrainingOrder,
     Weights,
 )
-from asvp.compute.measured_placement import alternatives
-from asvp.compute.placement import Placement, place
-from asvp.config import Config, WorkersConfig
+from asvp.config import WorkersConfig
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.progress import Reporter
-from asvp.spent import Share
 
 _EVERY = 1 << 16
 """More workers than any node has: a job that uses whatever cores it can get."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A pool of workers, as a driver in any process can be told of it.
-
-    Attributes
-    ----------
-    broker : ActorHandle
-    placement : Placement
-    alternatives : tuple of Placement
-        Fewer workers with more threads, of which one may turn out to extract faster.
-    """
-
-    broker: Any
-    placement: Placement
-    alternatives: tuple[Placement, ...] = ()
-
-
-def placed(workers: WorkersConfig) -> tuple[Placement, tuple[Placement, ...]]:
-    """How workers lie on the cluster that is here, and what else is worth measuring.
-
-    Raises
-    ------
-    ClusterError
-        If no node could ever hold a worker, or the nodes together not as many as are asked for.
-    """
-    placement = place(workers, nodes(), growing=may_grow())
-    return placement, alternatives(workers, placement, list(node_cores().values()))
-
-
-@contextmanager
-def worker_pool(
-    placement: Placement,
-    others: tuple[Placement, ...] = (),
-    *,
-    worker: Any = Worker,
-    quantum: float = QUANTUM,
-    patience: float = PATIENCE,
-) -> Iterator[Pool]:
-    """Start a pool of workers on the cluster that this process is connected to, and let it go at the end.
-
-    The workers start beside whatever is done meanwhile; a job is given to those that are there.
-
-    Parameters
-    ----------
-    placement : Placement
-    others : tuple of Placement
-        Fewer workers with more threads, of which one may turn out to extract faster.
-    worker : ActorClass
-        With the methods of `Worker`.
-    quantum : float
-        Seconds in which a worker that extracts is not asked back.
-    patience : float
-        Seconds without a sign of life after which a driver is taken for dead.
-    """
-    placed = worker.options(num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=3)
-    share = Share(placement.cpus, placement.gpus)
-    arguments = (share, placement.cpus * placement.workers)
-    # Calls run beside each other: most of them wait for a worker.
-    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16).remote(placed, arguments, placement, quantum, patience)
-    broker.start.remote()
-    try:
-        yield Pool(broker, placement, others)
-    finally:
-        # It owns the workers, which go with it; what they made belongs to those who asked for it.
-        ray.kill(broker)
 
 
 class PoolBackend:
@@ -229,13 +161,13 @@ class PoolBackend:
 
 @contextmanager
 def pool_backend(
-    config: Config, encoder: EncoderSpec, cache: Cache | None, reporter: Reporter, address: str | None
+    workers: WorkersConfig, probe: Probe, cache: Cache | None, reporter: Reporter, address: str | None
 ) -> Iterator[PoolBackend]:
     """A pool of one driver on a Ray cluster, which is joined or started for as long as it is needed."""
     with ExitStack() as stack:
         stack.enter_context(cluster(address))
-        pool = stack.enter_context(worker_pool(*placed(config.workers)))
-        backend = PoolBackend(pool, encoder, cache, reporter)
+        pool = stack.enter_context(worker_pool(*placed(workers, probe, cache, reporter)))
+        backend = PoolBackend(pool, probe.encoder, cache, reporter)
         stack.callback(backend.close)
         yield backend
 

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -18,11 +19,11 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asvp.errors import ClusterError
-from asvp.progress import Reporter
 
 SAY_AFTER_SECONDS = 15.0
 """How long something may be awaited before a person is told, and told again."""
 
+_KIND = "accelerator_type:"
 _ANSWER_SECONDS = 5.0
 _NODE_SECONDS = 60.0
 _LONGEST_TEXT = 300
@@ -67,6 +68,34 @@ def nodes() -> list[dict[str, float]]:
     return [node for node in there if any(node.values())]
 
 
+@dataclass(frozen=True)
+class GpuNode:
+    """A node with GPUs.
+
+    Attributes
+    ----------
+    kind : str
+        Of its GPUs, as Ray names it; empty where it does not.
+    cpus, gpus : float
+        All it has.
+    """
+
+    kind: str
+    cpus: float
+    gpus: float
+
+
+def gpu_nodes() -> list[GpuNode]:
+    """The living nodes with a whole GPU or more."""
+    found = []
+    for node in _living():
+        has = node["Resources"]
+        if has.get("GPU", 0.0) >= 1:
+            kinds = sorted(name.removeprefix(_KIND) for name in has if name.startswith(_KIND))
+            found.append(GpuNode(" and ".join(kinds), float(has.get("CPU", 0.0)), float(has["GPU"])))
+    return found
+
+
 def may_grow() -> bool:
     """Whether an autoscaler may add nodes to the cluster; only Ray's own state tells."""
     largest: Any = ray._private.state.state.get_max_resources_from_cluster_config()
@@ -82,20 +111,6 @@ def free_resources() -> str:
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     told = [f"{free.get(name, 0.0):g} of {total[name]:g} {name}s free" for name in ("CPU", "GPU") if total.get(name)]
     return ", ".join(told) or "it has neither CPUs nor GPUs"
-
-
-def patiently(reference: Any, what: str, reporter: Reporter) -> Any:
-    """The value of a reference; while it does not come, say now and then what is awaited.
-
-    Parameters
-    ----------
-    reference : ObjectRef
-    what : str
-        What is awaited, for example "a worker of 1 CPU to start".
-    """
-    while not ray.wait([reference], timeout=SAY_AFTER_SECONDS, fetch_local=False)[0]:
-        reporter.say(f"Waiting for {what} ({free_resources()})")
-    return ray.get(reference)
 
 
 def node_cores() -> dict[str, int]:

@@ -86,6 +86,10 @@ class _Worker:
         with self._at_work():
             return self._bench.dtype(encoder)
 
+    def memory(self) -> tuple[int, int]:
+        """The most bytes of its GPU that were in use here, and all it has; zeros without one."""
+        return self._bench.memory()
+
     def rest(self) -> None:
         """Return when there is nothing left to do."""
         with self._idle:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import asvp
-from asvp.actors.backend import Pool, PoolBackend, placed, worker_pool
+from asvp.actors.backend import PoolBackend
 from asvp.actors.cluster import cluster
+from asvp.actors.packing import Probe
+from asvp.actors.placing import placed
+from asvp.actors.pool import Pool, worker_pool
 from asvp.compute import Extraction
 from asvp.config import Config, load_config
 from asvp.driver.absolute_paths import with_absolute_paths
@@ -161,7 +164,9 @@ def run_sweep(
     names = [trial.name for trial in trials]
     with cluster(address):
         # What no node can hold is refused before anything is written.
-        lies = placed(trials[0].config.workers)
+        first = prepared[trials[0].name]
+        probe = Probe(first.encoder, first.dataset.pool, first.config.training, len(first.dataset.classes))
+        lies = placed(first.config.workers, probe, first.cache, reporter)
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)

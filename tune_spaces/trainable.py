@@ -13,7 +13,8 @@ from typing import Any
 
 from ray import tune
 
-from asvp.actors.backend import Pool, PoolBackend
+from asvp.actors.backend import PoolBackend
+from asvp.actors.pool import Pool
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import run
 from asvp.driver.prepared import Prepared

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from asvp.alignment import logme, logme_ped
 from asvp.compute.busy import BusyTime
@@ -123,7 +124,7 @@ class Bench:
                 case EvaluateJob():
                     told = evaluate(job.scorer.load(), job.features, job.labels, job.classes)
                 case PickJob():
-                    told, cpus = pick(job, self._find_picker)
+                    told, cpus = pick(job, self._find_picker, self.device)
                 case IndicatorJob():
                     told = _read(job)
                 case VerifyJob():
@@ -136,6 +137,12 @@ class Bench:
     def dtype(self, encoder: EncoderSpec) -> str:
         """What `encoder.dtype: auto` is on this device."""
         return resolve_dtype(encoder.config, encoder.kind, device=self.device)
+
+    def memory(self) -> tuple[int, int]:
+        """The most bytes of the device that PyTorch has held here, and all it has; zeros on the CPU."""
+        if self.device == "cpu":
+            return 0, 0
+        return torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
 
     def _of(self, encoder: EncoderSpec) -> EncoderSession:
         with self._lock:

@@ -57,11 +57,11 @@ def choice_of(plan: Plan, strategy: str, options: Mapping[str, Any] | None = Non
     return Choice(strategy, options or {}, tuple(wrap), plan.info.name, plan.inputs)
 
 
-def pick(job: PickJob, find_picker: FindPicker) -> tuple[NDArray[np.int64], float | None]:
+def pick(job: PickJob, find_picker: FindPicker, device: str = "cpu") -> tuple[NDArray[np.int64], float | None]:
     """The picks of a job, and the cores that were busy with it where they are not this process's own."""
     plan = check_strategy(job.choice.strategy, job.choice.options, job.choice.wrap, key="selection.")
     scorer = None if job.scorer is None else job.scorer.load()
     members = [member.load() for member in job.members]
     given = selection_inputs(plan, job.pool, job.labelled, job.labels, scorer, members)
     picker = find_picker(plan, job.pool, job.sharded)
-    return picker.pick(plan, make_pool(**given), budget=job.budget, seed=job.seed), picker.cpus
+    return picker.pick(plan, make_pool(**given, device=device), budget=job.budget, seed=job.seed), picker.cpus

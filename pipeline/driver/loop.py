@@ -163,6 +163,9 @@ def open_backend(prepared: Prepared, reporter: Reporter, *, in_process: bool, ad
     else:
         # Ray is imported only where it is used, so that debugging needs none.
         from asvp.actors.backend import pool_backend
+        from asvp.actors.packing import Probe
 
-        with pool_backend(prepared.config, prepared.encoder, prepared.cache, reporter, address) as backend:
+        config, dataset = prepared.config, prepared.dataset
+        probe = Probe(prepared.encoder, dataset.pool, config.training, len(dataset.classes))
+        with pool_backend(config.workers, probe, prepared.cache, reporter, address) as backend:
             yield backend

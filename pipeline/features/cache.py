@@ -29,7 +29,7 @@ from asvp.spent import Spent
 FORMAT = 1
 _MARK = "format.json"
 _DESCRIPTION = "entry.json"
-_KINDS = ("features", "models", "teams")
+_KINDS = ("features", "models", "packings", "teams")
 _HARMLESS = frozenset({_MARK, "digests", "lost+found"})
 """What may be in a folder without the mark: what is written before the first entry, and what a new disk holds."""
 _PART = re.compile(r"^(?P<part>[\w.]+)-(?P<checksum>[0-9a-f]{32})\.(?P<suffix>\w+)$")
@@ -72,7 +72,7 @@ class CacheEntry:
     root : str
         Local folder or fsspec URI.
     kind : str
-        "features", "models" or "teams".
+        "features", "models", "packings" or "teams".
     key : str
     """
 

@@ -16,8 +16,9 @@ import pytest
 from sleeping_worker import SleepingWorker, StillbornWorker
 from tiny_runs import tiny_config, wait_until
 
-from asvp.actors.backend import Pool, PoolBackend, worker_pool
+from asvp.actors.backend import PoolBackend
 from asvp.actors.desk import Desk
+from asvp.actors.pool import Pool, worker_pool
 from asvp.compute.jobs import EncoderSpec, FineTuneJob
 from asvp.compute.placement import Placement
 from asvp.data import open_dataset

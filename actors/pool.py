@@ -1,0 +1,75 @@
+"""A pool of workers: started once, and lent to many drivers by a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from asvp.actors.broker import PATIENCE, QUANTUM, Broker
+from asvp.actors.worker import Worker
+from asvp.compute.placement import Placement
+from asvp.spent import Share
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of workers, as a driver in any process can be told of it.
+
+    Attributes
+    ----------
+    broker : ActorHandle
+    placement : Placement
+    alternatives : tuple of Placement
+        Fewer workers with more threads, of which one may turn out to extract faster.
+    """
+
+    broker: Any
+    placement: Placement
+    alternatives: tuple[Placement, ...] = ()
+
+
+@contextmanager
+def worker_pool(
+    placement: Placement,
+    others: tuple[Placement, ...] = (),
+    *,
+    worker: Any = Worker,
+    strategy: Any = None,
+    quantum: float = QUANTUM,
+    patience: float = PATIENCE,
+) -> Iterator[Pool]:
+    """Start a pool of workers on the cluster that this process is connected to, and let it go at the end.
+
+    The workers start beside whatever is done meanwhile; a job is given to those that are there.
+
+    Parameters
+    ----------
+    placement : Placement
+    others : tuple of Placement
+        Fewer workers with more threads, of which one may turn out to extract faster.
+    worker : ActorClass
+        With the methods of `Worker`.
+    strategy : optional
+        Of scheduling, where not any node will do.
+    quantum : float
+        Seconds in which a worker that extracts is not asked back.
+    patience : float
+        Seconds without a sign of life after which a driver is taken for dead.
+    """
+    placed = worker.options(
+        num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=3, scheduling_strategy=strategy
+    )
+    share = Share(placement.cpus, placement.gpus)
+    arguments = (share, placement.cpus * placement.workers)
+    # Calls run beside each other: most of them wait for a worker.
+    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16).remote(placed, arguments, placement, quantum, patience)
+    broker.start.remote()
+    try:
+        yield Pool(broker, placement, others)
+    finally:
+        # It owns the workers, which go with it; what they made belongs to those who asked for it.
+        ray.kill(broker)
