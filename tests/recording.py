@@ -6,6 +6,7 @@ from typing import Any
 
 from asvp.compute import Extraction, FineTuneJob
 from asvp.compute.in_process import InProcessBackend
+from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
@@ -22,7 +23,7 @@ class Recording(InProcessBackend):
     """
 
     def __init__(self, config: Config, cache: Cache | None = None) -> None:
-        super().__init__(config.encoder, "text", cache, SilentReporter())
+        super().__init__(EncoderSpec(config.encoder, "text"), cache, SilentReporter())
         self.calls: list[tuple[Any, ...]] = []
         self.jobs: list[FineTuneJob] = []
 
