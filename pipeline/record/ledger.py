@@ -159,7 +159,7 @@ class Ledger:
             current: Amounts = {stage: _Amount(**state["round"][stage]) for stage in STAGES}
             before, waited = map(float, state.get("waited", (0.0, 0.0)))
             labels = int(state["labels"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a ledger: {error}") from None
         self._closed, self._round, self._labels = closed, current, labels
         self._waited_before, self._waited = before, waited

@@ -68,6 +68,13 @@ def test_shards_left_by_a_killed_run_cost_what_the_others_did(extraction: Extrac
     assert cached.spent() == total
 
 
+def test_damaged_shards_made_anew_take_the_place_of_what_they_cost(extraction: Extraction, cached: CacheEntry) -> None:
+    extraction.record(cached, reports(extraction, 2.0))
+    total, saved = extraction.record(cached, reports(extraction, 5.0, made=(0, 1, 2)))
+    assert saved == Spent(6.0, 12.0, 3.0)
+    assert total == Spent(21.0, 42.0, 10.5)
+
+
 def test_an_entry_of_an_earlier_version_counts_as_seconds_of_one_core(
     extraction: Extraction, cached: CacheEntry
 ) -> None:
@@ -78,10 +85,11 @@ def test_an_entry_of_an_earlier_version_counts_as_seconds_of_one_core(
     assert extraction.record(cached, read) == (Spent(12.5, 12.5), Spent(12.5, 12.5))
 
 
+AMOUNTS = {"seconds": 1.0, "cpu_seconds": 1.0, "gpu_seconds": 0.0}
+
+
 @pytest.mark.parametrize(
-    "spent",
-    ["soon", [1, 2, 3], {"seconds": 1.0}, {"seconds": 1.0, "cpu_seconds": -1.0, "gpu_seconds": 0.0}, None, True]
-    + [{"seconds": True, "cpu_seconds": 1.0, "gpu_seconds": 0.0}],
+    "spent", ["soon", [1, 2, 3], None, {"seconds": 1.0}, {**AMOUNTS, "cpu_seconds": -1.0}, {**AMOUNTS, "seconds": True}]
 )
 def test_a_cost_that_is_none_counts_as_that_of_an_earlier_version(cached: CacheEntry, spent: object) -> None:
     cached.describe({"seconds": 3.0, "spent": spent})
