@@ -250,6 +250,44 @@ class TestEncoder:
         for order, features in ((tuned, encoder.encode(rows)), (plain, before)):
             np.testing.assert_array_equal(features_of(bench.extract(order, shard, SHARE)[0]), features)
 
+    @pytest.mark.parametrize("other", ["extraction", "training"])
+    def test_work_that_needs_other_weights_waits_for_a_shard_that_is_being_made(
+        self,
+        other: str,
+        bench: Bench,
+        config: Config,
+        dataset: Dataset,
+        spec: EncoderSpec,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Trials share a worker: what one of them does must not change the weights under another."""
+        job = training(config, dataset)
+        state = Encoder.load(config.encoder, "text").state()
+        weights = HeldWeights("half", {name: array / 2 for name, array in state.items()})
+        shard = ShardJob(0, 0, 20, "float32")
+        plain = ExtractionOrder("plain", Held(dataset.pool), spec)
+        tuned = replace(plain, key="tuned", weights=weights)
+        expected = features_of(bench.extract(tuned, shard, SHARE)[0])
+        extract, begun, over = EncoderSession.extract, threading.Event(), threading.Event()
+
+        def slow(session: EncoderSession, *args: Any) -> Any:
+            if not begun.is_set():
+                begun.set()
+                over.wait(0.5)
+            return extract(session, *args)
+
+        monkeypatch.setattr(EncoderSession, "extract", slow)
+        with ThreadPoolExecutor(2) as threads:
+            first = threads.submit(bench.extract, tuned, shard, SHARE)
+            assert begun.wait(10)
+            if other == "extraction":
+                bench.extract(plain, shard, SHARE)
+            else:
+                bench.train(TrainingOrder(job, spec), SHARE)
+            over.set()
+            table, _ = first.result()
+        np.testing.assert_array_equal(features_of(table), expected)
+
     def test_the_last_encoder_asked_for_is_the_one_held(
         self, bench: Bench, dataset: Dataset, spec: EncoderSpec
     ) -> None:
