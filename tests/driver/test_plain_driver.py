@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
+from recording import Recording
+from tiny_runs import picks, tiny_config
 
-from asvp.compute import Extraction, FineTuneJob, Held, HeldWeights
+from asvp.compute import Extraction, FineTuneJob, Held, HeldWeights, Job
 from asvp.compute.bench import Bench
 from asvp.compute.evaluation import Evaluation
 from asvp.compute.jobs import (
@@ -28,6 +31,7 @@ from asvp.compute.jobs import (
     VerifyJob,
 )
 from asvp.config import ProxyConfig
+from asvp.driver.loop import run
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
 from asvp.features.cache import Cache
@@ -39,9 +43,9 @@ HEAVY = ["torch", "transformers", "pandas", "ray"]
 SHARE = Share()
 
 
-def fresh(code: str, *arguments: str) -> None:
+def fresh(code: str, *arguments: str, without: Sequence[str] = HEAVY) -> None:
     """Run code in an interpreter of its own, and hold that it imported nothing heavy."""
-    check = f"import sys\nfound = [name for name in {HEAVY} if name in sys.modules]\nassert not found, found"
+    check = f"import sys\nfound = [name for name in {list(without)} if name in sys.modules]\nassert not found, found"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{check}", *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -175,3 +179,73 @@ def test_jobs_are_small_beside_what_they_are_about(made: dict[str, Any]) -> None
     for name in ("proxy job", "indicator job"):
         assert len(pickle.dumps(replace(made[name], features=None))) < 4096
     assert len(pickle.dumps(made["shard report"])) < 4096
+
+
+class Noting(Recording):
+    """Keeps what it gives, with names in place of proxies, which no driver opens."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.given: list[Any] = []
+
+    def extract(self, extraction: Extraction, weights: Any = None) -> Any:
+        return self._note(super().extract(extraction, weights))
+
+    def train(self, job: FineTuneJob) -> Any:
+        return self._note(super().train(job))
+
+    def do(self, job: Job) -> Any:
+        done = super().do(job)
+        self.given.append(replace(done, kept=Held("a proxy")) if isinstance(job, ProxyJob) else done)
+        return done
+
+    def _note(self, made: Any) -> Any:
+        self.given.append(made)
+        return made
+
+
+DRIVE = """
+import pickle, sys
+from pathlib import Path
+from asvp.driver.loop import run
+
+prepared, given = pickle.loads(Path(sys.argv[1]).read_bytes())
+given = iter(given)
+
+
+class Replaying:
+    def extract(self, *asked):
+        return next(given)
+
+    train = do = extract
+
+    def dtype(self):
+        return "float32"
+
+    def machine(self):
+        return {"cpus": 1}
+
+
+result = run(prepared.config, out=sys.argv[2], prepared=prepared, backend=Replaying())
+assert next(given, None) is None
+print(result.summary["final_accuracy"])
+"""
+
+
+def test_a_whole_run_is_driven_without_pytorch(tmp_path: Path) -> None:
+    """On what workers gave to another driver."""
+    selection = {"strategy": "margin", "wrap": [{"subsample": {"rows": 100}}]}
+    refresh = {"policy": "at", "at": [30], "holdout": 0.5}
+    config = tiny_config(tmp_path, mode="asvp", selection=selection, refresh=refresh)
+    workers, prepared = Noting(config), prepare(config).fingerprinted()
+    whole = run(config, out=tmp_path / "whole", prepared=prepared, backend=workers)
+    (tmp_path / "given").write_bytes(pickle.dumps((prepared, workers.given)))
+    # PyArrow imports pandas, where it is installed, when it makes the table of the rows that were bought.
+    fresh(DRIVE, str(tmp_path / "given"), str(tmp_path / "again"), without=["torch", "transformers", "ray"])
+    assert picks(tmp_path / "again") == picks(tmp_path / "whole")
+    summary = json.loads((tmp_path / "again" / "summary.json").read_text())
+    for key in ("final_accuracy", "recall", "refreshes", "refreshed_at"):
+        assert summary[key] == whole.summary[key]
+    for path in (tmp_path / "whole" / "model").rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "again" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
