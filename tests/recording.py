@@ -1,4 +1,4 @@
-"""A backend that does its work and remembers what it was asked for."""
+"""A backend that remembers what it was asked for, and a reporter that remembers what it was told."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
+
+
+class Told(SilentReporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 class Recording(InProcessBackend):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recording import Told
 from tiny_runs import tiny_config
 
 from asvp.alignment import logme, logme_ped
@@ -52,16 +53,6 @@ NAMES = ("a", "b", "c")
 LABELLED, LABELS = np.arange(5, 65, dtype=np.int64), np.arange(60, dtype=np.int64) % CLASSES
 CONFIG = ProxyConfig(epochs=3)
 SHARE = Share(2.0, 0.25)
-
-
-class Told(SilentReporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def made(rows: int, seed: int, *, version: int = 0) -> FeatureSet:

@@ -8,18 +8,9 @@ from contextlib import AbstractContextManager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standing_clock import Clock
 
 from asvp.compute.busy import BusyTime, Stopwatch
-
-
-class Clock:
-    """A clock that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def measured(pieces: list[tuple[float, float]]) -> list[float]:
@@ -85,13 +76,13 @@ def test_work_that_fails_is_measured_and_ended() -> None:
     busy = BusyTime(clock)
 
     def fail() -> None:
-        clock.now += 7
+        clock.pass_(7)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), busy.measure() as failed:
         fail()
     with busy.measure() as after:
-        clock.now += 2
+        clock.pass_(2)
     assert (failed.seconds, after.seconds) == (7, 2)
 
 

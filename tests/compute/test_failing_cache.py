@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from failing_store import FailingFileSystem
+from recording import Told
 from safetensors.numpy import save
 from tiny_runs import picks, tiny_config
 
@@ -24,20 +25,9 @@ from asvp.driver.loop import run
 from asvp.errors import CacheError
 from asvp.features import FeatureSet, feature_table
 from asvp.features.cache import Cache, MissingPartError
-from asvp.progress import SilentReporter
 from asvp.spent import NOTHING
 
 ROOT = "failing://cache"
-
-
-class Told(SilentReporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")

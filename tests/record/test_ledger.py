@@ -7,25 +7,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standing_clock import Clock
 
 from asvp.config import CostConfig
 from asvp.record.ledger import SAMPLING, STAGES, Ledger
 from asvp.spent import NOTHING, Share, Spent
 
 PRICES = CostConfig(per_label=0.5, gpu_hour=36.0, cpu_hour=3.6)  # a cent a GPU-second, a tenth of one a core-second
-
-
-class Clock:
-    """A clock that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture
