@@ -46,7 +46,7 @@ class Spent:
         if not isinstance(stored, Mapping) or not names.keys() <= stored.keys():
             return None
         values = [stored[name] for name in names]
-        if not all(isinstance(value, (int, float)) and isfinite(value) and value >= 0 for value in values):
+        if not all(type(value) in (int, float) and isfinite(value) and value >= 0 for value in values):
             return None
         return cls(*map(float, values))
 

@@ -1,4 +1,4 @@
-"""A backend that does its work and remembers what it was asked for."""
+"""A backend that remembers what it was asked for, and a reporter that remembers what it was told."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from typing import Any
 
 from asvp.compute import Extraction, FineTuneJob
 from asvp.compute.in_process import InProcessBackend
+from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
+
+
+class Told(SilentReporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 class Recording(InProcessBackend):
@@ -22,7 +33,7 @@ class Recording(InProcessBackend):
     """
 
     def __init__(self, config: Config, cache: Cache | None = None) -> None:
-        super().__init__(config.encoder, "text", cache, SilentReporter())
+        super().__init__(EncoderSpec(config.encoder, "text"), cache, SilentReporter())
         self.calls: list[tuple[Any, ...]] = []
         self.jobs: list[FineTuneJob] = []
 

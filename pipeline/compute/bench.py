@@ -35,6 +35,7 @@ from asvp.compute.picking import FindPicker, pick, pick_here
 from asvp.compute.proxies import fit, verify
 from asvp.compute.session import EncoderSession
 from asvp.compute.shard_cache import store_shard, stored_shard
+from asvp.compute.encoder_lock import EncoderLock
 from asvp.data.source import Source
 from asvp.errors import CacheError
 from asvp.features.feature_set import Features
@@ -64,6 +65,7 @@ class Bench:
         self.device = device
         self._find_picker = find_picker
         self._busy = BusyTime()
+        self._encoder_lock = EncoderLock()
         self._session: tuple[EncoderSpec, EncoderSession] | None = None
         self._source: tuple[str, Source] | None = None
         self._lock = threading.Lock()
@@ -72,6 +74,7 @@ class Bench:
         """The table of a shard, out of the cache where it lies there, and what is told of it.
 
         Thread-safe: with two threads the next shard is read and tokenised while the current one is in the forward pass.
+        What needs other weights waits until both are done.
         """
         note = None
         if job.stored is not None:
@@ -81,10 +84,10 @@ class Bench:
                 note = str(error)
             else:
                 return table, _report(job, table, reused=True)
-        with self._busy.measure() as watch:
+        weights = order.weights
+        fingerprint, load = (None, None) if weights is None else (weights.fingerprint, weights.load)
+        with self._encoder_lock.take((order.encoder, fingerprint)), self._busy.measure() as watch:
             session = self._of(order.encoder)
-            weights = order.weights
-            fingerprint, load = (None, None) if weights is None else (weights.fingerprint, weights.load)
             session.use(fingerprint, load, _threads(share))
             table = session.extract(job, self._source_of(order))
             unwritten = store_shard(job, table)
@@ -102,7 +105,8 @@ class Bench:
                 if found is not None:
                     head, weights, spent = found
                     return weights, Trained(head, spent, reused=True)
-        with self._busy.measure() as watch:
+        # Nobody extracts with weights that are being trained.
+        with self._encoder_lock.take(object()), self._busy.measure() as watch:
             head, weights = self._of(order.encoder).train(job, threads=_threads(share))
         spent = share.spent(watch.seconds)
         if cache is not None:

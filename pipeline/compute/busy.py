@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
-@dataclass
+@dataclass(eq=False)
 class Stopwatch:
     """What one piece of work took.
 
@@ -25,8 +25,8 @@ class Stopwatch:
 class BusyTime:
     """Shares out the busy seconds of a worker among its pieces of work.
 
-    Two shards overlap in a worker: one is read while the other is in the forward pass. What has passed since the last
-    piece of work ended belongs to the one that ends now, so the pieces add up to the time in which there was work.
+    Two shards overlap in a worker: one is read while the other is in the forward pass. Such time is shared out evenly
+    among the pieces at work, so they add up to the time in which there was work, and none is longer than it took.
 
     Parameters
     ----------
@@ -37,16 +37,26 @@ class BusyTime:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._shared_out = float("-inf")
+        self._at_work: set[Stopwatch] = set()
+        self._since = clock()
 
     @contextmanager
     def measure(self) -> Iterator[Stopwatch]:
         """Time the block."""
-        watch, began = Stopwatch(), self._clock()
+        watch = Stopwatch()
+        with self._lock:
+            self._share_out()
+            self._at_work.add(watch)
         try:
             yield watch
         finally:
             with self._lock:
-                now = self._clock()
-                watch.seconds = max(0.0, now - max(began, self._shared_out))
-                self._shared_out = now
+                self._share_out()
+                self._at_work.remove(watch)
+
+    def _share_out(self) -> None:
+        """Give each piece at work its part of what has passed since somebody began or ended."""
+        now = self._clock()
+        for watch in self._at_work:
+            watch.seconds += (now - self._since) / len(self._at_work)
+        self._since = now

@@ -80,9 +80,12 @@ class Extraction:
             saved = stored or NOTHING
         elif rows == len(self.source):
             saved = NOTHING
+        elif stored is not None:
+            # Some shards were damaged: the others are what they are of the whole.
+            saved = stored.times((len(self.source) - rows) / len(self.source))
         else:
             # Shards left by a run that was killed: they cost what these did.
-            saved = stored or spent.times((len(self.source) - rows) / rows)
+            saved = spent.times((len(self.source) - rows) / rows)
         total = saved + spent
         entry.describe({**self._description(), "seconds": total.seconds, "spent": total.as_json()})
         return total, saved

@@ -204,7 +204,7 @@ class Ledger:
         """
         try:
             rounds = [_Account.from_json(stored) for stored in state["rounds"]]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a ledger: {error}") from None
         self._rounds, self._open = rounds, _Account()
         self._since = self._clock()

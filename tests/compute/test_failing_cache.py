@@ -11,32 +11,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from failing_store import FailingFileSystem
+from recording import Told
 from safetensors.numpy import save
 from tiny_runs import picks, tiny_config
 
 from asvp.compute import Extraction
 from asvp.compute.in_process import InProcessBackend
-from asvp.compute.model_store import find_model
-from asvp.compute.session import serialised
+from asvp.compute.jobs import EncoderSpec, FineTuneJob, ShardJob
+from asvp.compute.shard_cache import stored_shard
 from asvp.config import Config
 from asvp.data import Dataset, open_dataset
 from asvp.driver.loop import run
-from asvp.errors import CacheError, WorkError
+from asvp.errors import CacheError
 from asvp.features import FeatureSet, feature_table
 from asvp.features.cache import Cache, MissingPartError
-from asvp.progress import SilentReporter
+from asvp.spent import NOTHING
 
 ROOT = "failing://cache"
-
-
-class Told(SilentReporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +49,7 @@ def store() -> Iterator[type[FailingFileSystem]]:
 
 
 def extract(config: Config, dataset: Dataset, cache: Cache | None, told: Told) -> tuple[np.ndarray, FeatureSet]:
-    backend = InProcessBackend(config.encoder, "text", cache, told)
+    backend = InProcessBackend(EncoderSpec(config.encoder, "text"), cache, told)
     features = backend.extract(Extraction(dataset.pool, "encoder", 0, config.extraction, title="pool"))
     return np.concatenate([block for _, block in features.blocks()]), features
 
@@ -84,7 +75,7 @@ def test_a_store_that_goes_away_costs_the_reuse_alone(
     store.fails = fails
     found, features = extract(config, dataset, cache, told)
     np.testing.assert_array_equal(found, expected)
-    assert features.saved_seconds == 0
+    assert features.saved == NOTHING
     assert any("cache" in line and "EndpointConnectionError" in line for line in told.lines)
 
 
@@ -120,6 +111,13 @@ def shard(rows: np.ndarray, features: np.ndarray) -> pa.Table:
     return pa.table({"row": rows, "feature": column})
 
 
+def serialised(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
 ROWS, FEATURES = np.arange(50), np.ones((50, 32), np.float32)
 OTHERS = {
     "bytes": b"no shard at all",
@@ -153,13 +151,11 @@ def test_a_shard_with_the_right_name_and_other_content_is_told_and_made_anew(
 
 @pytest.mark.parametrize("harm", ["weights", "head", "other head", "half", "no description"])
 def test_a_model_that_is_not_whole_is_trained_anew(harm: str, config: Config, dataset: Dataset, tmp_path: Path) -> None:
-    from asvp.compute import FineTuneJob
-
     rows = np.arange(12)
     labels = dataset.oracle.buy(rows)
     job = FineTuneJob("ft", dataset.pool, rows, labels, len(dataset.classes), config.training, 0, "encoder")
     cache, told = Cache(str(tmp_path / "cache")), Told()
-    backend = InProcessBackend(config.encoder, "text", cache, told)
+    backend = InProcessBackend(EncoderSpec(config.encoder, "text"), cache, told)
     first = backend.train(job)
     entry = cache.entry("models", job.key)
     folder = Path(cache.root) / "models" / job.key
@@ -173,22 +169,22 @@ def test_a_model_that_is_not_whole_is_trained_anew(harm: str, config: Config, da
         (folder / entry.parts()["head"]).unlink()
     else:
         (folder / entry.parts()[harm]).write_bytes(b"cut")
-    assert find_model(job, cache, told) is None
     again = backend.train(job)
     assert not again.reused
+    # A model that was never finished is no news.
+    assert len(told.lines) == (harm != "no description")
+    assert all(line.startswith("cache: ") for line in told.lines)
     np.testing.assert_array_equal(again.head.weight, first.head.weight)
     assert backend.train(job).reused
 
 
 def test_two_models_under_one_key_are_not_mixed(config: Config, dataset: Dataset, tmp_path: Path) -> None:
     """Two processes may train the same model with other last bits."""
-    from asvp.compute import FineTuneJob
-
     rows = np.arange(12)
     labels = dataset.oracle.buy(rows)
     job = FineTuneJob("ft", dataset.pool, rows, labels, len(dataset.classes), config.training, 0, "encoder")
     cache = Cache(str(tmp_path / "cache"))
-    backend = InProcessBackend(config.encoder, "text", cache, Told())
+    backend = InProcessBackend(EncoderSpec(config.encoder, "text"), cache, Told())
     trained = backend.train(job)
     entry = cache.entry("models", job.key)
     for number in range(8):
@@ -197,17 +193,14 @@ def test_two_models_under_one_key_are_not_mixed(config: Config, dataset: Dataset
     np.testing.assert_array_equal(backend.train(job).head.weight, trained.head.weight)
 
 
-def test_a_lost_shard_that_the_cache_cannot_give_back_is_a_work_error(store: type[FailingFileSystem]) -> None:
-    from asvp.actors.shards import ObjectStoreShard
-    from asvp.compute.session import ShardJob
-
+def test_a_lost_shard_that_the_cache_cannot_give_back_is_told(store: type[FailingFileSystem]) -> None:
     entry = Cache(ROOT).entry("features", "k")
-    shard = ObjectStoreShard(None, ShardJob(0, 0, 5, "float32", entry))
-    with pytest.raises(WorkError, match="not stored"):
-        shard._from_cache()
+    job = ShardJob(0, 0, 5, "float32", entry)
+    with pytest.raises(MissingPartError, match="not stored"):
+        stored_shard(job)
     store.fails = "all"
-    with pytest.raises(WorkError, match="EndpointConnectionError"):
-        shard._from_cache()
+    with pytest.raises(CacheError, match="EndpointConnectionError"):
+        stored_shard(job)
     store.fails = ""
     with pytest.raises(MissingPartError):
         entry.read("000000")

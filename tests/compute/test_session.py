@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
-from asvp.compute.jobs import FineTuneJob
-from asvp.compute.session import EncoderSession, ShardJob
+from asvp.compute.jobs import FineTuneJob, ShardJob
+from asvp.compute.session import EncoderSession
 from asvp.config import Config
 from asvp.data import Dataset, open_dataset
 from asvp.errors import DataError, EncoderError, WorkError
@@ -38,7 +38,7 @@ def job(config: Config, dataset: Dataset, **training: object) -> FineTuneJob:
 
 
 def features(session: EncoderSession, dataset: Dataset) -> np.ndarray:
-    return np.array(features_of(session.extract(SHARD, dataset.pool)[0]))
+    return np.array(features_of(session.extract(SHARD, dataset.pool)))
 
 
 def test_a_training_that_failed_leaves_the_pre_trained_weights(

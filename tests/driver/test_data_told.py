@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recording import Told
 from tiny_encoders import tiny_image_encoder, tiny_images
 
 from asvp.config import Config, build_config
@@ -13,20 +14,9 @@ from asvp.data import open_dataset
 from asvp.driver.check import check_config
 from asvp.driver.loop import run
 from asvp.errors import DataError
-from asvp.progress import SilentReporter
 
 ROWS = 90
 BROKEN_ROW = 31
-
-
-class Told(SilentReporter):
-    """Keeps the lines that are said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture

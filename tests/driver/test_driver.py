@@ -44,7 +44,7 @@ def test_a_resumed_trial_takes_the_shared_version_0_and_extracts_nothing_again(f
     whole = run(config, out=tmp_path / "whole", in_process=True)
     workers, prepared = Recording(config), prepare(config)
     pool, test = (
-        workers.extract(Extraction(source, prepared.encoder_fingerprint(), 0, config.extraction, title=title))
+        workers.extract(Extraction(source, prepared.encoder_fingerprint, 0, config.extraction, title=title))
         for title, source in (("pool", prepared.dataset.pool), ("test", prepared.dataset.test))
     )
     shared = VersionZero(pool, test)

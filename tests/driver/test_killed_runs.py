@@ -84,12 +84,12 @@ def test_an_extraction_killed_half_way_goes_on_at_the_missing_shards(config: Con
     process.communicate(timeout=120)
     prepared = prepare(cached)
     extraction_of_pool = Extraction(
-        prepared.dataset.pool, prepared.encoder_fingerprint(), 0, cached.extraction, title="pool"
+        prepared.dataset.pool, prepared.encoder_fingerprint, 0, cached.extraction, title="pool"
     )
     entry = extraction_of_pool.entry(prepared.cache)
     assert entry is not None
     kept = entry.parts()
-    assert 0 < len(kept) < len(extraction_of_pool.tasks(entry))
+    assert 0 < len(kept) < len(extraction_of_pool.jobs(entry, print))
     extracted: list[int] = []
 
     class Counting(SilentReporter):
@@ -97,7 +97,7 @@ def test_an_extraction_killed_half_way_goes_on_at_the_missing_shards(config: Con
             extracted.append(total)
             return super().task(title, total, unit)
 
-    workers = InProcessBackend(cached.encoder, "text", prepared.cache, Counting())
+    workers = InProcessBackend(prepared.encoder, prepared.cache, Counting())
     workers.extract(extraction_of_pool)
     assert extracted == [300 - 50 * len(kept)]
     assert {name: entry.parts()[name] for name in kept} == kept

@@ -259,7 +259,7 @@ def test_a_damaged_description_tells_nothing(cache: Cache, text: str) -> None:
     entry = cache.entry("features", "k")
     entry.write("0", b"x", "arrow")
     (Path(cache.root) / "features" / "k" / "entry.json").write_text(text)
-    assert entry.seconds() is None
+    assert entry.spent() is None
     entry.touch()
     assert [info.parts for info in cache.entries()] == [1]
 

@@ -1,4 +1,4 @@
-"""Every second and every label is counted once, at its price."""
+"""Work is counted once, where it was done and at its price; waiting costs nothing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standing_clock import Clock
 
 from asvp.config import CostConfig
 from asvp.record.ledger import SAMPLING, STAGES, Ledger
+from asvp.spent import NOTHING, Share, Spent
 
 PRICES = CostConfig(per_label=0.5, gpu_hour=36.0, cpu_hour=3.6)  # a cent a GPU-second, a tenth of one a core-second
-
-
-class Clock:
-    """A clock that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture
@@ -61,16 +50,11 @@ def test_booked_seconds_are_priced_anew_where_the_prices_are_others(clock):
 
 
 def test_a_round_reports_its_stages_and_their_price(ledger, clock):
-    with ledger.stage("extract", cpus=2, gpus=0.5):
-        clock.pass_(10)
-    with ledger.stage("select"):
-        clock.pass_(3)
-    with ledger.stage("finetune", gpus=1):
-        clock.pass_(20)
-    with ledger.stage("train", gpus=1):
-        clock.pass_(30)
-    with ledger.stage("evaluate", cpus=0, gpus=1):
-        clock.pass_(5)
+    ledger.charge("extract", Spent(10, 20, 5))
+    ledger.charge("select", Spent(3, 3))
+    ledger.charge("finetune", Spent(20, 20, 20))
+    ledger.charge("train", Spent(30, 30, 30))
+    ledger.charge("evaluate", Spent(5, 0, 5))
     clock.pass_(2)
     report = ledger.close_round(8)
 
@@ -80,6 +64,7 @@ def test_a_round_reports_its_stages_and_their_price(ledger, clock):
     assert report["sampling_seconds"] == 10 + 3 + 20
     assert report["training_seconds"] == 30
     assert report["saved_seconds"] == 0
+    assert report["waiting_seconds"] == 0
     assert report["device_seconds"] == {"cpu": 20 + 3 + 20 + 30 + 2, "gpu": 5 + 20 + 30 + 5}
     assert report["cost"] == pytest.approx(
         {
@@ -93,46 +78,66 @@ def test_a_round_reports_its_stages_and_their_price(ledger, clock):
     )
 
 
-def test_a_stage_inside_another_interrupts_it(ledger, clock):
-    with ledger.stage("evaluate", cpus=4):
-        clock.pass_(1)
-        with ledger.stage("extract"):
-            clock.pass_(10)
-            with ledger.stage("other", cpus=0):
-                clock.pass_(100)
-        clock.pass_(1)
+def test_other_is_the_drivers_own_time_alone(ledger, clock):
+    clock.pass_(1)
+    with ledger.away():
+        clock.pass_(50)
+    # Work is booked as it is told, however long the driver was away for it.
+    ledger.charge("proxy", Spent(8, 16))
+    clock.pass_(2)
+    with ledger.away():
+        clock.pass_(0)
+    clock.pass_(4)
     report = ledger.close_round(0)
-    assert (report["seconds"]["evaluate"], report["seconds"]["extract"], report["seconds"]["other"]) == (2, 10, 100)
-    assert report["device_seconds"]["cpu"] == 2 * 4 + 10 * 4
+    assert report["seconds"]["other"] == 1 + 2 + 4
+    assert report["seconds"]["proxy"] == 8
+    assert sum(report["seconds"].values()) == 7 + 8
+    # It works on one core.
+    assert report["device_seconds"] == {"cpu": 7 + 16, "gpu": 0}
 
 
-def test_a_stage_that_fails_is_booked_too(ledger, clock):
+def test_a_driver_that_is_told_of_a_failure_is_back(ledger, clock):
     def fail():
         clock.pass_(7)
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), ledger.stage("proxy"):
+    with pytest.raises(ZeroDivisionError), ledger.away():
         fail()
-    assert ledger.close_round(0)["seconds"]["proxy"] == 7
+    clock.pass_(3)
+    assert ledger.close_round(0)["seconds"]["other"] == 3
 
 
-def test_cached_work_is_charged_as_if_done_and_kept_as_saved(ledger, clock):
-    with ledger.stage("extract"):
-        ledger.charge("extract", 40, cpus=2)
-        clock.pass_(1)
-    ledger.charge("train", 9, cpus=0, gpus=1)
+def test_waiting_costs_nothing_and_is_kept_apart(ledger, clock):
+    with ledger.away():
+        clock.pass_(100)
+    ledger.charge("select", Spent(4, 4), waited=60.0)
+    ledger.charge("train", NOTHING, waited=30.0)
+    report = ledger.close_round(0)
+    assert report["waiting_seconds"] == 90
+    assert sum(report["seconds"].values()) == 4
+    assert report["device_seconds"] == {"cpu": 4, "gpu": 0}
+    assert report["cost"]["compute"] == pytest.approx(0.004)
+    ledger.charge("select", NOTHING, waited=5.0)
+    assert ledger.close_round(0)["waiting_seconds"] == 5
+    assert ledger.totals()["waiting_seconds"] == 95
+
+
+def test_saved_work_is_charged_as_if_done_and_shown_as_saved(ledger):
+    ledger.charge("extract", Spent(41, 82), saved=Spent(40, 80))
+    ledger.charge("train", Spent(9, 0, 9), saved=Spent(9, 0, 9))
+    ledger.charge("select", Spent(1, 1))
     report = ledger.close_round(0)
     assert report["seconds"]["extract"] == 41
     assert report["training_seconds"] == 9
     assert report["saved_seconds"] == 49
-    assert report["device_seconds"] == {"cpu": 81, "gpu": 9}
+    assert report["device_seconds"] == {"cpu": 83, "gpu": 9}
+    assert report["cost"]["compute"] == pytest.approx(83 * 0.001 + 9 * 0.01)
 
 
-def test_rounds_stand_alone_and_add_up_to_the_totals(ledger, clock):
+def test_rounds_stand_alone_and_add_up_to_the_totals(ledger):
     reports = []
     for labels, seconds in ((10, 1.5), (20, 2.5)):
-        with ledger.stage("select"):
-            clock.pass_(seconds)
+        ledger.charge("select", Spent(seconds, seconds))
         reports.append(ledger.close_round(labels))
     assert [report["seconds"]["select"] for report in reports] == [1.5, 2.5]
     assert [report["cost"]["labels"] for report in reports] == [5, 10]
@@ -142,55 +147,87 @@ def test_rounds_stand_alone_and_add_up_to_the_totals(ledger, clock):
 
 
 def test_a_restored_ledger_goes_on_as_if_never_stopped(ledger, clock):
-    with ledger.stage("proxy"):
-        clock.pass_(3)
+    ledger.charge("proxy", Spent(3, 6), waited=2.0)
+    clock.pass_(1)
     ledger.close_round(5)
-    with ledger.stage("finetune", cpus=2):
-        clock.pass_(4)
-        state = json.loads(json.dumps(ledger.state()))
+    ledger.charge("finetune", Spent(4, 8), saved=Spent(4, 8), waited=1.0)
+    clock.pass_(2)
+    state = json.loads(json.dumps(ledger.state()))
 
     other_clock = Clock()
     resumed = Ledger(PRICES, clock=other_clock)
+    resumed.charge("select", Spent(1000, 1000), waited=1000.0)
     other_clock.pass_(1000)
     resumed.restore(state)
     for running, its_clock in ((ledger, clock), (resumed, other_clock)):
-        with running.stage("select"):
-            its_clock.pass_(6)
-    assert resumed.close_round(7) == ledger.close_round(7)
+        running.charge("select", Spent(6, 6), waited=4.0)
+        its_clock.pass_(3)
+    report = resumed.close_round(7)
+    assert report == ledger.close_round(7)
     assert resumed.totals() == ledger.totals()
     assert resumed.totals()["seconds"]["proxy"] == 3
+    assert (report["waiting_seconds"], resumed.totals()["waiting_seconds"]) == (5, 7)
+    assert (report["seconds"]["other"], resumed.totals()["seconds"]["other"]) == (5, 6)
 
 
-@given(st.lists(st.tuples(st.sampled_from(STAGES), st.floats(0, 1e4), st.floats(0, 1e4)), max_size=30))
-def test_no_second_is_lost_or_counted_twice(pieces):
+def test_the_state_of_an_earlier_version_is_taken_up(ledger):
+    """It told of no waiting."""
+    ledger.charge("proxy", Spent(3, 6))
+    ledger.close_round(5)
+    ledger.charge("select", Spent(1, 1))
+    state = ledger.state()
+    del state["waited"]
+    resumed = Ledger(PRICES, clock=Clock())
+    resumed.restore(state)
+    assert resumed.totals() == ledger.totals()
+    assert resumed.close_round(1) == ledger.close_round(1)
+    assert resumed.totals()["waiting_seconds"] == 0
+
+
+PIECE = st.tuples(st.sampled_from(STAGES), st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1e4))
+
+
+@given(st.lists(PIECE, max_size=30))
+def test_no_second_of_the_driver_or_its_workers_is_lost_or_counted_twice(pieces):
     clock = Clock()
     ledger = Ledger(PRICES, clock=clock)
-    for stage, inside, outside in pieces:
-        with ledger.stage(stage):
-            clock.pass_(inside)
+    for stage, inside, outside, away in pieces:
+        with ledger.away():
+            clock.pass_(away)
+        ledger.charge(stage, Share(2.0).spent(inside))
         clock.pass_(outside)
     report = ledger.close_round(0)
-    assert sum(report["seconds"].values()) == pytest.approx(clock.now - 100, abs=1e-6)
-    assert report["sampling_seconds"] == pytest.approx(sum(a for s, a, _ in pieces if s in SAMPLING), abs=1e-6)
+    done, own = sum(piece[1] for piece in pieces), sum(piece[2] for piece in pieces)
+    assert sum(report["seconds"].values()) == pytest.approx(done + own, abs=1e-6)
+    assert report["device_seconds"]["cpu"] == pytest.approx(2 * done + own, abs=1e-6)
+    assert report["sampling_seconds"] == pytest.approx(sum(p[1] for p in pieces if p[0] in SAMPLING), abs=1e-6)
 
 
 def test_misuse_is_refused(ledger):
-    with pytest.raises(ValueError, match="unknown stage 'training'"), ledger.stage("training"):
-        pass
-    with pytest.raises(ValueError, match="cannot be negative"):
-        ledger.charge("extract", -1)
-    with pytest.raises(ValueError, match="cannot hold"):
-        ledger.charge("extract", 1, cpus=-1)
+    with pytest.raises(ValueError, match="unknown stage 'training'"):
+        ledger.charge("training", NOTHING)
+    with pytest.raises(ValueError, match="less than nothing"):
+        ledger.charge("extract", Spent(-1))
+    with pytest.raises(ValueError, match="less than nothing"):
+        ledger.charge("extract", Spent(1, -1))
+    with pytest.raises(ValueError, match="less than nothing"):
+        ledger.charge("extract", Spent(1), saved=Spent(-1))
+    with pytest.raises(ValueError, match="less than nothing"):
+        ledger.charge("extract", Spent(1), waited=-1.0)
     with pytest.raises(ValueError, match="labels_bought"):
         ledger.close_round(-1)
-    with ledger.stage("select"), pytest.raises(RuntimeError, match="inside the stage 'select'"):
-        ledger.close_round(1)
+    assert sum(ledger.close_round(0)["seconds"].values()) == 0
+
+
+@pytest.mark.parametrize("waited", [3, [1.0], [1.0, 2.0, 3.0], ["soon", 1.0], None])
+def test_what_is_no_state_is_refused(ledger, waited):
     with pytest.raises(ValueError, match="state of a ledger"):
         ledger.restore({"labels": 3})
+    with pytest.raises(ValueError, match="state of a ledger"):
+        ledger.restore({**ledger.state(), "waited": waited})
 
 
 def test_the_real_clock_runs():
     ledger = Ledger(PRICES)
-    with ledger.stage("select"):
-        sum(range(1000))
-    assert ledger.close_round(0)["seconds"]["select"] > 0
+    sum(range(1000))
+    assert ledger.close_round(0)["seconds"]["other"] > 0
