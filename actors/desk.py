@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -42,7 +43,11 @@ class Desk:
         self._broker = broker
         self._reporter = reporter
         self._closed = threading.Event()
-        threading.Thread(target=self._give_signs_of_life, name="asvp signs of life", daemon=True).start()
+        # The thread does not hold the desk: one that is forgotten is closed.
+        weakref.finalize(self, self._closed.set)
+        threading.Thread(
+            target=_give_signs_of_life, args=(broker, self.name, self._closed), name="asvp signs of life", daemon=True
+        ).start()
 
     @cached_property
     def workers(self) -> int:
@@ -67,6 +72,7 @@ class Desk:
         self, *, urgent: bool = True, width: int = 1, likes: str = "", near: frozenset[str] = frozenset()
     ) -> tuple[str, Any]:
         """Queue up for a worker; the ticket, and the reference to the `Grant` that comes."""
+        _require_connection()
         ticket = uuid.uuid4().hex
         request = Request(ticket, self.name, urgent, width, likes, near)
         return ticket, self._broker.lease.remote(request)
@@ -91,7 +97,8 @@ class Desk:
 
     def give_back(self, ticket: str, *, died: bool = False) -> None:
         """A worker is no longer needed, or dead; or a request is withdrawn."""
-        self._broker.give_back.remote(ticket, died)
+        if ray.is_initialized():
+            self._broker.give_back.remote(ticket, died)
 
     def wait(self, references: Sequence[Any], *, working: bool) -> Any:
         """The first of some references that is ready; while none is, say now and then what is awaited.
@@ -102,6 +109,7 @@ class Desk:
             Whether a worker is at work for this driver: then there is nothing to explain.
         """
         while True:
+            _require_connection()
             ready, _ = ray.wait(list(references), num_returns=1, timeout=SAY_AFTER_SECONDS, fetch_local=False)
             if ready:
                 return ready[0]
@@ -171,6 +179,10 @@ class Desk:
         try:
             yield
         finally:
+            self._let_go(ticket)
+
+    def _let_go(self, ticket: str) -> None:
+        if ray.is_initialized():
             self._broker.let_go.remote(ticket)
 
     def _held(self, key: str) -> str:
@@ -186,7 +198,7 @@ class Desk:
             except TakenForDeadError:
                 continue
             except BaseException:
-                self._broker.let_go.remote(ticket)
+                self._let_go(ticket)
                 raise
             return ticket
 
@@ -194,8 +206,9 @@ class Desk:
         """Leave the pool."""
         if not self._closed.is_set():
             self._closed.set()
-            with suppress(RayError):
-                self._broker.leave.remote(self.name)
+            if ray.is_initialized():
+                with suppress(RayError):
+                    self._broker.leave.remote(self.name)
 
     def _explain(self) -> None:
         state = self.state()
@@ -206,13 +219,27 @@ class Desk:
         else:
             self._reporter.say(f"Waiting for a worker: {state.waiting} jobs in the queue of {state.started}")
 
-    def _give_signs_of_life(self) -> None:
-        while not self._closed.wait(brokers.SIGN_OF_LIFE):
-            try:
-                self._broker.still_here.remote(self.name)
-            except Exception:
-                # Ray was shut down, or the broker is gone: whoever asks for a worker is told.
-                return
+
+def _give_signs_of_life(broker: Any, name: str, closed: threading.Event) -> None:
+    """Until the desk is closed, or nobody holds it any more, or this process has left the cluster."""
+    connection = _connection()
+    while not closed.wait(brokers.SIGN_OF_LIFE) and _connection() == connection:
+        try:
+            broker.still_here.remote(name)
+        except Exception:
+            # The broker is gone: whoever asks it for a worker is told.
+            return
+
+
+def _require_connection() -> None:
+    """Raise where a thread is still at work in a process that has left its cluster: Ray would start another."""
+    if not ray.is_initialized():
+        raise WorkError("this process has left the Ray cluster while work was under way")
+
+
+def _connection() -> str | None:
+    """Which cluster this process is connected to, if it is; asking a handle for anything would start one."""
+    return ray.get_runtime_context().get_job_id() if ray.is_initialized() else None
 
 
 @contextmanager

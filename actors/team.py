@@ -69,7 +69,7 @@ class TeamMeasurement:
             return 1
         remember(entry, measured, order.encoder.config)
         self._reporter.say(f"Extraction by {measured.fastest} ({how}: {measured})")
-        return measured.fastest.threads
+        return max(1, measured.fastest.threads // self._placement.threads)
 
     def _measure(
         self, extraction: Extraction, order: ExtractionOrder, teams: Sequence[Placement], cores: Mapping[str, int]

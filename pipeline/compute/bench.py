@@ -12,6 +12,7 @@ import torch
 
 from asvp.alignment import logme, logme_ped
 from asvp.compute.busy import BusyTime
+from asvp.compute.encoder_lock import EncoderLock
 from asvp.compute.evaluation import evaluate
 from asvp.compute.jobs import (
     Arrays,
@@ -35,7 +36,6 @@ from asvp.compute.picking import FindPicker, pick, pick_here
 from asvp.compute.proxies import fit, verify
 from asvp.compute.session import EncoderSession
 from asvp.compute.shard_cache import store_shard, stored_shard
-from asvp.compute.encoder_lock import EncoderLock
 from asvp.data.source import Source
 from asvp.errors import CacheError
 from asvp.features.feature_set import Features

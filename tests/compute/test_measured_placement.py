@@ -1,21 +1,13 @@
-"""Which team extracts: compared by measurement where it pays, remembered, and without a trace in the features."""
+"""Which team extracts: compared by measurement where it pays, and remembered."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 from tiny_runs import wide_config
 
-import asvp.actors.backend
-from asvp.actors.backend import RayBackend, backend_here
-from asvp.actors.extraction import Member
-from asvp.compute import Extraction
-from asvp.compute.in_process import InProcessBackend
 from asvp.compute.measured_placement import (
     Measurement,
     alternatives,
@@ -27,14 +19,10 @@ from asvp.compute.measured_placement import (
     sample,
     stand_ins,
 )
-from asvp.compute.placement import Placement, place
-from asvp.config import Config, EncoderConfig, WorkersConfig
-from asvp.data import Dataset, open_dataset
-from asvp.data.source import View
+from asvp.compute.placement import Placement
+from asvp.config import EncoderConfig, WorkersConfig
 from asvp.driver.check import check_config
-from asvp.features import FeatureSet
 from asvp.features.cache import Cache
-from asvp.progress import Reporter, SilentReporter
 
 FOUR, TWO, ONE = Placement(4, 1.0, 0.0), Placement(2, 2.0, 0.0), Placement(1, 4.0, 0.0)
 
@@ -145,120 +133,3 @@ def test_check_says_whether_the_placement_is_the_rule_or_was_measured(
     assert "2 workers of 2 CPUs 130 rows/s" in plan.lines["extraction"]
     told = check_config(config.model_copy(update={"workers": WorkersConfig(count=3)}))
     assert (told.numbers["placement"], told.numbers["workers"]["count"]) == ("configuration", 3)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return wide_config(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def dataset(config: Config) -> Dataset:
-    return open_dataset(config.data)
-
-
-@pytest.fixture(scope="module")
-def expected(config: Config, dataset: Dataset) -> np.ndarray:
-    """Features made without Ray."""
-    return whole(InProcessBackend(config.encoder, "text", None, SilentReporter()).extract(pool(config, dataset)))
-
-
-def pool(config: Config, dataset: Dataset) -> Extraction:
-    return Extraction(dataset.pool, "encoder", 0, config.extraction, title="pool")
-
-
-def whole(features: FeatureSet) -> np.ndarray:
-    return np.concatenate([block for _, block in features.blocks()])
-
-
-class Listening(SilentReporter):
-    """Keeps what is said, but for what is awaited: that depends on how busy the machine is."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        if not text.startswith("Waiting for"):
-            self.said.append(text)
-
-
-def everything_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asvp.actors.backend, "fewest_rows", lambda teams: 0)
-
-
-def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(*arguments: Any) -> None:
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(RayBackend, "_measure", measured)
-
-
-def team(config: Config, cache: Cache | None, reporter: Reporter) -> RayBackend:
-    """Two workers, who may become one; either team holds all cores."""
-    return RayBackend(config.encoder, "text", TWO, cache, reporter, (ONE,))
-
-
-def test_a_team_is_measured_said_and_remembered_and_the_features_are_the_same(
-    ray_local: Any,
-    config: Config,
-    dataset: Dataset,
-    expected: np.ndarray,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    everything_pays(monkeypatch)
-    cache, first, second = Cache(str(tmp_path)), Listening(), Listening()
-    workers = team(config, cache, first)
-    assert_array_equal(whole(workers.extract(pool(config, dataset))), expected)
-    measured = recall(memory(cache, config.encoder, "text", [4]), (TWO, ONE))
-    assert measured is not None
-    assert all(rate > 0 for _, rate in measured.rates)
-    assert workers._placement == measured.fastest
-    assert first.said == [
-        "Measuring who extracts fastest: 2 workers of 2 CPUs, 1 worker of 4 CPUs",
-        f"Extraction by {measured.fastest} (measured: {measured})",
-    ]
-    workers.close()
-
-    nothing_is_measured(monkeypatch)
-    cache.entry("features", pool(config, dataset).fingerprint).remove()
-    workers = team(config, cache, second)
-    assert_array_equal(whole(workers.extract(pool(config, dataset))), expected)
-    assert second.said == [f"Extraction by {measured.fastest} (measured before: {measured})"]
-    workers.close()
-
-
-def test_a_faster_team_takes_the_place_of_the_rules_and_the_features_are_the_same(
-    ray_local: Any, config: Config, dataset: Dataset, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    everything_pays(monkeypatch)
-    real = asvp.actors.backend.team_rate
-
-    def favouring_one(members: list[Member], *others: Any) -> float:
-        assert real(members, *others) > 0
-        return 100.0 / len(members)
-
-    monkeypatch.setattr(asvp.actors.backend, "team_rate", favouring_one)
-    workers = team(config, None, SilentReporter())
-    assert_array_equal(whole(workers.extract(pool(config, dataset))), expected)
-    assert workers._placement == ONE
-    assert len(workers._team) == 1
-    workers.close()
-
-
-def test_small_extractions_ready_made_features_and_trials_keep_their_team(
-    ray_local: Any, config: Config, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nothing_is_measured(monkeypatch)
-    reporter = Listening()
-    workers = backend_here(config, "text", None, reporter)
-    assert (workers._placement, workers._alternatives) == (FOUR, (TWO, ONE))
-    few = Extraction(View(dataset.pool, np.arange(100)), "encoder", 0, config.extraction, title="pool")
-    workers.extract(few)
-    assert workers._placement == FOUR
-    workers.close()
-    everything_pays(monkeypatch)
-    assert backend_here(config, "features", None, reporter)._alternatives == ()
-    one = place(WorkersConfig(count=1), [{"CPU": 4.0}])
-    assert RayBackend(config.encoder, "text", one, None, reporter)._alternatives == ()
-    assert reporter.said == []
