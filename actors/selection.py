@@ -37,7 +37,7 @@ class SelectionTeam:
     Parameters
     ----------
     cores : float
-        What the run holds: no actor uses more threads.
+        Of the whole pool: no actor uses more threads.
     """
 
     def __init__(self, cores: float) -> None:
@@ -64,7 +64,7 @@ class SelectionTeam:
     def worker(self, node: str) -> Any:
         """The actor on a node."""
         if node not in self._workers:
-            # It holds no core of its own: it works while the extraction actors, which hold them, wait.
+            # It holds no core of its own: it works while the worker that has the selection as its job waits for it.
             self._workers[node] = SelectionWorker.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
             ).remote(self.threads(node))

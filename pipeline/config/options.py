@@ -219,8 +219,7 @@ class WorkersConfig(_Section):
 
     count: Annotated[int, Field(ge=1)] | Auto = Field(
         "auto",
-        description="How many workers the pool has; auto: per_gpu on each GPU; without GPUs one a core, or what is "
-        "measured to be faster.",
+        description="How many workers the pool has; auto: per_gpu on each GPU; without GPUs one a core, at most 64.",
     )
     cpus: Annotated[float, Field(gt=0)] | Auto = Field(
         "auto",

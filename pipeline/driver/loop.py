@@ -70,7 +70,7 @@ def run(
     prepared : Prepared, optional
         The checked configuration, where it was checked before.
     backend : Backend, optional
-        Who does the encoder's work, where they are there already.
+        Who does the work, where somebody is there already.
     features : VersionZero, optional
         Version-0 features, where they are there already.
     reporter : Reporter, optional
