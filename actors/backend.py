@@ -87,7 +87,7 @@ class PoolBackend:
             width = team.threads(extraction, order, missing)
             ShardRun(self._desk, order, jobs, finished, width=width, urgent=self._urgent).run()
 
-        with self._desk.once(extraction.fingerprint if self._cache else None):
+        with self._desk.once(extraction.fingerprint if self._cache else None, urgent=self._urgent):
             return extracted(extraction, self._cache, self._reporter, work)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
@@ -104,7 +104,7 @@ class PoolBackend:
             references: Sequence[Any] = grant.worker.train.options(num_returns=2).remote(order, grant.share)
             return references
 
-        with self._desk.once(job.key if self._cache else None):
+        with self._desk.once(job.key if self._cache else None, urgent=self._urgent):
             (weights, _), told, waited = self._desk.with_worker(
                 call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=self._pre_trained
             )
@@ -174,7 +174,8 @@ def pool_backend(
 
 def homes(job: Job) -> frozenset[str]:
     """Nodes that hold the features that a job reads; nothing where there is only one node."""
-    features: Features | None = getattr(job, "pool", None) or getattr(job, "features", None)
+    read = (getattr(job, name, None) for name in ("pool", "features", "present"))
+    features: Features | None = next((one for one in read if one is not None), None)
     if features is None or len(node_cores()) < 2:
         return frozenset()
     shards = [shard for part in features.parts for shard in part.shards if isinstance(shard, ObjectStoreShard)]

@@ -92,7 +92,7 @@ class _Broker:
         self._placement = placement
         self._quantum = quantum
         self._patience = patience
-        self._turns = Turns()
+        self._turns = Turns(lends_cores=not placement.gpus)
         self._keys = Keys()
         self._handles: dict[str, Any] = {}
         self._answers: dict[str, tuple[str, asyncio.Future[Any]]] = {}
@@ -145,12 +145,15 @@ class _Broker:
             self._replace(lease.workers[0])
         self._serve()
 
-    async def hold(self, driver: str, key: str, ticket: str) -> None:
+    async def hold(self, driver: str, key: str, ticket: str, urgent: bool = True) -> None:
         """Wait until nobody else is at the work with this key; from then on it is the driver's."""
         self.alive(driver)
         self._held[ticket] = (driver, key)
         if self._keys.ask(key, ticket):
             return
+        if urgent:
+            # Whoever is to do it may still wait for a worker, behind all loops.
+            self._turns.hurry(self._held[self._keys.holder(key) or ticket][0])
         await self._answer(driver, ticket)
 
     async def let_go(self, ticket: str) -> None:
@@ -205,9 +208,33 @@ class _Broker:
             answer.set_result(Grant(ticket, self._handles[lease.workers[0]], share))
 
     def _replace(self, worker: str) -> None:
+        """Another in place of a worker that died; those beside it are lent again when they have answered."""
+        node = self._turns.node_of(worker)
         self._turns.remove(worker)
-        if self._handles.pop(worker, None) is not None:
-            self._spawn(self._hire())
+        if self._handles.pop(worker, None) is None:
+            return
+        self._spawn(self._hire())
+        for name in self._turns.idle_on(node) if node is not None else ():
+            self._turns.remove(name)
+            self._spawn(self._look_after(name))
+
+    async def _look_after(self, name: str) -> None:
+        """Lend a worker again if it answers: its node may be lost."""
+        handle = self._handles.get(name)
+        if handle is None:
+            return
+        with suppress(*DIED):
+            _, node, _ = await handle.hello.remote()
+            if name in self._handles:
+                self._turns.add(name, node)
+                self._serve()
+
+    async def _outlive(self, name: str, handle: Any) -> None:
+        """Replace a worker when it dies, whether somebody has it or not."""
+        with suppress(*DIED):
+            await handle.live.remote()
+        self._replace(name)
+        self._serve()
 
     async def _hire(self) -> None:
         """Start a worker; it is lent once it has said that it is there."""
@@ -225,6 +252,7 @@ class _Broker:
         self._machine = self._machine or machine
         self._handles[name] = handle
         self._turns.add(name, node)
+        self._spawn(self._outlive(name, handle))
         self._serve()
 
     def _fail(self, error: Exception) -> None:
@@ -239,11 +267,12 @@ class _Broker:
 
     async def _recover(self, lease: Lease) -> None:
         """Take back what a driver that is gone had; the job it left is finished first."""
-        with suppress(*DIED):
-            await self._handles[lease.workers[0]].rest.remote()
-            await self.give_back(lease.request.ticket)
-            return
-        await self.give_back(lease.request.ticket, died=True)
+        handle = self._handles.get(lease.workers[0])
+        if handle is not None:
+            # One that dies meanwhile is replaced by whoever outlives it.
+            with suppress(*DIED):
+                await handle.rest.remote()
+        await self.give_back(lease.request.ticket)
 
     async def _watch(self) -> None:
         """Take drivers that give no sign of life for dead."""

@@ -170,12 +170,12 @@ class Desk:
         raise WorkError(f"the worker process died {MOST_DEATHS} times while it {what}", mend=mend or None)
 
     @contextmanager
-    def once(self, key: str | None) -> Iterator[None]:
+    def once(self, key: str | None, *, urgent: bool = True) -> Iterator[None]:
         """Only one driver of the pool is inside with the same key; None: there is nothing to share."""
         if key is None:
             yield
             return
-        ticket = self._held(key)
+        ticket = self._held(key, urgent)
         try:
             yield
         finally:
@@ -185,11 +185,11 @@ class Desk:
         if ray.is_initialized():
             self._broker.let_go.remote(ticket)
 
-    def _held(self, key: str) -> str:
+    def _held(self, key: str, urgent: bool) -> str:
         """The ticket with which a key is one's own."""
         while True:
             ticket = uuid.uuid4().hex
-            asked = self._broker.hold.remote(self.name, key, ticket)
+            asked = self._broker.hold.remote(self.name, key, ticket, urgent)
             try:
                 with _broker_lives():
                     # Whoever has the key is at work on what is wanted here.

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asvp.actors.broker import PATIENCE, QUANTUM, Broker
 from asvp.actors.worker import Worker
 from asvp.compute.placement import Placement
 from asvp.spent import Share
+
+_CALLS = 5
+"""Two shards, the call that tells of its death, and two more that ask how it is."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,15 @@ def worker_pool(
         Seconds without a sign of life after which a driver is taken for dead.
     """
     placed = worker.options(
-        num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=3, scheduling_strategy=strategy
+        num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=_CALLS, scheduling_strategy=strategy
     )
     share = Share(placement.cpus, placement.gpus)
     arguments = (share, placement.cpus * placement.workers)
-    # Calls run beside each other: most of them wait for a worker.
-    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16).remote(placed, arguments, placement, quantum, patience)
+    # Its calls run beside each other: most of them wait for a worker. It lives and dies with this process's node.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16, scheduling_strategy=here).remote(
+        placed, arguments, placement, quantum, patience
+    )
     broker.start.remote()
     try:
         yield Pool(broker, placement, others)

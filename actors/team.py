@@ -30,6 +30,9 @@ from asvp.features.cache import Cache
 from asvp.progress import Reporter
 from asvp.spent import Share
 
+_PATIENCE = 60.0
+"""Seconds in which workers start."""
+
 
 class TeamMeasurement:
     """Compares one thread a worker with more threads on fewer workers, whose cores are lent.
@@ -74,8 +77,11 @@ class TeamMeasurement:
     def _measure(
         self, extraction: Extraction, order: ExtractionOrder, teams: Sequence[Placement], cores: Mapping[str, int]
     ) -> Measurement | None:
-        """Compare the teams on a sample, each played by the workers of the pool; None if one of these has died."""
-        if self._desk.state().waiting:
+        """Compare the teams on a sample, each played by the workers of the pool.
+
+        None if one of these has died, or not all can be had at once: some have not started, or others work here too.
+        """
+        if not self._all_mine():
             return None
         self._reporter.say(f"Measuring who extracts fastest: {', '.join(map(str, teams))}")
         asks = [self._desk.ask() for _ in range(self._placement.workers)]
@@ -97,6 +103,15 @@ class TeamMeasurement:
         finally:
             for ticket, _ in asks:
                 self._desk.give_back(ticket)
+
+    def _all_mine(self) -> bool:
+        """Whether all workers are there, soon, and no other driver is."""
+        deadline = time.monotonic() + _PATIENCE
+        while len((state := self._desk.state()).served) <= 1 and time.monotonic() < deadline:
+            if state.started == state.wanted:
+                return True
+            time.sleep(0.1)
+        return False
 
 
 def _rate(grants: Sequence[Grant], order: ExtractionOrder, pieces: Sequence[ShardJob], threads: float) -> float:

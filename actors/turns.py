@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,17 @@ class Turns:
 
     Drivers take turns: of those that wait, the one that was served longest ago is next, with the oldest of its urgent
     requests; what is not urgent waits until nothing is. Nobody gets more workers for one job than its even share while
-    others are in the pool too.
+    others are in the pool too, and what is not urgent gets one: a loop may ask for the others at any time.
 
     Attributes
     ----------
+    lends_cores : bool
+        Whether a job may use the cores of idle workers beside its own; not where each holds a GPU, which would idle.
     served : dict of str to int
         Leases that each driver has had.
     """
 
+    lends_cores: bool = True
     served: dict[str, int] = field(default_factory=dict)
     _workers: dict[str, _Worker] = field(default_factory=dict)
     _waiting: dict[str, Request] = field(default_factory=dict)
@@ -104,6 +107,20 @@ class Turns:
         """Queue up."""
         self.join(request.driver)
         self._waiting[request.ticket] = request
+
+    def hurry(self, driver: str) -> None:
+        """What a driver waits for is urgent from now on: a loop waits for it too."""
+        for ticket, request in self._waiting.items():
+            if request.driver == driver:
+                self._waiting[ticket] = replace(request, urgent=True)
+
+    def idle_on(self, node: str) -> list[str]:
+        """Idle workers of a node."""
+        return [name for name, worker in self._workers.items() if worker.node == node and worker.lease is None]
+
+    def node_of(self, worker: str) -> str | None:
+        """Where a worker is, if it is known."""
+        return self._workers[worker].node if worker in self._workers else None
 
     def withdraw(self, ticket: str) -> None:
         """A request is no longer wanted; what it was given goes back."""
@@ -161,7 +178,8 @@ class Turns:
         # Those that hold nothing are lent first.
         beside.sort(key=lambda name: bool(idle[name].holds))
         even = max(1, len(self._workers) // max(1, len(self._last)))
-        return (first, *beside[: min(request.width, even) - 1])
+        width = min(request.width, even) if self.lends_cores and request.urgent else 1
+        return (first, *beside[: width - 1])
 
 
 @dataclass
@@ -175,6 +193,11 @@ class Keys:
         line = self._lines.setdefault(key, [])
         line.append(ticket)
         return line[0] == ticket
+
+    def holder(self, key: str) -> str | None:
+        """The ticket that has a key."""
+        line = self._lines.get(key)
+        return line[0] if line else None
 
     def let_go(self, key: str, ticket: str) -> str | None:
         """Leave the line; who has the key now in one's place, if somebody has."""

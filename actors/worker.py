@@ -90,6 +90,10 @@ class _Worker:
         """The most bytes of its GPU that were in use here, and all it has; zeros without one."""
         return self._bench.memory()
 
+    def live(self) -> None:
+        """Never return: who waits for it learns of the worker's death."""
+        threading.Event().wait()
+
     def rest(self) -> None:
         """Return when there is nothing left to do."""
         with self._idle:
@@ -108,4 +112,4 @@ class _Worker:
 
 
 Worker: Any = ray.remote(_Worker)
-"""An actor with two shards at a time, one read while the other is in the forward pass, and room to be asked to rest."""
+"""An actor with two shards at a time, one read while the other is in the forward pass, and room for other questions."""

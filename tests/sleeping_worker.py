@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any
 
 import ray
@@ -22,6 +23,9 @@ class _SleepingWorker:
 
     def do(self, function: Any, share: Any) -> tuple[None, tuple[Any, Any]]:
         return None, (function(), share)
+
+    def live(self) -> None:
+        threading.Event().wait()
 
     def rest(self) -> None:
         pass

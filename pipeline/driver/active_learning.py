@@ -205,7 +205,8 @@ class ActiveLearning:
     def _submit(self, number: int, job: FineTuneJob, version: int) -> None:
         self._models.tell(job)
         with self._ledger.away():
-            self._finals.submit(Due(number, job, self.state.model, self._features.tests(), version))
+            due = Due(number, job, self.state.model, self._features.tests(), version)
+            self._finals.submit(due, awaited=self._is_last(number))
 
     def _enter(self, final: FinalModel) -> dict[str, Any]:
         """Enter a final model in the object of its round, with what it cost."""
@@ -268,7 +269,7 @@ class ActiveLearning:
         else:
             self.fit_proxy(checkpoint.rounds - 1)
         # What this cost was booked when it was done first.
-        self._ledger.restore(checkpoint.ledger)
+        self._ledger.restore(checkpoint.ledger, checkpoint.rounds)
         self._finish_evaluations()
 
     def _finish_evaluations(self) -> None:

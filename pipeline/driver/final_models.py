@@ -89,11 +89,11 @@ class FinalModels:
         self._extraction = extraction
         self._under_way: dict[int, Future[FinalModel]] = {}
 
-    def submit(self, due: Due) -> None:
-        """Have one made."""
+    def submit(self, due: Due, *, awaited: bool) -> None:
+        """Have one made; one that the loop waits for is its own work, and done here and now."""
         future: Future[FinalModel] = Future()
         self._under_way[due.number] = future
-        if self._beside is None:
+        if awaited or self._beside is None:
             future.set_result(self._made(due, self._here))
             return
         work = _fulfil(future, partial(self._made, due, self._beside))

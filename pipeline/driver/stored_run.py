@@ -142,7 +142,7 @@ def _check_summary(
 
 def _check_ledger(directory: RunDirectory, checkpoint: Checkpoint, prepared: Prepared) -> None:
     try:
-        Ledger(prepared.config.cost).restore(checkpoint.ledger)
+        Ledger(prepared.config.cost).restore(checkpoint.ledger, checkpoint.rounds)
         readings = [Reading(*reading) for reading in checkpoint.readings]
         _ = [Attempt(*attempt) for attempt in checkpoint.attempts]
     except (ValueError, TypeError) as error:

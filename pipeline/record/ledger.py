@@ -194,8 +194,15 @@ class Ledger:
         """What is booked on closed rounds, for JSON."""
         return {"rounds": [asdict(account) for account in self._rounds]}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], rounds: int = 1) -> None:
         """Go on from a `state` with a new round; what was booked here before is dropped, and the clock starts now.
+
+        Parameters
+        ----------
+        state : mapping
+            Of this version, or of one before, which told the sums over all rounds alone.
+        rounds : int
+            How many rounds are closed.
 
         Raises
         ------
@@ -203,10 +210,14 @@ class Ledger:
             If it is no state of a ledger.
         """
         try:
-            rounds = [_Account.from_json(stored) for stored in state["rounds"]]
+            if "rounds" in state:
+                closed = [_Account.from_json(stored) for stored in state["rounds"]]
+            else:
+                sums = {"amounts": state["closed"], "labels": state["labels"], "waited": 0.0}
+                closed = [_Account.from_json(sums), *(_Account() for _ in range(rounds - 1))]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a ledger: {error}") from None
-        self._rounds, self._open = rounds, _Account()
+        self._rounds, self._open = closed, _Account()
         self._since = self._clock()
 
     def _book(self) -> None:

@@ -192,3 +192,22 @@ def test_of_those_that_want_the_same_one_has_it_and_the_next_follows() -> None:
 
 def test_letting_go_of_what_one_has_not_does_no_harm() -> None:
     assert Keys().let_go("k", "never seen") is None
+
+
+def test_what_is_not_urgent_borrows_no_cores_and_neither_does_anybody_where_workers_hold_gpus() -> None:
+    made = turns({"a": "n", "b": "n"})
+    ask(made, "d", "evaluation", width=99, urgent=False)
+    assert given_out(made)[0].workers == ("a",)
+    with_gpus = Turns(lends_cores=False)
+    with_gpus.add("a", "n")
+    with_gpus.add("b", "n")
+    ask(with_gpus, "d", "loop", width=99)
+    assert given_out(with_gpus)[0].workers == ("a",)
+
+
+def test_work_that_a_loop_came_to_wait_for_is_urgent_from_then_on() -> None:
+    made = turns({"w": "n"})
+    ask(made, "a", "evaluation", urgent=False)
+    ask(made, "b", "loop")
+    made.hurry("a")
+    assert given_out(made)[0].request.ticket == "evaluation", "it came first"
