@@ -219,6 +219,9 @@ class Replaying:
 
     train = do = extract
 
+    def beside(self):
+        return None
+
     def dtype(self):
         return "float32"
 
