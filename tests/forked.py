@@ -28,6 +28,7 @@ PRELOADED = (
     "transformers.models.bert.tokenization_bert",
     "asvp.driver.loop",
     "asvp.driver.check",
+    "asvp.compute.in_process",
     "asvp.report.closing",
 )
 """What the server imports; no module of the command line, which look at the streams, and nothing that needs Ray."""
