@@ -95,6 +95,7 @@ import sys
 from pathlib import Path
 from asvp.config import load_config
 from asvp.driver.loop import run
+from asvp.selection import check_strategy
 from asvp.tune_spaces.space import load_space, trials
 from asvp.tune_spaces.sweep import check_sweep
 path, strategy, out = sys.argv[1:]
@@ -102,7 +103,9 @@ run(load_config(path, [f"selection.strategy={strategy}"]), out=out, in_process=T
 base = load_config(path)
 chosen = list(trials(load_space("density_vs_margin", base), base.model_dump()))
 for name, prepared in check_sweep(chosen, Path("sweep"), resume=False).items():
-    print(name, prepared.selection.info.name, prepared.selection.options.model_dump())
+    chosen = prepared.selection
+    plan = check_strategy(chosen.strategy, chosen.options, chosen.wrap)
+    print(name, chosen.name, plan.options.model_dump())
 """
 
 
