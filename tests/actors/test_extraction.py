@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 import pytest
 from numpy.testing import assert_array_equal
-from safetensors.numpy import load_file, save_file
 from ray_pools import backend_of
+from safetensors.numpy import load_file, save_file
 from tiny_runs import wait_until, wide_config
 
 from asvp.compute import Extraction
