@@ -30,6 +30,7 @@ PRELOADED = (
     "asvp.driver.loop",
     "asvp.driver.preparation",
     "asvp.driver.check",
+    "asvp.compute.in_process",
     "asvp.report.closing",
 )
 """What the server imports; no module of the command line, which look at the streams, and nothing that needs Ray."""

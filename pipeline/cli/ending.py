@@ -29,8 +29,9 @@ class Stopped(KeyboardInterrupt):
 def run_command(command: Callable[[], Any]) -> None:
     """Call a command and end the process as its outcome asks: 0, 1, 2, or 128 and the signal's number."""
     _open_standard_streams()
+    signals: list[int] = []
     try:
-        with _signals_raise():
+        with _signals_raise(signals):
             command()
     except AsvpError as error:
         fail(str(error), error.exit_code)
@@ -40,7 +41,8 @@ def run_command(command: Callable[[], Any]) -> None:
     except (click.Abort, KeyboardInterrupt) as end:
         # Click raises its own Abort from the interruption.
         interrupt = end.__cause__ if isinstance(end, click.Abort) else end
-        number = interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT
+        # Ray raises a plain KeyboardInterrupt in place of what a signal's handler raised while it was waiting.
+        number = interrupt.number if isinstance(interrupt, Stopped) else next(iter(signals), signal.SIGINT)
         how = getattr(interrupt, "how_to_go_on", "nothing is lost that was finished; start again")
         fail(f"interrupted; {how}", 128 + number)
     except BrokenPipeError:
@@ -79,10 +81,11 @@ def command_line(*words: str) -> str:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise, as Ctrl-C does, unless they are ignored (nohup)."""
+def _signals_raise(arrived: list[int]) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise, as Ctrl-C does, unless they are ignored (nohup); those that arrive are noted."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
         raise Stopped(number)
 
     before: dict[int, Any] = {}

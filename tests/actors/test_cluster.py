@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import yaml
 from forked import Forked
+from ray_pools import backend_of
 from tiny_runs import tiny_config, tiny_settings, wait_until
 
 import asvp
-import asvp.actors.cluster
-from asvp.actors.backend import RayBackend
+import asvp.actors.desk
 from asvp.actors.cluster import nodes, require_same_versions
 from asvp.compute import Extraction
-from asvp.compute.placement import Placement
 from asvp.data import open_dataset
 from asvp.errors import ClusterError
 from asvp.progress import SilentReporter
@@ -94,21 +93,21 @@ def test_while_others_hold_the_cores_it_says_what_it_waits_for_and_then_goes_on(
 
     holder = ray_local.remote(num_cpus=4)(Other).remote()
     ray_local.get(holder.here.remote())
-    monkeypatch.setattr(asvp.actors.cluster, "SAY_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(asvp.actors.desk, "SAY_AFTER_SECONDS", 0.2)
     config, heard = tiny_config(folder / "tiny"), Heard()
     source = open_dataset(config.data).pool
-    backend = RayBackend(config.encoder, "text", Placement(1, 1.0, 0.0), None, heard)
     made: list[Any] = []
+    with backend_of(config, reporter=heard) as backend:
 
-    def extract() -> None:
-        made.append(backend.extract(Extraction(source, "encoder", 0, config.extraction)))
+        def extract() -> None:
+            made.append(backend.extract(Extraction(source, "encoder", 0, config.extraction)))
 
-    work = threading.Thread(target=extract)
-    work.start()
-    wait_until(lambda: len(heard.lines) > 1)
-    assert set(heard.lines) == {"Waiting for a worker of 1 CPU to start (0 of 4 CPUs free)"}
-    del holder
-    work.join(timeout=60)
+        work = threading.Thread(target=extract)
+        work.start()
+        wait_until(lambda: len(heard.lines) > 1)
+        assert set(heard.lines) == {"0 of 1 workers started; waiting for resources (0 of 4 CPUs free)"}
+        del holder
+        work.join(timeout=60)
     assert len(made[0]) == 300
 
 

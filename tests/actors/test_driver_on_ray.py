@@ -1,4 +1,4 @@
-"""The driver with actors: the same picks as without, and no more feature versions in the store than are read."""
+"""The driver with workers: the same picks as without, and no more feature versions in the store than are read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_pools import backend_of
 from tiny_runs import picks, tiny_config, wait_until, wide_config
 
-from asvp.actors.backend import RayBackend
-from asvp.compute.placement import Placement
 from asvp.config import Config
-from asvp.driver.loop import run
-from asvp.progress import SilentReporter
+from asvp.driver.loop import RunResult, run
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +21,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return tiny_config(folder, mode="asvp", refresh={"policy": "at", "at": [20, 30], "holdout": 0.2})
 
 
-def ray_team(config: Config, actors: int) -> RayBackend:
-    return RayBackend(config.encoder, "text", Placement(actors, 1.0, 0.0), None, SilentReporter())
+def run_by(workers: int, config: Config, out: Path) -> RunResult:
+    with backend_of(config, workers) as backend:
+        return run(config, out=out, backend=backend)
 
 
-def test_picks_are_the_same_with_one_actor_two_actors_and_in_process(
+def test_picks_are_the_same_with_one_worker_two_workers_and_in_process(
     ray_local: Any, config: Config, tmp_path: Path
 ) -> None:
     results = [
-        run(config, out=tmp_path / "1", backend=ray_team(config, 1)),
-        run(config, out=tmp_path / "2", backend=ray_team(config, 2)),
+        run_by(1, config, tmp_path / "1"),
+        run_by(2, config, tmp_path / "2"),
         run(config, out=tmp_path / "0", in_process=True),
     ]
     assert picks(tmp_path / "1") == picks(tmp_path / "2") == picks(tmp_path / "0")
@@ -66,6 +65,7 @@ def test_after_refreshes_the_store_holds_what_is_read(
             # The store frees what is dropped a moment later. What is read and the weights that made it stay.
             wait_until(lambda: stored_bytes() - before < (versions + 0.2) * version + weights)
 
-    run(config, backend=ray_team(config, 1), on_round=look)
-    assert refreshed == [1, 2, 3]
-    wait_until(lambda: stored_bytes() - before < 0.2 * version)
+    with backend_of(config) as backend:
+        run(config, backend=backend, on_round=look)
+        assert refreshed == [1, 2, 3]
+        wait_until(lambda: stored_bytes() - before < 0.2 * version)

@@ -1,4 +1,4 @@
-"""Extraction by actors: one result whatever the actors, in the object store, and nothing lost with them."""
+"""Extraction by a pool: one result whatever the workers, in the object store, and nothing lost with them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 import psutil
 import pytest
 from numpy.testing import assert_array_equal
+from ray_pools import backend_of
 from safetensors.numpy import load_file, save_file
-from tiny_runs import wide_config
+from tiny_runs import wait_until, wide_config
 
-from asvp.actors.backend import RayBackend
 from asvp.compute import Extraction
 from asvp.compute.in_process import InProcessBackend
-from asvp.compute.placement import Placement
+from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config
 from asvp.data import Dataset, open_dataset
 from asvp.errors import DataError, WorkError
@@ -26,6 +26,7 @@ from asvp.features import FeatureSet
 from asvp.features.cache import Cache
 from asvp.models.encoder import Encoder
 from asvp.progress import SilentReporter
+from asvp.spent import NOTHING
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,8 @@ def dataset(config: Config) -> Dataset:
     return open_dataset(config.data)
 
 
-def ray_team(config: Config, actors: int, cache: Cache | None = None) -> RayBackend:
-    return RayBackend(config.encoder, "text", Placement(actors, 1.0, 0.0), cache, SilentReporter())
-
-
 def in_process(config: Config, cache: Cache | None = None) -> InProcessBackend:
-    return InProcessBackend(config.encoder, "text", cache, SilentReporter())
+    return InProcessBackend(EncoderSpec(config.encoder, "text"), cache, SilentReporter())
 
 
 def extraction(config: Config, dataset: Dataset) -> Extraction:
@@ -75,20 +72,20 @@ def expected(config: Config, dataset: Dataset) -> FeatureSet:
 
 @pytest.fixture(scope="module")
 def made_by_two(ray_local: Any, config: Config, dataset: Dataset) -> FeatureSet:
-    """Features made by two actors that are dead."""
-    team = ray_team(config, 2)
-    features = team.extract(extraction(config, dataset))
-    processes = worker_processes()
-    assert processes
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(processes, timeout=10)
+    """Features made by two workers that are dead."""
+    with backend_of(config, 2) as backend:
+        features = backend.extract(extraction(config, dataset))
+        processes = worker_processes()
+        assert processes
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(processes, timeout=10)
     # An object whose owner has died stays readable for a moment.
     time.sleep(2)
     return features
 
 
-def test_every_shard_survives_the_death_of_the_actors_and_is_in_row_order(
+def test_every_shard_survives_the_death_of_the_workers_and_is_in_row_order(
     made_by_two: FeatureSet, config: Config, dataset: Dataset
 ) -> None:
     rows = np.arange(len(dataset.pool))
@@ -96,10 +93,14 @@ def test_every_shard_survives_the_death_of_the_actors_and_is_in_row_order(
     np.testing.assert_allclose(whole(made_by_two), encoded, atol=1e-5)
 
 
-def test_features_are_the_same_with_one_actor_two_actors_and_none(
+def test_features_are_the_same_with_one_worker_two_workers_and_none(
     made_by_two: FeatureSet, expected: FeatureSet, config: Config, dataset: Dataset
 ) -> None:
-    one = ray_team(config, 1).extract(extraction(config, dataset))
+    with backend_of(config, 1) as backend:
+        one = backend.extract(extraction(config, dataset))
+        assert_array_equal(whole(one), whole(expected))
+    # They stay when the pool and its processes are gone.
+    wait_until(lambda: not worker_processes())
     assert_array_equal(whole(one), whole(expected))
     assert_array_equal(whole(made_by_two), whole(expected))
     assert one.fingerprint == made_by_two.fingerprint == expected.fingerprint
@@ -125,7 +126,7 @@ def test_features_read_in_another_process_are_views_on_the_store(ray_local: Any,
     assert set(found) == {(False, False, True)}
 
 
-def test_an_actor_killed_in_mid_shard_is_replaced_and_its_shard_redone(
+def test_a_worker_killed_in_mid_shard_is_replaced_and_its_shard_redone(
     ray_local: Any, config: Config, dataset: Dataset, expected: FeatureSet
 ) -> None:
     killed: list[int] = []
@@ -152,23 +153,24 @@ def test_an_actor_killed_in_mid_shard_is_replaced_and_its_shard_redone(
 
             return Killing()
 
-    team = RayBackend(config.encoder, "text", Placement(2, 1.0, 0.0), None, KillFirst())
-    features = team.extract(extraction(config, dataset))
+    with backend_of(config, 2, reporter=KillFirst()) as backend:
+        features = backend.extract(extraction(config, dataset))
     assert killed
     assert_array_equal(whole(features), whole(expected))
 
 
-def test_features_come_from_the_cache_without_any_worker(
+def test_features_come_from_the_cache_without_any_encoder(
     ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path
 ) -> None:
     cache = Cache(str(tmp_path / "cache"))
     made = in_process(config, cache).extract(extraction(config, dataset))
-    team = ray_team(config, 2, cache)
-    read = team.extract(extraction(config, dataset))
-    assert team._team == []
+    gone = config.model_copy(update={"encoder": config.encoder.model_copy(update={"model": str(tmp_path / "gone")})})
+    with backend_of(gone, 2, cache) as backend:
+        read = backend.extract(extraction(config, dataset))
     assert_array_equal(whole(read), whole(made))
-    assert read.seconds == made.seconds == read.saved_seconds
-    assert made.saved_seconds == 0
+    assert read.spent == made.spent == read.saved
+    assert made.saved == NOTHING
+    assert made.spent.seconds > 0
 
 
 def test_a_damaged_shard_in_the_cache_is_told_of_and_made_again(
@@ -181,14 +183,14 @@ def test_a_damaged_shard_in_the_cache_is_told_of_and_made_again(
     victim.unlink()
     victim.write_bytes(shortened)
     told: list[str] = []
-    team = ray_team(config, 2, cache)
-    team._reporter.say = told.append  # type: ignore[method-assign]
-    assert_array_equal(whole(team.extract(extraction(config, dataset))), expected)
+    with backend_of(config, 2, cache) as backend:
+        backend._reporter.say = told.append  # type: ignore[method-assign]
+        assert_array_equal(whole(backend.extract(extraction(config, dataset))), expected)
     assert any("truncated or altered" in line for line in told)
     assert victim.exists()
 
 
-def test_an_error_in_an_actor_arrives_as_it_was_raised(ray_local: Any, config: Config, tmp_path: Path) -> None:
+def test_an_error_in_a_worker_arrives_as_it_was_raised(ray_local: Any, config: Config, tmp_path: Path) -> None:
     changed = config.model_copy(
         update={"extraction": config.extraction.model_copy(update={"feature_dtype": "float16"})}
     )
@@ -202,10 +204,9 @@ def test_an_error_in_an_actor_arrives_as_it_was_raised(ray_local: Any, config: C
         if path.name != "model.safetensors":
             (copy / path.name).write_bytes(path.read_bytes())
     save_file(arrays, copy / "model.safetensors", metadata={"format": "pt"})
-    encoder = config.encoder.model_copy(update={"model": str(copy)})
-    team = RayBackend(encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
-    with pytest.raises(DataError, match="not finite as float16"):
-        team.extract(extraction(changed, open_dataset(config.data)))
+    changed = changed.model_copy(update={"encoder": config.encoder.model_copy(update={"model": str(copy)})})
+    with backend_of(changed) as backend, pytest.raises(DataError, match="not finite as float16"):
+        backend.extract(extraction(changed, open_dataset(config.data)))
 
 
 def test_a_shard_that_kills_every_worker_ends_with_an_error_that_names_its_rows(
@@ -225,5 +226,6 @@ def test_a_shard_that_kills_every_worker_ends_with_an_error_that_names_its_rows(
         def digest(self) -> str:
             return "deadly"
 
-    with pytest.raises(WorkError, match="died 3 times on rows 0 to 9"):
-        ray_team(config, 1).extract(Extraction(Deadly(), "encoder", 0, config.extraction))  # type: ignore[arg-type]
+    deadly: Any = Deadly()
+    with backend_of(config) as backend, pytest.raises(WorkError, match="died 3 times on rows 0 to 9"):
+        backend.extract(Extraction(deadly, "encoder", 0, config.extraction))

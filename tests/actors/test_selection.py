@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray_pools import backend_of
 from tiny_runs import picks, tiny_config, wait_until
 
 import asvp.actors.selection
-from asvp.actors.backend import RayBackend
 from asvp.actors.cluster import node_cores
 from asvp.actors.selection import ActorCrew, SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
 from asvp.actors.shards import ObjectStoreShard
-from asvp.compute import LocalPicker
-from asvp.compute.placement import Placement
+from asvp.compute.jobs import ShardJob
+from asvp.compute.picking import LocalPicker
 from asvp.compute.selection_inputs import selection_inputs
-from asvp.compute.session import ShardJob, serialised
+from asvp.compute.shard_cache import store_shard
 from asvp.config import ProxyConfig
 from asvp.driver.loop import run
 from asvp.features.cache import Cache, CacheEntry
@@ -29,7 +29,6 @@ from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.features.moments import Moments
 from asvp.features.table import feature_table
 from asvp.models.proxy import Proxy, fit_proxy
-from asvp.progress import SilentReporter
 from asvp.record.labelled import LabelledSet
 from asvp.selection import Plan, Pool, check_strategy, make_pool, run_plan, strategies
 
@@ -131,9 +130,9 @@ def test_the_picks_survive_the_loss_of_a_node(
     ray_cluster: Any, two_nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array, entry = made_features(), Cache(str(tmp_path)).entry("features", "made")
-    for part, table in enumerate(tables(array)):
-        entry.write(f"{part:06d}", serialised(table), "arrow")
     away = feature_set(array, stored(put_on_nodes(tables(array)), entry))
+    for shard, table in zip(away.shards, tables(array), strict=True):
+        assert store_shard(shard.job, table) is None
     here = feature_set(array, tuple(HeldShard(table) for table in tables(array)))
     plan, labelled = check_strategy("badge"), labelled_rows()
     scorers = proxies(plan, array, labelled)
@@ -192,7 +191,7 @@ def test_a_killed_actor_is_replaced_and_the_picks_stay_the_same(
 def test_a_run_with_sharded_selection_is_the_run_without(ray_local: Any, tmp_path: Path, strategy: str) -> None:
     config = tiny_config(tmp_path, mode="asvp", refresh={"policy": "at", "at": [30]}, selection={"strategy": strategy})
     sharded = config.model_copy(update={"selection": config.selection.model_copy(update={"sharded": True})})
-    team = RayBackend(config.encoder, "text", Placement(1, 1.0, 0.0), None, SilentReporter())
-    run(sharded, out=tmp_path / "sharded", backend=team)
+    with backend_of(config) as backend:
+        run(sharded, out=tmp_path / "sharded", backend=backend)
     run(config, out=tmp_path / "plain", in_process=True)
     assert picks(tmp_path / "sharded") == picks(tmp_path / "plain")

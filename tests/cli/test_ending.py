@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from forked import Forked
@@ -41,11 +43,12 @@ def ended(process: Forked, code: int) -> tuple[str, str]:
     return out, err
 
 
-def stop_after_a_round(process: Forked, out: Path, number: int) -> None:
-    """Send a signal when a run has one more round than it had."""
+def stop_after_a_round(process: Forked, out: Path, number: int, mark: str | None = None) -> None:
+    """Send a signal when a run has one more round than it had, and processes with its mark, if it has one."""
     before = rounds(out)
     wait_until(lambda: rounds(out) > before or process.poll() is not None, 240)
     assert process.poll() is None, process.communicate(1)
+    assert mark is None or processes_with(mark)
     process.send_signal(number)
 
 
@@ -57,20 +60,43 @@ def rounds(out: Path) -> int:
         return 0
 
 
+MARK = "ASVP_TESTS_MARK"
+"""A variable by which all that a command starts is known: Ray hands it on to every process."""
+
+
+def processes_with(mark: str) -> list[psutil.Process]:
+    """Living processes that were started with this mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
 LONG = ["-s", "budget=20+10x5", "-s", "training.evaluate_at=every", "-s", "training.method=ft"]
 LONG += ["-s", "workers.count=1"]
 
 
 @pytest.mark.parametrize(
     ("number", "code", "where"),
-    [(signal.SIGINT, 130, ["--in-process"]), (signal.SIGTERM, 143, ["--address", "local"])],
+    [
+        (signal.SIGINT, 130, ["--in-process"]),
+        (signal.SIGINT, 130, ["--address", "local"]),
+        (signal.SIGTERM, 143, ["--address", "local"]),
+    ],
 )
-def test_an_interrupted_run_says_how_to_go_on_and_goes_on_so(
+def test_an_interrupted_run_leaves_no_process_says_how_to_go_on_and_goes_on_so(
     number: int, code: int, where: list[str], folder: Path, tmp_path: Path
 ) -> None:
-    process = asvp("run", str(folder / "config.yaml"), *LONG, *where, "--out", "a run", cwd=tmp_path)
-    stop_after_a_round(process, tmp_path / "a run", number)
+    words, mark = ["run", str(folder / "config.yaml"), *LONG, *where, "--out", "a run"], uuid.uuid4().hex
+    process = asvp(*words, cwd=tmp_path, environment={MARK: mark})
+    # Final models are on their way then, beside the loop.
+    stop_after_a_round(process, tmp_path / "a run", number, None if "--in-process" in where else mark)
     out, err = ended(process, code)
+    wait_until(lambda: not processes_with(mark))
     assert out == ""
     assert "***" not in err
     said = err.strip().splitlines()[-1]
@@ -83,16 +109,20 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on_so(
     assert json.loads((tmp_path / "a run" / "summary.json").read_text())["labels"] == 70
 
 
-def test_an_interrupted_sweep_gives_no_verdict_keeps_its_results_and_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_sweep_leaves_no_process_gives_no_verdict_keeps_its_results_and_goes_on(
+    folder: Path, tmp_path: Path
+) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("arms: {svp: {}}\nseeds: [0]\n")
     words = ["sweep", str(space), str(folder / "config.yaml"), *LONG, "--out", "out"]
     run = tmp_path / "out" / "runs" / "svp-seed0"
     bought: list[int] = []
     for number, code, resumed in ((signal.SIGINT, 130, []), (signal.SIGTERM, 143, ["--resume"])):
-        process = asvp(*words, *resumed, cwd=tmp_path, start_new_session=True)
-        stop_after_a_round(process, run, number)
+        mark = uuid.uuid4().hex
+        process = asvp(*words, *resumed, cwd=tmp_path, start_new_session=True, environment={MARK: mark})
+        stop_after_a_round(process, run, number, mark)
         out, err = ended(process, code)
+        wait_until(lambda mark=mark: not processes_with(mark))
         assert out == ""
         assert "***" not in err
         said = err.strip().splitlines()[-1]
@@ -106,6 +136,27 @@ def test_an_interrupted_sweep_gives_no_verdict_keeps_its_results_and_goes_on(fol
     assert picks(run)[: len(bought)] == bought
     out, _ = ended(asvp("report", "out", "--json", cwd=tmp_path), 0)
     assert [(arm["labels"], arm["finished"]) for arm in json.loads(out)["arms"]] == [(70, 1)]
+
+
+SWALLOWED = """
+import os, signal
+from asvp.cli.ending import run_command
+
+def waits():
+    # As Ray does where it waits.
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None
+
+run_command(waits)
+"""
+
+
+def test_a_signal_that_a_library_takes_for_ctrl_c_keeps_its_exit_status(tmp_path: Path) -> None:
+    _, err = ended(asvp(cwd=tmp_path, program=["-c", SWALLOWED]), 143)
+    assert err.startswith("asvp: interrupted")
 
 
 def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
