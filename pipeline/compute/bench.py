@@ -34,6 +34,7 @@ from asvp.compute.model_store import find_model, keep_model
 from asvp.compute.packing import pack
 from asvp.compute.picking import FindPicker, pick, pick_here
 from asvp.compute.proxies import fit, verify
+from asvp.compute.residents import Residents
 from asvp.compute.session import EncoderSession
 from asvp.compute.shard_cache import store_shard, stored_shard
 from asvp.data.source import Source
@@ -65,6 +66,7 @@ class Bench:
         self.device = device
         self._find_picker = find_picker
         self._busy = BusyTime()
+        self._residents = Residents(device)
         self._encoder_lock = EncoderLock()
         self._session: tuple[EncoderSpec, EncoderSession] | None = None
         self._source: tuple[str, Source] | None = None
@@ -107,6 +109,8 @@ class Bench:
                     return weights, Trained(head, spent, reused=True)
         # Nobody extracts with weights that are being trained.
         with self._encoder_lock.take(object()), self._busy.measure() as watch:
+            # A training needs what memory there is; features are read again in less time than it takes.
+            self._residents.clear()
             head, weights = self._of(order.encoder).train(job, threads=_threads(share))
         spent = share.spent(watch.seconds)
         if cache is not None:
@@ -126,9 +130,9 @@ class Bench:
                 case ProxyJob():
                     kept = fit(job, self.device)
                 case EvaluateJob():
-                    told = evaluate(job.scorer.load(), job.features, job.labels, job.classes)
+                    told = evaluate(job.scorer.load(), self._residents.rows_of(job.features), job.labels, job.classes)
                 case PickJob():
-                    told, cpus = pick(job, self._find_picker, self.device)
+                    told, cpus = pick(job, self._find_picker, self._residents, self.device)
                 case IndicatorJob():
                     told = _read(job)
                 case VerifyJob():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from asvp.features.feature_set import Features
 
 if TYPE_CHECKING:
     from asvp.models.proxy import Scorer
@@ -32,18 +31,25 @@ class Evaluation:
     recall: dict[str, float]
 
 
-def predict(scorer: Scorer, features: Features) -> NDArray[np.int64]:
+class Blocks(Protocol):
+    """Features that are read block by block, as a `Features` is."""
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.floating]]]: ...
+
+
+def predict(scorer: Scorer, features: Blocks) -> NDArray[np.int64]:
     """The likeliest class of each row, shape (N,), block by block."""
     return np.concatenate([scorer.probabilities(block).argmax(axis=1) for _, block in features.blocks()])
 
 
-def evaluate(scorer: Scorer, features: Features, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
+def evaluate(scorer: Scorer, features: Blocks, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
     """Compare predictions with the labels of the test rows.
 
     Parameters
     ----------
     scorer : Scorer
-    features : Features of N rows
+    features : Blocks
+        Features of N rows.
     labels : ndarray of shape (N,), int64
     classes : tuple of str
         Names, by class number.

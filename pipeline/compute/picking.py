@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvp.compute.jobs import Choice, PickJob
+from asvp.compute.residents import Residents
 from asvp.compute.selection_inputs import selection_inputs
 from asvp.features.feature_set import Features
 from asvp.selection import Plan, Pool, check_strategy, make_pool, run_plan
@@ -57,11 +58,15 @@ def choice_of(plan: Plan, strategy: str, options: Mapping[str, Any] | None = Non
     return Choice(strategy, options or {}, tuple(wrap), plan.info.name, plan.inputs)
 
 
-def pick(job: PickJob, find_picker: FindPicker, device: str = "cpu") -> tuple[NDArray[np.int64], float | None]:
+def pick(
+    job: PickJob, find_picker: FindPicker, residents: Residents, device: str
+) -> tuple[NDArray[np.int64], float | None]:
     """The picks of a job, and the cores that were busy with it where they are not this process's own."""
     plan = check_strategy(job.choice.strategy, job.choice.options, job.choice.wrap, key="selection.")
     scorer = None if job.scorer is None else job.scorer.load()
     members = [member.load() for member in job.members]
-    given = selection_inputs(plan, job.pool, job.labelled, job.labels, scorer, members)
     picker = find_picker(plan, job.pool, job.sharded)
+    # What lies on this device cannot be read by other processes.
+    scored = residents.rows_of(job.pool) if isinstance(picker, LocalPicker) and scorer is not None else job.pool
+    given = selection_inputs(plan, job.pool, job.labelled, job.labels, scorer, members, scored)
     return picker.pick(plan, make_pool(**given, device=device), budget=job.budget, seed=job.seed), picker.cpus

@@ -54,6 +54,12 @@ class SideBySide:
         return self.first, self.second
 
     @property
+    def scales(self) -> tuple[float, float]:
+        """What each half is divided by."""
+        (_, first), (_, second) = self._scaled
+        return first, second
+
+    @property
     def dim(self) -> int:
         """D1 + D2."""
         return self.first.dim + self.second.dim

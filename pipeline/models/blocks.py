@@ -18,7 +18,7 @@ _GPU_BLOCK = 8192
 
 
 def for_each_block(features: np.ndarray, dim: int, device: torch.device, work: Callable[[slice, Tensor], None]) -> None:
-    """Give blocks of rows to a function as float32 tensors on the device, each with its place.
+    """Give blocks of rows, of an array or a tensor, to a function as float32 tensors on the device, with their places.
 
     On a CPU, products of few rows or columns round differently on another number of threads, and the last bit of a
     score can turn into another pick. So blocks have one size, each is multiplied on one thread, and threads share out
@@ -42,8 +42,7 @@ def for_each_block(features: np.ndarray, dim: int, device: torch.device, work: C
 
     def do(place: slice) -> None:
         with cpu_threads(1 if on_cpu else None), torch.inference_mode():
-            # A copy: views on the object store are read-only, and tensors cannot be.
-            work(place, torch.tensor(features[place], dtype=torch.float32, device=device))
+            work(place, _copied(features[place], device))
 
     threads = min(torch.get_num_threads(), len(places)) if on_cpu else 1
     if threads > 1:
@@ -52,6 +51,13 @@ def for_each_block(features: np.ndarray, dim: int, device: torch.device, work: C
     else:
         for place in places:
             do(place)
+
+
+def _copied(rows: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """Rows as float32 on the device, a copy: views on the object store are read-only, and tensors cannot be."""
+    if isinstance(rows, Tensor):
+        return rows.to(device, torch.float32, copy=True)
+    return torch.tensor(rows, dtype=torch.float32, device=device)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
