@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,15 @@ def main() -> None:
 @click.option("--seconds", default=5.0, help="For which workers are lent as fast as it goes.")
 @OUT
 def overhead(
-    workers: int, trials: int, rounds: int, rows: int, dim: int, epochs: int, jobs: int, seconds: float, out: Path
+    workers: int,
+    trials: int,
+    rounds: int,
+    rows: int,
+    dim: int,
+    epochs: int,
+    jobs: int,
+    seconds: float,
+    out: Path | None,
 ) -> None:
     """Wall time of svp trials against their jobs; what the broker and a driver add to one job."""
     told: dict[str, Any] = {"machine": machine()}
@@ -82,10 +91,12 @@ def overhead(
             config = _ready_made(Path(name), workers, rounds, rows, dim, epochs)
             told["sweep"] = _timed_sweep(config, trials, Path(name) / "sweep")
     job, sweep = told["job"], told["sweep"]
+    cores = [sweep["core_seconds"][what] for what in ("workers", "trials", "others")]
     rows_told = [
         ("wall of the trials / (their busy seconds / workers)", f"{sweep['ratio']:.2f}", "1 is none"),
         ("  busy seconds, jobs", f"{sweep['busy']:.1f} s, {sweep['leases']:,}", ""),
         ("  beside the jobs, a job (worker-ms)", f"{sweep['beside_a_job_ms']:.0f}", ""),
+        ("  core-seconds of workers / trials / all else", " / ".join(f"{one:.1f}" for one in cores), ""),
         (f"  all {trials} drivers up after", f"{sweep['all_up']:.1f} s", "apart"),
         ("  jobs a driver, least / median / most", _three(sweep["leases_a_driver"], ".0f"), "equal"),
         ("  trial's process, private memory at most", _mb(sweep["trial_mb"]), "200 MB"),
@@ -163,21 +174,24 @@ def _timed_sweep(config: Config, trials: int, out: Path) -> dict[str, Any]:
 
     def noting(place: Path, names: Sequence[str], shared: Mapping[str, Any], _: int, reporter: Reporter) -> Any:
         noted["began"] = time.time()
-        with _held(shared["pool"], len(names), noted):
+        with _held(shared["pool"], len(names), noted, watch):
             failed = run_trials(place, names, shared, len(names), reporter)
         noted["state"] = ray.get(shared["pool"].broker.state.remote())
+        noted["used"] = watch.used(noted["cpu"])
         return failed
 
     module.run_trials = noting
+    watch = Watch(os.getpid())
     try:
-        with Watch(os.getpid()) as watch:
+        with watch:
             result = asvp.sweep(Space({"svp": {"mode": "svp"}}, range(trials)), config, out=out)
     finally:
         module.run_trials = run_trials
     if result.failed:
         raise click.ClickException(f"trials failed: {result.failed}")
     found = trials_in(out)
-    served = {name: count for name, count in noted["state"].served.items() if name != _HOLDER}
+    names = {trial.name for trial in found}
+    served = {name: count for name, count in noted["state"].served.items() if name in names}
     workers, leases = noted["state"].wanted, sum(served.values())
     took = max(trial.ended for trial in found) - noted["released"]
     busy = sum(trial.busy for trial in found)
@@ -189,6 +203,7 @@ def _timed_sweep(config: Config, trials: int, out: Path) -> dict[str, Any]:
         "workers": workers,
         "leases": leases,
         "beside_a_job_ms": 1e3 * (took * workers - busy) / leases,
+        "core_seconds": noted["used"],
         "all_up": noted["released"] - noted["began"],
         "leases_a_driver": spread(served.values()),
         "trials": [vars(trial) for trial in found],
@@ -200,7 +215,7 @@ _HOLDER = "holder of all workers"
 
 
 @contextmanager
-def _held(pool: Pool, drivers: int, noted: dict[str, Any]) -> Iterator[None]:
+def _held(pool: Pool, drivers: int, noted: dict[str, Any], watch: Watch) -> Iterator[None]:
     """Keep all workers until so many drivers wait for one, so that starting the drivers is no part of what is timed."""
     desk = Desk(pool.broker, SilentReporter(), _HOLDER)
     tickets = []
@@ -212,7 +227,7 @@ def _held(pool: Pool, drivers: int, noted: dict[str, Any]) -> Iterator[None]:
         until = time.monotonic() + _START_SECONDS
         while desk.state().waiting < drivers and time.monotonic() < until:
             time.sleep(0.05)
-        noted["released"] = time.time()
+        noted["released"], noted["cpu"] = time.time(), dict(watch.cpu)
         for ticket in tickets:
             desk.give_back(ticket)
         desk.close()
@@ -230,12 +245,15 @@ _START_SECONDS = 300.0
 @click.option("--workers", default=8, help="On as many logical GPUs.")
 @click.option("--drivers", default=32)
 @click.option("--scale", default=1.0, help="All durations times this; a fine-tune sleeps 2 s, a shard 0.25 s.")
+@click.option("--finals", default=2, help="Models a trial that no loop waits for: those go after all other work.")
 @click.option("--warm-up", default=15.0, help="Seconds before the measurement.")
 @click.option("--window", default=60.0, help="Seconds of the measurement.")
 @OUT
-def broker(workers: int, drivers: int, scale: float, warm_up: float, window: float, out: Path) -> None:
+def broker(
+    workers: int, drivers: int, scale: float, finals: int, warm_up: float, window: float, out: Path | None
+) -> None:
     """Busy share of workers that sleep in place of kernels, and fair shares of drivers."""
-    durations = Durations().times(scale)
+    durations = replace(Durations().times(scale), finals=finals)
     ray.init(
         address="local",
         num_cpus=workers,
@@ -270,7 +288,9 @@ def broker(workers: int, drivers: int, scale: float, warm_up: float, window: flo
 @click.option("--config", default="demo", help="Whose data and options each is given.")
 @click.option("--code", type=click.Path(path_type=Path, exists=True), help="An older checkout, for the imports alone.")
 @OUT
-def driver(gigabytes: float, shards: int, dim: int, together: int, config: str, code: Path | None, out: Path) -> None:
+def driver(
+    gigabytes: float, shards: int, dim: int, together: int, config: str, code: Path | None, out: Path | None
+) -> None:
     """Private memory and start-up of a trial's process that attaches to features in the object store."""
     asked = {
         "module": "asvp.tune_spaces.trainable",
@@ -286,8 +306,8 @@ def driver(gigabytes: float, shards: int, dim: int, together: int, config: str, 
     if code is not None:
         with older(code) as (package, environment):
             module = "asvp.tune_spaces.trainable" if package == "asvp" else "tune_spaces.trainable"
-            # Only this version's tables can be handed to another one.
-            told["older"] = _drivers({**asked, "module": module, "features": int(gigabytes * 2**30)}, environment)
+            # Many at once, each importing PyTorch, would take minutes on two cores.
+            told["older"] = _drivers({**asked, "module": module, "counts": [1]}, environment)
         rows_told += _driver_rows("older code, imports alone: ", told["older"])
     finish(f"Drivers that attach to {gigabytes:g} GiB of features", told, rows_told, out)
 
@@ -343,7 +363,7 @@ def against(
     layers: int,
     epochs: int,
     changes: tuple[str, ...],
-    out: Path,
+    out: Path | None,
 ) -> None:
     """The four arms of svp_vs_asvp on this code and on an older one: wall time, and fine-tunes computed."""
     wanted = [
@@ -374,6 +394,7 @@ def against(
     here, there = told["sides"]["here"], told["sides"]["older"]
     rows_told = [
         ("wall of the whole command, here / older", _ratio(here, there, "command_seconds"), "below 1"),
+        ("  until the first driver is up, here / older", _ratio(here, there, "before_seconds"), ""),
         ("wall of the trials, here / older", _ratio(here, there, "trials_seconds"), "below 1"),
         ("fine-tunes computed of those asked for, here", f"{here['models']} of {here['finetunes']}", ""),
         ("fine-tunes computed of those asked for, older", f"{there['models']} of {there['finetunes']}", ""),
@@ -423,7 +444,7 @@ def _one_side(package: str, environment: Mapping[str, str], wanted: Sequence[str
         known = json.loads(asked.stdout)
         command = [sys.executable, "-m", package, "sweep", "svp_vs_asvp", "--seeds", seeds, "--address", "local"]
         command += ["--out", str(folder / "sweep"), "--json", *(part for one in known for part in ("-s", one))]
-        began = time.perf_counter()
+        began, since = time.perf_counter(), time.time()
         with open(folder / "log", "w", encoding="utf-8") as log:
             process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
             with Watch(process.pid, every=2.0) as watch:
@@ -434,6 +455,7 @@ def _one_side(package: str, environment: Mapping[str, str], wanted: Sequence[str
             raise click.ClickException(f"the sweep of {package} ended without a trial:\n{_tail(folder / 'log')}")
         return {
             "command_seconds": took,
+            "before_seconds": min(trial.began for trial in found) - since,
             "trials_seconds": wall(found),
             "models": len(list((folder / "cache" / "models").glob("*/entry.json"))),
             "finetunes": sum(trial.finetunes for trial in found),

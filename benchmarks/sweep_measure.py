@@ -102,10 +102,13 @@ class Watch:
     ----------
     private : dict of int to int
         The most private memory of each, in bytes.
+    cpu : dict of int to (str, float)
+        What each process is, and its core-seconds when it was seen last.
     """
 
     def __init__(self, root: int, every: float = 1.0) -> None:
         self.private: dict[int, int] = {}
+        self.cpu: dict[int, tuple[str, float]] = {}
         self._root = psutil.Process(root)
         self._every = every
         self._over = threading.Event()
@@ -123,15 +126,31 @@ class Watch:
         """The most that a trial had; None if none was seen."""
         return max(self.private.values()) / 1e6 if self.private else None
 
+    def used(self, since: Mapping[int, tuple[str, float]]) -> dict[str, float]:
+        """Core-seconds since a copy of `cpu` was made, of trials, workers and all else."""
+        found = dict.fromkeys(("trials", "workers", "others"), 0.0)
+        for process, (what, seconds) in self.cpu.items():
+            found[what] += seconds - since.get(process, ("", 0.0))[1]
+        return found
+
     def _look(self) -> None:
         while not self._over.wait(self._every):
-            for process in descendants(self._root):
+            for process in (self._root, *descendants(self._root)):
                 try:
-                    if process.cmdline()[:1] and process.cmdline()[0].startswith(TRIAL_TITLE):
+                    title = (process.cmdline() or [""])[0]
+                    times = process.cpu_times()
+                    self.cpu[process.pid] = (_kind(title), times.user + times.system)
+                    if title.startswith(TRIAL_TITLE):
                         used = process.memory_full_info().uss
                         self.private[process.pid] = max(self.private.get(process.pid, 0), used)
-                except (psutil.Error, OSError, IndexError):
+                except (psutil.Error, OSError):
                     continue
+
+
+def _kind(title: str) -> str:
+    if title.startswith(TRIAL_TITLE):
+        return "trials"
+    return "workers" if title.startswith("ray::_Worker") else "others"
 
 
 def descendants(root: psutil.Process) -> list[psutil.Process]:
