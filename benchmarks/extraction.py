@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 import torch
 
-from asvp.actors.backend import RayBackend
+from asvp.actors.backend import PoolBackend
 from asvp.actors.cluster import cluster, nodes
+from asvp.actors.pool import worker_pool
 from asvp.compute import Extraction
+from asvp.compute.jobs import EncoderSpec
 from asvp.compute.placement import Placement, place
 from asvp.config import Config, EncoderConfig, load_config
 from asvp.data import Dataset, open_dataset
@@ -63,14 +66,16 @@ def main() -> None:
         return
     with cluster("local"):
         if not arguments.no_text:
-            _text(arguments.rows, arguments.repeats)
+            with ExitStack() as pools:
+                _text(arguments.rows, arguments.repeats, pools)
         if arguments.images:
-            _images(arguments.image_rows, arguments.repeats)
+            with ExitStack() as pools:
+                _images(arguments.image_rows, arguments.repeats, pools)
     if arguments.memory:
         _memory()
 
 
-def _text(rows: int, repeats: int) -> None:
+def _text(rows: int, repeats: int, pools: ExitStack) -> None:
     config = load_config("debian-sections", [f"data.limit={rows}"])
     dataset = open_dataset(config.data)
     texts = dataset.pool.take(np.arange(len(dataset.pool)))
@@ -78,7 +83,8 @@ def _text(rows: int, repeats: int) -> None:
     float32 = config.encoder.model_copy(update={"dtype": "float32"})
     plain = {threads: _plain_text_loop(float32, texts, threads) for threads in _thread_counts()}
     teams = {
-        name: _Team(config, dataset, config.encoder.model_copy(update={"dtype": name})) for name in ("float32", "auto")
+        name: _Team(config, dataset, config.encoder.model_copy(update={"dtype": name}), pools)
+        for name in ("float32", "auto")
     }
     rivals: dict[str, Rate] = {f"plain loop, {threads} threads": rate for threads, rate in plain.items()}
     rivals |= {f"actors, {name}": team.rate for name, team in teams.items()}
@@ -93,16 +99,17 @@ def _text(rows: int, repeats: int) -> None:
 
 
 class _Team:
-    """Actors that are warm."""
+    """A pool of workers that are warm, until the stack of pools is closed."""
 
     features: FeatureSet
 
-    def __init__(self, config: Config, dataset: Dataset, encoder: EncoderConfig) -> None:
-        self._workers = RayBackend(encoder, dataset.kind, _shared(config), None, SilentReporter())
+    def __init__(self, config: Config, dataset: Dataset, encoder: EncoderConfig, pools: ExitStack) -> None:
+        pool = pools.enter_context(worker_pool(_shared(config)))
+        self._workers = PoolBackend(pool, EncoderSpec(encoder, dataset.kind), None, SilentReporter())
         self._dataset = dataset
         self._config = config
         self.dtype = self._workers.dtype()
-        # Starts all actors and loads their encoders: a shard for each.
+        # Starts all workers and loads their encoders: a shard for each.
         few = View(dataset.pool, np.arange(min(len(dataset.pool), 128 * _shared(config).workers)))
         self._workers.extract(Extraction(few, "warm-up", 0, config.extraction))
 
@@ -118,7 +125,7 @@ class _Team:
 
 def _shared(config: Config) -> Placement:
     """The placement that `auto` gives, in shares so small that several teams are there at once; they work in turn."""
-    placement = place(config.extraction, nodes())
+    placement = place(config.workers, nodes())
     return replace(placement, cpus=placement.cpus / 8, gpus=placement.gpus / 8)
 
 
@@ -190,17 +197,19 @@ def _from_cache(config: Config, dataset: Dataset, rate: float) -> None:
         cache = Cache(folder)
         placement = _shared(config)
         extraction = Extraction(dataset.pool, "benchmark", 0, config.extraction)
-        RayBackend(config.encoder, "text", placement, cache, SilentReporter()).extract(extraction)
-        seconds = []
-        for _ in range(3):
-            began = time.perf_counter()
-            RayBackend(config.encoder, "text", placement, cache, SilentReporter()).extract(extraction)
-            seconds.append(time.perf_counter() - began)
+        with worker_pool(placement) as pool:
+            workers = PoolBackend(pool, EncoderSpec(config.encoder, "text"), cache, SilentReporter())
+            workers.extract(extraction)
+            seconds = []
+            for _ in range(3):
+                began = time.perf_counter()
+                workers.extract(extraction)
+                seconds.append(time.perf_counter() - began)
     cached = len(dataset.pool) / min(seconds)
     print(f"from the cache into the object store: {cached:,.0f} rows/s, {cached / rate:,.0f} times the extraction\n")
 
 
-def _images(rows: int, repeats: int) -> None:
+def _images(rows: int, repeats: int, pools: ExitStack) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = _write_jpegs(folder / "images", rows)
@@ -224,7 +233,8 @@ def _images(rows: int, repeats: int) -> None:
         threads = max(few, key=few.__getitem__)
         rivals: dict[str, Rate] = {f"plain loop, {threads} threads": _plain_image_loop(float32, taken, threads)}
         for dtype in ("float32", "auto"):
-            rivals[f"actors, {dtype}"] = _Team(config, dataset, config.encoder.model_copy(update={"dtype": dtype})).rate
+            encoder = config.encoder.model_copy(update={"dtype": dtype})
+            rivals[f"actors, {dtype}"] = _Team(config, dataset, encoder, pools).rate
         rates = _take_turns(rivals, repeats, warm_up=False)
     best = next(iter(rates))
     _print(f"Images: ViT-S/16-sized, random weights, {len(taken):,} JPEGs of 256 x 256", rates, best)

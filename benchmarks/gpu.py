@@ -225,19 +225,24 @@ def _alone(sizes: dict[str, Any]) -> dict[str, Any]:
     """Rows a second and steps a second of one worker of the kind that `auto` makes, with nobody beside it."""
     import numpy as np
 
-    from asvp.actors.backend import PoolBackend, placed, worker_pool
+    from asvp.actors.backend import PoolBackend
     from asvp.actors.cluster import cluster
+    from asvp.actors.packing import Probe
+    from asvp.actors.placing import placed
+    from asvp.actors.pool import worker_pool
     from asvp.compute import Extraction, FineTuneJob
     from asvp.compute.jobs import EncoderSpec
     from asvp.config import load_config
     from asvp.data import open_dataset
     from asvp.data.source import View
-    from asvp.progress import SilentReporter
+    from asvp.progress import PlainReporter, SilentReporter
 
     config = load_config("debian-sections", [f"data.limit={sizes['rows']}", f"training.epochs={sizes['train_epochs']}"])
     dataset = open_dataset(config.data)
     with cluster("local"):
-        auto, _ = placed(config.workers)
+        probe = Probe(EncoderSpec(config.encoder, "text"), dataset.pool, config.training, len(dataset.classes))
+        # What is measured of sharing a GPU goes to stderr.
+        auto, _ = placed(config.workers, probe, None, PlainReporter())
         with worker_pool(replace(auto, workers=1)) as pool:
             backend = PoolBackend(pool, EncoderSpec(config.encoder, "text"), None, SilentReporter())
             dtype = backend.dtype()

@@ -39,9 +39,10 @@ from sweep_measure import Watch, finish, link_tree, machine, spread, trials_in, 
 
 import asvp
 import asvp.tune_spaces.sweep
-from asvp.actors.backend import Pool, PoolBackend, worker_pool
+from asvp.actors.backend import PoolBackend
 from asvp.actors.cluster import cluster
 from asvp.actors.desk import Desk
+from asvp.actors.pool import Pool, worker_pool
 from asvp.compute.jobs import EncoderSpec, EvaluateJob, Held
 from asvp.compute.placement import Placement
 from asvp.config import Config, EncoderConfig, build_config

@@ -19,9 +19,9 @@ import ray
 from ray import cloudpickle
 from sweep_measure import cpu_seconds, spread
 
-from asvp.actors.backend import Pool, worker_pool
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
+from asvp.actors.pool import Pool, worker_pool
 from asvp.compute.jobs import EncoderSpec, ExtractionOrder, Held, HeldWeights, ShardJob
 from asvp.compute.placement import Placement
 from asvp.config import EncoderConfig

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asvp.actors.backend import PoolBackend, worker_pool
+from asvp.actors.backend import PoolBackend
+from asvp.actors.pool import worker_pool
 from asvp.compute.jobs import EncoderSpec
 from asvp.compute.placement import Placement
 from asvp.config import Config
