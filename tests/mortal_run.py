@@ -3,7 +3,7 @@
     python mortal_run.py CONFIG OUT MOMENT [ray]
 
 MOMENT is EVENT:COUNT; the process dies at the COUNTth time the event happens. With `ray` the encoder's work is done by
-actors on a Ray of the process's own, and the process that dies is the driver.
+workers on a Ray of the process's own, and the process that dies is the driver.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,12 @@ def watch_work() -> None:
     session.fine_tune = stepwise(session.fine_tune)  # type: ignore[assignment]
 
 
-def watch_actors() -> None:
-    """Have them happen where actors do the work: a shard when the driver is told of it, a step in the actor itself."""
+def watch_workers() -> None:
+    """Have them happen where workers do it: a shard when the driver is told of it, a step in the worker itself."""
     import ray
 
     import asvp.actors.backend
+    import asvp.actors.extraction
     from asvp.actors.worker import _Worker
 
     fork_ray_workers()
@@ -71,7 +73,8 @@ def watch_actors() -> None:
             super().__init__(*args)
             asvp.compute.session.fine_tune = stepwise(asvp.compute.session.fine_tune)  # type: ignore[assignment]
 
-    asvp.actors.backend.Worker = ray.remote(Watched)
+    pool = partial(asvp.actors.backend.worker_pool, worker=ray.remote(Watched))
+    asvp.actors.backend.worker_pool = pool  # type: ignore[assignment]
     shard = asvp.actors.extraction.ObjectStoreShard
     asvp.actors.extraction.ObjectStoreShard = before("shard", shard)  # type: ignore[misc,assignment]
 
@@ -79,7 +82,7 @@ def watch_actors() -> None:
 journal = asvp.driver.journal
 journal.save_checkpoint = before("checkpoint", journal.save_checkpoint)  # type: ignore[assignment]
 journal.save_final_model = before("final", journal.save_final_model)  # type: ignore[assignment]
-(watch_actors if where else watch_work)()
+(watch_workers if where else watch_work)()
 run(
     load_config(config),
     out=Path(out),

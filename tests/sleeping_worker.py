@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 import ray
@@ -23,6 +24,10 @@ class _SleepingWorker:
 
     def do(self, function: Any, share: Any) -> tuple[None, tuple[Any, Any]]:
         return None, (function(), share)
+
+    def extract(self, order: Any, job: Any, share: Any) -> tuple[None, Any]:
+        time.sleep(0.1)
+        return None, os.getpid()
 
     def live(self) -> None:
         threading.Event().wait()

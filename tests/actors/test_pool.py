@@ -18,9 +18,11 @@ from tiny_runs import tiny_config, wait_until
 
 from asvp.actors.backend import PoolBackend
 from asvp.actors.desk import Desk
+from asvp.actors.extraction import ShardRun
 from asvp.actors.pool import Pool, worker_pool
-from asvp.compute.jobs import EncoderSpec, FineTuneJob
+from asvp.compute.jobs import EncoderSpec, ExtractionOrder, FineTuneJob, Held, ShardJob
 from asvp.compute.placement import Placement
+from asvp.config import EncoderConfig
 from asvp.data import open_dataset
 from asvp.errors import ClusterError, DataError, WorkError
 from asvp.features.cache import Cache
@@ -74,6 +76,32 @@ def test_twelve_drivers_share_one_worker_evenly(ray_local: Any) -> None:
         assert len(served) == 12
         # Each is served once a turn; where a driver is when the count is taken makes no more difference than that.
         assert max(served.values()) - min(served.values()) <= 2
+
+
+def test_twelve_shards_lie_on_all_three_workers_and_give_way_to_another_driver(ray_local: Any) -> None:
+    jobs = [ShardJob(number, 10 * number, 10 * number + 10, "float32") for number in range(12)]
+    order = ExtractionOrder("key", Held(None), EncoderSpec(EncoderConfig(), "features"))
+    done: list[tuple[int, int]] = []
+
+    def extract(desk: Desk) -> list[tuple[int, int]]:
+        done.clear()
+        ShardRun(desk, order, jobs, lambda job, shard, process: done.append((job.index, process))).run()
+        return sorted(done)
+
+    with sleeping_pool(3, quantum=0.0) as pool, ThreadPoolExecutor(1) as threads:
+        extraction, loop = a_desk(pool, "extraction"), a_desk(pool, "loop")
+        wait_until(lambda: extraction.state().started == 3)
+        alone = extract(extraction)
+        assert [index for index, _ in alone] == list(range(12))
+        assert len({process for _, process in alone}) == 3
+        running = threads.submit(extract, extraction)
+        served = 0
+        while not running.done():
+            do(loop, time.perf_counter)
+            served += 1
+        assert [index for index, _ in running.result()] == list(range(12))
+        # It has at most the two shards of a worker before it, and there are twelve.
+        assert served >= 3
 
 
 def test_a_job_whose_worker_dies_is_done_by_another(ray_local: Any, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_training_that_does_not_fit_begins_again_with_half_the_rows_at_a_time(
     )
     # It fails after a step has changed the weights.
     gpu = Gpu(monkeypatch, 5, torch.OutOfMemoryError, after=1)
-    head, weights, _ = session.train(work)
+    head, weights = session.train(work)
     assert gpu.passes[:4] == [16, 16, 8, 4]
     assert max(gpu.passes[3:]) == 4
     np.testing.assert_array_equal(head.weight, expected.weight)

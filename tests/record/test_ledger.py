@@ -13,6 +13,7 @@ from asvp.config import CostConfig
 from asvp.record.ledger import SAMPLING, STAGES, Ledger
 from asvp.spent import NOTHING, Share, Spent
 
+AMOUNT = ("seconds", "cpu_seconds", "gpu_seconds", "saved_seconds")
 PRICES = CostConfig(per_label=0.5, gpu_hour=36.0, cpu_hour=3.6)  # a cent a GPU-second, a tenth of one a core-second
 
 
@@ -28,8 +29,7 @@ def ledger(clock):
 
 def test_an_hour_of_a_gpu_and_its_cores_is_at_list_price_unless_told_otherwise(clock):
     ledger = Ledger(CostConfig(), clock=clock)
-    with ledger.stage("finetune", cpus=8, gpus=1):
-        clock.pass_(3600)
+    ledger.charge("finetune", Share(8, 1).spent(3600))
     cost = ledger.close_round(100)["cost"]
     assert cost["labels"] == pytest.approx(4.0)
     assert cost["compute"] == pytest.approx(2.50 + 8 * 0.04)
@@ -37,9 +37,8 @@ def test_an_hour_of_a_gpu_and_its_cores_is_at_list_price_unless_told_otherwise(c
 
 
 def test_booked_seconds_are_priced_anew_where_the_prices_are_others(clock):
-    first = Ledger(PRICES, cpus=2, clock=clock)
-    with first.stage("extract", gpus=1):
-        clock.pass_(10)
+    first = Ledger(PRICES, clock=clock)
+    first.charge("extract", Share(2, 1).spent(10))
     before = first.close_round(5)
     second = Ledger(CostConfig(per_label=1, gpu_hour=0, cpu_hour=360), clock=clock)
     second.restore(json.loads(json.dumps(first.state())))
@@ -150,15 +149,16 @@ def test_a_restored_ledger_goes_on_as_if_never_stopped(ledger, clock):
     ledger.charge("proxy", Spent(3, 6), waited=2.0)
     clock.pass_(1)
     ledger.close_round(5)
-    ledger.charge("finetune", Spent(4, 8), saved=Spent(4, 8), waited=1.0)
-    clock.pass_(2)
+    # What a round that was never closed had booked is done, and booked, again.
     state = json.loads(json.dumps(ledger.state()))
+    ledger.charge("finetune", Spent(4, 8), saved=Spent(4, 8), waited=1.0)
 
     other_clock = Clock()
     resumed = Ledger(PRICES, clock=other_clock)
     resumed.charge("select", Spent(1000, 1000), waited=1000.0)
     other_clock.pass_(1000)
     resumed.restore(state)
+    resumed.charge("finetune", Spent(4, 8), saved=Spent(4, 8), waited=1.0)
     for running, its_clock in ((ledger, clock), (resumed, other_clock)):
         running.charge("select", Spent(6, 6), waited=4.0)
         its_clock.pass_(3)
@@ -167,21 +167,38 @@ def test_a_restored_ledger_goes_on_as_if_never_stopped(ledger, clock):
     assert resumed.totals() == ledger.totals()
     assert resumed.totals()["seconds"]["proxy"] == 3
     assert (report["waiting_seconds"], resumed.totals()["waiting_seconds"]) == (5, 7)
-    assert (report["seconds"]["other"], resumed.totals()["seconds"]["other"]) == (5, 6)
+    assert (report["seconds"]["other"], resumed.totals()["seconds"]["other"]) == (3, 4)
 
 
 def test_the_state_of_an_earlier_version_is_taken_up(ledger):
-    """It told of no waiting."""
+    """It told the sums over all rounds alone, and of no waiting."""
     ledger.charge("proxy", Spent(3, 6))
     ledger.close_round(5)
     ledger.charge("select", Spent(1, 1))
-    state = ledger.state()
-    del state["waited"]
+    ledger.close_round(7)
+    total = sum((account["amounts"]["proxy"]["seconds"] for account in ledger.state()["rounds"]), 0.0)
+    assert total == 3
+    amounts = {
+        stage: {name: sum(one["amounts"][stage][name] for one in ledger.state()["rounds"]) for name in AMOUNT}
+        for stage in STAGES
+    }
     resumed = Ledger(PRICES, clock=Clock())
-    resumed.restore(state)
+    resumed.restore({"closed": amounts, "round": {}, "labels": 12}, rounds=2)
     assert resumed.totals() == ledger.totals()
-    assert resumed.close_round(1) == ledger.close_round(1)
-    assert resumed.totals()["waiting_seconds"] == 0
+    resumed.charge("train", Spent(2, 2), number=1)
+    assert resumed.report(1)["training_seconds"] == 2
+
+
+def test_what_comes_late_is_charged_to_the_round_it_was_for(ledger, clock):
+    ledger.close_round(5)
+    clock.pass_(3)
+    ledger.close_round(7)
+    ledger.charge("train", Spent(4, 8), saved=Spent(4, 8), waited=2.0, number=0)
+    first, second = ledger.report(0), ledger.report(1)
+    assert (first["training_seconds"], first["saved_seconds"], first["waiting_seconds"]) == (4, 4, 2)
+    assert (second["training_seconds"], second["seconds"]["other"]) == (0, 3)
+    assert ledger.totals()["training_seconds"] == 4
+    assert first["cost"]["labels"] == pytest.approx(5 * 0.5)
 
 
 PIECE = st.tuples(st.sampled_from(STAGES), st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1e4))
@@ -219,12 +236,30 @@ def test_misuse_is_refused(ledger):
     assert sum(ledger.close_round(0)["seconds"].values()) == 0
 
 
-@pytest.mark.parametrize("waited", [3, [1.0], [1.0, 2.0, 3.0], ["soon", 1.0], None])
-def test_what_is_no_state_is_refused(ledger, waited):
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"labels": 3},
+        {"rounds": 3},
+        {"rounds": [{}]},
+        {"rounds": [None]},
+        {"rounds": [{"amounts": {}, "labels": 3, "waited": 0.0}]},
+    ],
+    ids=str,
+)
+def test_what_is_no_state_is_refused(ledger, state):
     with pytest.raises(ValueError, match="state of a ledger"):
-        ledger.restore({"labels": 3})
+        ledger.restore(state)
+
+
+@pytest.mark.parametrize("key", ["labels", "waited"])
+@pytest.mark.parametrize("value", ["three", None, []])
+def test_a_state_with_odd_numbers_is_refused(ledger, key, value):
+    ledger.close_round(5)
+    state = ledger.state()
+    state["rounds"][0][key] = value
     with pytest.raises(ValueError, match="state of a ledger"):
-        ledger.restore({**ledger.state(), "waited": waited})
+        ledger.restore(state)
 
 
 def test_the_real_clock_runs():

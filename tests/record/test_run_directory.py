@@ -27,7 +27,7 @@ LEAVES = {
 
 def begun(folder: Path, *overrides: str) -> RunDirectory:
     directory = RunDirectory(folder / "run")
-    with directory.opened(build_config({}, overrides), resume=False):
+    with directory.opened(build_config({}, overrides), {"cpus": 1}, resume=False):
         return directory
 
 
