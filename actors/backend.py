@@ -14,7 +14,6 @@ from asvp.actors.broker import Grant
 from asvp.actors.cluster import cluster, node_cores
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
-from asvp.actors.packing import Probe
 from asvp.actors.placing import placed
 from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
@@ -25,7 +24,6 @@ from asvp.compute.jobs import (
     EncoderSpec,
     ExtractionOrder,
     FineTuneJob,
-    Held,
     Job,
     Pickled,
     ProxyJob,
@@ -34,6 +32,7 @@ from asvp.compute.jobs import (
     TrainingOrder,
     Weights,
 )
+from asvp.compute.probe import Probe
 from asvp.config import WorkersConfig
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
@@ -106,7 +105,7 @@ class PoolBackend:
 
         with self._desk.once(job.key if self._cache else None, urgent=self._urgent):
             (weights, _), told, waited = self._desk.with_worker(
-                call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=self._pre_trained
+                call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=likes(self._encoder, None)
             )
         for note in told.notes:
             self._reporter.say(note)
@@ -153,10 +152,6 @@ class PoolBackend:
     def close(self) -> None:
         """Leave the pool."""
         self._desk.close()
-
-    @property
-    def _pre_trained(self) -> str:
-        return likes(ExtractionOrder("", Held(None), self._encoder))  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -100,7 +100,6 @@ class _Broker:
         self._held: dict[str, tuple[str, str]] = {}
         self._seen: dict[str, float] = {}
         self._machine: dict[str, Any] = {}
-        self._started = 0
         self._failures = 0
         self._failed: ClusterError | None = None
         self._tasks: set[asyncio.Task[None]] = set()

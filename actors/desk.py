@@ -100,6 +100,26 @@ class Desk:
         if ray.is_initialized():
             self._broker.give_back.remote(ticket, died)
 
+    @contextmanager
+    def several(self, count: int) -> Iterator[list[Grant]]:
+        """So many workers at the same time, for as long as the block lasts.
+
+        Raises
+        ------
+        TakenForDeadError
+            As `granted`.
+        """
+        asks = [self.ask() for _ in range(count)]
+        try:
+            grants = []
+            for _, answer in asks:
+                self.wait([answer], working=False)
+                grants.append(self.granted(answer))
+            yield grants
+        finally:
+            for ticket, _ in asks:
+                self.give_back(ticket)
+
     def wait(self, references: Sequence[Any], *, working: bool) -> Any:
         """The first of some references that is ready; while none is, say now and then what is awaited.
 

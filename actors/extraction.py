@@ -15,7 +15,7 @@ from asvp.actors.broker import Grant, TakenForDeadError
 from asvp.actors.desk import MOST_DEATHS, Desk
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.extraction import Finished
-from asvp.compute.jobs import ExtractionOrder, ShardJob
+from asvp.compute.jobs import EncoderSpec, ExtractionOrder, ShardJob, Weights
 from asvp.errors import WorkError
 
 _IN_FLIGHT = 2
@@ -62,7 +62,7 @@ class ShardRun:
         self._finished = finished
         self._width = width
         self._urgent = urgent
-        self._likes = likes(order)
+        self._likes = likes(order.encoder, order.weights)
         self._asks: dict[Any, str] = {}
         self._calls: dict[Any, tuple[ShardJob, Any, _Lent]] = {}
         self._deaths: Counter[int] = Counter()
@@ -144,6 +144,6 @@ class ShardRun:
         self._desk.give_back(lent.grant.ticket, died=True)
 
 
-def likes(order: ExtractionOrder) -> str:
-    """What a worker should hold for an extraction: the encoder with its weights."""
-    return f"{order.encoder.config.model_dump_json()} {order.weights.fingerprint if order.weights else ''}"
+def likes(encoder: EncoderSpec, weights: Weights | None) -> str:
+    """What a worker should hold for some work: the encoder with these weights, or the pre-trained ones (None)."""
+    return f"{encoder.config.model_dump_json()} {weights.fingerprint if weights else ''}"

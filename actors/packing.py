@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from asvp.actors.cluster import gpu_nodes
 from asvp.actors.desk import Desk
 from asvp.actors.pool import worker_pool
 from asvp.actors.shards import DIED, ObjectStoreValue, unwrap
-from asvp.compute.jobs import EncoderSpec, ExtractionOrder, FineTuneJob, ShardJob, TrainingOrder
+from asvp.compute.jobs import ExtractionOrder, FineTuneJob, ShardJob, TrainingOrder
 from asvp.compute.placement import Placement
-from asvp.config import TrainingConfig, WorkersConfig
-from asvp.data.source import Source
+from asvp.compute.probe import Probe
+from asvp.config import WorkersConfig
 from asvp.errors import DeviceMemoryError
 from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.progress import Reporter, SilentReporter
@@ -35,25 +34,6 @@ _GAIN = 1.05
 _HEAD_ROOM = 0.8
 _CONTEXT_BYTES = 600 << 20
 """What a process holds of a GPU beside its tensors."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Work like that of the sweep, to try workers on.
-
-    Attributes
-    ----------
-    encoder : EncoderSpec
-    source : Source
-        Of the pool's rows.
-    training : TrainingConfig
-    classes : int
-    """
-
-    encoder: EncoderSpec
-    source: Source
-    training: TrainingConfig
-    classes: int
 
 
 def with_packing(workers: WorkersConfig, probe: Probe, cache: Cache | None, reporter: Reporter) -> WorkersConfig:
@@ -119,13 +99,9 @@ def _measure(probe: Probe, counts: Sequence[int], cores: int) -> dict[int, float
     try:
         with worker_pool(placement, strategy=strategy) as pool:
             desk = Desk(pool.broker, SilentReporter())
-            asks = [desk.ask() for _ in range(workers)]
-            grants = []
-            for _, answer in asks:
-                desk.wait([answer], working=True)
-                grants.append(desk.granted(answer))
             tries = _Tries(probe)
-            rates = compare(counts, lambda count: tries.rate(grants[:count]), lambda: tries.most(grants[0]))
+            with desk.several(workers) as grants:
+                rates = compare(counts, lambda count: tries.rate(grants[:count]), lambda: tries.most(grants[0]))
             desk.close()
             return rates
     except DIED:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from asvp.actors.cluster import may_grow, node_cores, nodes
-from asvp.actors.packing import Probe, with_packing
+from asvp.actors.packing import with_packing
 from asvp.compute.measured_placement import alternatives
 from asvp.compute.placement import Placement, place
+from asvp.compute.probe import Probe
 from asvp.config import WorkersConfig
 from asvp.features.cache import Cache
 from asvp.progress import Reporter

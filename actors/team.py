@@ -84,25 +84,18 @@ class TeamMeasurement:
         if not self._all_mine():
             return None
         self._reporter.say(f"Measuring who extracts fastest: {', '.join(map(str, teams))}")
-        asks = [self._desk.ask() for _ in range(self._placement.workers)]
         try:
-            grants = []
-            for _, answer in asks:
-                self._desk.wait([answer], working=False)
-                grants.append(self._desk.granted(answer))
-            homes = ray.get([grant.worker.hello.remote() for grant in grants])
-            pieces = sample(len(extraction.source), extraction.config.feature_dtype)
+            with self._desk.several(self._placement.workers) as grants:
+                homes = ray.get([grant.worker.hello.remote() for grant in grants])
+                pieces = sample(len(extraction.source), extraction.config.feature_dtype)
 
-            def rate(team: Placement) -> float:
-                chosen = stand_ins(team, [node for _, node, _ in homes], cores)
-                return _rate([grants[place] for place in chosen], order, pieces, float(team.threads))
+                def rate(team: Placement) -> float:
+                    chosen = stand_ins(team, [node for _, node, _ in homes], cores)
+                    return _rate([grants[place] for place in chosen], order, pieces, float(team.threads))
 
-            return compare(teams, rate)
+                return compare(teams, rate)
         except (*DIED, TakenForDeadError):
             return None
-        finally:
-            for ticket, _ in asks:
-                self._desk.give_back(ticket)
 
     def _all_mine(self) -> bool:
         """Whether all workers are there, soon, and no other driver is."""

@@ -227,11 +227,11 @@ def _alone(sizes: dict[str, Any]) -> dict[str, Any]:
 
     from asvp.actors.backend import PoolBackend
     from asvp.actors.cluster import cluster
-    from asvp.actors.packing import Probe
     from asvp.actors.placing import placed
     from asvp.actors.pool import worker_pool
     from asvp.compute import Extraction, FineTuneJob
     from asvp.compute.jobs import EncoderSpec
+    from asvp.compute.probe import Probe
     from asvp.config import load_config
     from asvp.data import open_dataset
     from asvp.data.source import View

@@ -1,15 +1,18 @@
-"""Pools of workers for one test: started with it, and gone after it."""
+"""Pools of workers for one test, started with it and gone after it, and what they extract."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
 from asvp.actors.backend import PoolBackend
 from asvp.actors.pool import worker_pool
 from asvp.compute.jobs import EncoderSpec
 from asvp.compute.placement import Placement
 from asvp.config import Config
+from asvp.features import FeatureSet
 from asvp.features.cache import Cache
 from asvp.progress import Reporter, SilentReporter
 
@@ -25,3 +28,8 @@ def backend_of(
             yield backend
         finally:
             backend.close()
+
+
+def whole(features: FeatureSet) -> np.ndarray:
+    """The features of all rows, (N, D)."""
+    return features.span(0, len(features))

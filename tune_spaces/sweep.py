@@ -11,7 +11,6 @@ from typing import Any
 import asvp
 from asvp.actors.backend import PoolBackend
 from asvp.actors.cluster import cluster
-from asvp.actors.packing import Probe
 from asvp.actors.placing import placed
 from asvp.actors.pool import Pool, worker_pool
 from asvp.compute import Extraction
@@ -165,8 +164,7 @@ def run_sweep(
     with cluster(address):
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]
-        probe = Probe(first.encoder, first.dataset.pool, first.config.training, len(first.dataset.classes))
-        lies = placed(first.config.workers, probe, first.cache, reporter)
+        lies = placed(first.config.workers, first.probe, first.cache, reporter)
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)

@@ -108,7 +108,7 @@ def _gpus(workers: WorkersConfig, nodes: Sequence[Resources]) -> float:
 
 
 def _workers_a_gpu(workers: WorkersConfig) -> int:
-    """How many workers share a GPU; what `auto` is decided here, and here only."""
+    """How many workers share a GPU; one, where nobody has measured what `auto` is."""
     return _WORKERS_A_GPU if workers.per_gpu == "auto" else workers.per_gpu
 
 

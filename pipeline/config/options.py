@@ -230,7 +230,9 @@ class WorkersConfig(_Section):
         description="GPUs each holds, parts allowed; 0: work on the CPU; auto: 1 / per_gpu where there are GPUs.",
     )
     per_gpu: Annotated[int, Field(ge=1)] | Auto = Field(
-        "auto", description="How many workers share a GPU; auto: 1. Without GPUs it means nothing."
+        "auto",
+        description="How many workers share a GPU; auto: as many as is measured to be fastest. Without GPUs it means "
+        "nothing.",
     )
 
     @model_validator(mode="after")

@@ -163,9 +163,6 @@ def open_backend(prepared: Prepared, reporter: Reporter, *, in_process: bool, ad
     else:
         # Ray is imported only where it is used, so that debugging needs none.
         from asvp.actors.backend import pool_backend
-        from asvp.actors.packing import Probe
 
-        config, dataset = prepared.config, prepared.dataset
-        probe = Probe(prepared.encoder, dataset.pool, config.training, len(dataset.classes))
-        with pool_backend(config.workers, probe, prepared.cache, reporter, address) as backend:
+        with pool_backend(prepared.config.workers, prepared.probe, prepared.cache, reporter, address) as backend:
             yield backend

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from asvp.compute.jobs import Choice, EncoderSpec
+from asvp.compute.probe import Probe
 from asvp.config import Config
 from asvp.data import Dataset
 from asvp.driver.modes import ModePlan
@@ -40,6 +41,11 @@ class Prepared:
     def encoder(self) -> EncoderSpec:
         """What workers load."""
         return EncoderSpec(self.config.encoder, self.dataset.kind)
+
+    @property
+    def probe(self) -> Probe:
+        """Work like that of this run, to try workers on."""
+        return Probe(self.encoder, self.dataset.pool, self.config.training, len(self.dataset.classes))
 
     @property
     def looks_at_features(self) -> bool:

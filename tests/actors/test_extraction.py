@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.testing import assert_array_equal
-from ray_pools import backend_of
+from ray_pools import backend_of, whole
 from safetensors.numpy import load_file, save_file
 from tiny_runs import wait_until, wide_config
 
@@ -45,10 +45,6 @@ def in_process(config: Config, cache: Cache | None = None) -> InProcessBackend:
 
 def extraction(config: Config, dataset: Dataset) -> Extraction:
     return Extraction(dataset.pool, "encoder", 0, config.extraction, title="pool")
-
-
-def whole(features: FeatureSet) -> np.ndarray:
-    return np.concatenate([block for _, block in features.blocks()])
 
 
 def worker_processes() -> list[psutil.Process]:

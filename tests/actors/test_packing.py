@@ -6,24 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recording import Told
 from tiny_runs import tiny_config
 
 import asvp.actors.packing
 from asvp.actors.cluster import GpuNode, gpu_nodes
-from asvp.actors.packing import Probe, compare, fastest, with_packing
+from asvp.actors.packing import compare, fastest, with_packing
 from asvp.compute.jobs import EncoderSpec
+from asvp.compute.probe import Probe
 from asvp.config import WorkersConfig
 from asvp.data import open_dataset
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
-
-
-class Heard(SilentReporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def a_probe(folder: Path) -> Probe:
@@ -57,9 +51,9 @@ def test_nothing_is_measured_where_the_configuration_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: WorkersConfig
 ) -> None:
     monkeypatch.setattr(asvp.actors.packing, "gpu_nodes", lambda: [GpuNode("H100", 16, 1)])
-    heard = Heard()
+    heard = Told()
     assert with_packing(workers, a_probe(tmp_path), None, heard) == workers
-    assert heard.said == []
+    assert heard.lines == []
 
 
 def test_nothing_is_measured_without_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +73,12 @@ def test_workers_are_tried_on_one_gpu_and_the_number_is_remembered(
     ray_cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=100 << 20)
     ray_cluster.wait_for_nodes()
     assert [(node.cpus, node.gpus) for node in gpu_nodes()] == [(2.0, 1.0)]
-    cache, probe, first, second = Cache(str(tmp_path / "cache")), a_probe(tmp_path), Heard(), Heard()
+    cache, probe, first, second = Cache(str(tmp_path / "cache")), a_probe(tmp_path), Told(), Told()
     found = with_packing(WorkersConfig(), probe, cache, first).per_gpu
     assert found in (1, 2)
-    assert first.said[0] == "Measuring how many workers should share a GPU: 1, 2"
-    assert first.said[1].startswith(f"{found} worker")
-    assert "1: " in first.said[1]
-    assert "2: " in first.said[1]
+    assert first.lines[0] == "Measuring how many workers should share a GPU: 1, 2"
+    assert first.lines[1].startswith(f"{found} worker")
+    assert "1: " in first.lines[1]
+    assert "2: " in first.lines[1]
     assert with_packing(WorkersConfig(), probe, cache, second).per_gpu == found
-    assert second.said == [], "it is known"
+    assert second.lines == [], "it is known"

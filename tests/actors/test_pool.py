@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recording import Told
 from sleeping_worker import SleepingWorker, StillbornWorker
 from tiny_runs import tiny_config, wait_until
 
@@ -47,14 +48,6 @@ def do(desk: Desk, function: Callable[[], Any], **rest: Any) -> Any:
         **rest,
     )
     return told
-
-
-class Heard(SilentReporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def test_twelve_drivers_share_one_worker_evenly(ray_local: Any) -> None:
@@ -205,7 +198,7 @@ def test_workers_that_cannot_start_are_an_error_and_no_silence(ray_local: Any) -
 
 def test_work_begins_with_the_workers_there_are(ray_local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asvp.actors.desk.SAY_AFTER_SECONDS", 0.2)
-    heard = Heard()
+    heard = Told()
     # Four cores are there: the third worker waits for ever.
     with sleeping_pool(3, cpus=2.0) as pool:
         desk = Desk(pool.broker, heard)
@@ -216,10 +209,10 @@ def test_work_begins_with_the_workers_there_are(ray_local: Any, monkeypatch: pyt
         _, third = desk.ask()
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(desk.wait, [third], working=False)
-            wait_until(lambda: bool(heard.said))
+            wait_until(lambda: bool(heard.lines))
             desk.give_back(asks[0][0])
             waiting.result(30)
-    assert "2 of 3 workers started; waiting for resources (0 of 4 CPUs free)" in heard.said
+    assert "2 of 3 workers started; waiting for resources (0 of 4 CPUs free)" in heard.lines
 
 
 def test_a_lone_driver_has_the_cores_of_idle_workers_and_one_of_many_its_own(ray_local: Any) -> None:

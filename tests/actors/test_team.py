@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from ray_pools import whole
 from tiny_runs import wide_config
 
 import asvp.actors.team
@@ -24,7 +25,6 @@ from asvp.compute.placement import Placement
 from asvp.config import Config
 from asvp.data import Dataset, open_dataset
 from asvp.data.source import View
-from asvp.features import FeatureSet
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
 
@@ -53,10 +53,6 @@ def spec(config: Config) -> EncoderSpec:
 
 def pool(config: Config, dataset: Dataset) -> Extraction:
     return Extraction(dataset.pool, "encoder", 0, config.extraction, title="pool")
-
-
-def whole(features: FeatureSet) -> np.ndarray:
-    return np.concatenate([block for _, block in features.blocks()])
 
 
 class Listening(SilentReporter):
