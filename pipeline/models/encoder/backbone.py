@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
@@ -70,6 +71,10 @@ def find_backbone(
     )
 
 
+CONVOLUTIONS = "channels-last"
+"""How their weights lie in memory; it decides last bits of the features."""
+
+
 def load_model(backbone: Backbone, config: EncoderConfig) -> PreTrainedModel:
     """The pre-trained model in float32 and evaluation mode, on the backbone's device.
 
@@ -95,7 +100,12 @@ def load_model(backbone: Backbone, config: EncoderConfig) -> PreTrainedModel:
     model, report = loaded
     _check_report(report, backbone, config)
     with encoder_errors("the model does not fit on the device", key="device", value=str(backbone.device)):
-        return cast(PreTrainedModel, model.eval().to(backbone.device))
+        model = model.eval().to(backbone.device)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                # Pixels that lie together spare a copy before and after each convolution, on CPUs and on GPUs.
+                module.to(memory_format=torch.channels_last)
+        return cast(PreTrainedModel, model)
 
 
 def prefix_tokens(model: PreTrainedModel, kind: Kind) -> int:

@@ -19,7 +19,7 @@ from asvp.config import EncoderConfig
 from asvp.data.decoding import DECODING
 from asvp.data.source import Kind
 from asvp.errors import EncoderError, RowError
-from asvp.models.encoder.backbone import Backbone, find_backbone, load_model, prefix_tokens
+from asvp.models.encoder.backbone import CONVOLUTIONS, Backbone, find_backbone, load_model, prefix_tokens
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
@@ -464,7 +464,10 @@ def _check_vocabulary(inputs: TextInputs, model: PreTrainedModel, config: Encode
 
 def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
     parts = [_FINGERPRINT_VERSION, backbone.kind, backbone.pooling, backbone.dtype_name]
-    parts.append(str(config.max_length) if backbone.kind == "text" else DECODING)
+    if backbone.kind == "text":
+        parts.append(str(config.max_length))
+    else:
+        parts += [DECODING, CONVOLUTIONS]
     parts.append(json.dumps(config.options, sort_keys=True, default=str))
     names = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
     for path in [*names, *weight_files(backbone.folder, config.model)]:

@@ -18,6 +18,7 @@ from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds
 from asvp.models.training.repeatable import repeatable_gradients
+from asvp.models.training.statistics import settle_statistics
 from asvp.models.training.vocabulary import used_embeddings, word_embeddings
 
 _LONGEST_GRADIENT = 1.0
@@ -221,6 +222,11 @@ def _train(
                 on_step(step, steps)
         # Once an epoch: on a GPU each look at a number waits for all that was queued before it.
         _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
+    order = torch.randperm(len(labels), generator=generator).numpy()
+    pieces = _pieces(len(labels), min(config.batch_size, micro_batch or config.batch_size))
+    settle_statistics(
+        encoder.model, (encoder.features(encoder.inputs.collate(examples, order[first:last])) for first, last in pieces)
+    )
 
 
 def _pieces(rows: int, most: int | None) -> list[tuple[int, int]]:
