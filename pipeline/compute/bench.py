@@ -30,6 +30,7 @@ from asvp.compute.jobs import (
     TrainingOrder,
     VerifyJob,
 )
+from asvp.compute.machine import warm_up
 from asvp.compute.model_store import find_model, keep_model
 from asvp.compute.packing import pack
 from asvp.compute.picking import FindPicker, pick, pick_here
@@ -63,6 +64,7 @@ class Bench:
     """
 
     def __init__(self, device: str = "cpu", find_picker: FindPicker = pick_here) -> None:
+        warm_up(device)
         self.device = device
         self._find_picker = find_picker
         self._busy = BusyTime()
