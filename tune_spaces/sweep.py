@@ -14,7 +14,7 @@ from asvp.actors.cluster import cluster
 from asvp.actors.placing import placed
 from asvp.actors.pool import Pool, worker_pool
 from asvp.compute import Extraction
-from asvp.config import Config, load_config
+from asvp.config import Config, load_config, with_curves
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import as_begun
@@ -78,7 +78,7 @@ def sweep(
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
-    chosen = list(trials(arms, base.model_dump(), seeds))
+    chosen = list(trials(arms, with_curves(base).model_dump(), seeds))
     return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or SilentReporter())
 
 

@@ -1,39 +1,32 @@
-"""Comparing runs: learning curves, savings, cost, and the answer in words."""
+"""Comparing runs: learning curves, savings, cost, and the answer in words.
+
+Names are loaded when first used: whoever reads one file of a run does without the library that draws figures.
+"""
 
 from __future__ import annotations
 
-from asvp.report.comparison import Comparison, compare, compare_records
-from asvp.report.curves import Curve, CurvePoint, learning_curves
-from asvp.report.figures import draw_figures
-from asvp.report.records import RunRecord, read_records, read_run
-from asvp.report.results import TrialRounds, read_results, results_table, write_results
-from asvp.report.savings import Saving, cost_needed, labels_needed, savings
-from asvp.report.tables import Table, arm_table, curve_table, savings_table
-from asvp.report.verdict import Verdict, verdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Comparison",
-    "Curve",
-    "CurvePoint",
-    "RunRecord",
-    "Saving",
-    "Table",
-    "TrialRounds",
-    "Verdict",
-    "arm_table",
-    "compare",
-    "compare_records",
-    "cost_needed",
-    "curve_table",
-    "draw_figures",
-    "labels_needed",
-    "learning_curves",
-    "read_records",
-    "read_results",
-    "read_run",
-    "results_table",
-    "savings",
-    "savings_table",
-    "verdict",
-    "write_results",
-]
+if TYPE_CHECKING:
+    from asvp.report.comparison import Comparison, compare, compare_records
+    from asvp.report.figures import draw_figures
+    from asvp.report.records import RunRecord, read_records, read_run
+
+__all__ = ["Comparison", "RunRecord", "compare", "compare_records", "draw_figures", "read_records", "read_run"]
+
+_HOMES = {
+    "Comparison": "asvp.report.comparison",
+    "RunRecord": "asvp.report.records",
+    "compare": "asvp.report.comparison",
+    "compare_records": "asvp.report.comparison",
+    "draw_figures": "asvp.report.figures",
+    "read_records": "asvp.report.records",
+    "read_run": "asvp.report.records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'asvp.report' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -19,6 +19,7 @@ from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare
 from asvp.errors import BudgetError, ConfigError, RunDirectoryError
 from asvp.models.classifier import Classifier, load_head
+from asvp.report.test_rows import read_test_rows
 from asvp.selection import strategies
 
 
@@ -81,6 +82,20 @@ def test_a_refresh_and_a_final_model_on_the_same_rows_are_one_training(folder: P
     result, calls = recorded(tiny_config(folder, mode="standard", training={"evaluate_at": "every"}))
     assert [call[2] for call in calls if call[0] == "train"] == [20, 30, 40]
     assert all(record["final_accuracy"] is not None for record in result.rounds)
+
+
+def test_the_test_rows_that_each_final_model_got_right_are_kept(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(folder, training={"evaluate_at": "several"}, budget="20+10x5")
+    result = run(config, out=tmp_path / "whole", in_process=True)
+    told = {one["labelled"]: one["final_accuracy"] for one in result.rounds if one["final_accuracy"] is not None}
+    assert list(told) == [30, 50, 60, 70]
+    kept = read_test_rows(tmp_path / "whole" / "test_rows.parquet")
+    assert {labelled: right.mean() for labelled, right in kept.items()} == pytest.approx(told)
+    assert {len(right) for right in kept.values()} == {60}
+    run(config, out=tmp_path / "parts", in_process=True, until_round=2)
+    run(config, out=tmp_path / "parts", in_process=True, resume=True)
+    again = read_test_rows(tmp_path / "parts" / "test_rows.parquet")
+    assert {labelled: right.tolist() for labelled, right in again.items()} == {n: kept[n].tolist() for n in kept}
 
 
 @pytest.mark.parametrize(("mode", "method"), [("svp", "lp_ft"), ("standard", "ft")])

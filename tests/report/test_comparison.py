@@ -37,7 +37,7 @@ def sweep(tmp_path, write_run, a_round):
 
 def test_a_sweep_is_compared_in_files_and_words(sweep, tmp_path):
     comparison = compare([sweep], tmp_path / "out")
-    names = "arms.csv class_balance.png indicator.png learning_curves.png report.md rounds.csv savings.csv"
+    names = "arms.csv class_balance.png indicator.png learning_curves.png rankings.csv report.md rounds.csv savings.csv"
     assert sorted(path.name for path in comparison.files) == names.split()
     assert all(path.stat().st_size > 0 for path in comparison.files)
     rounds = list(csv.DictReader((tmp_path / "out" / "rounds.csv").open()))
@@ -62,10 +62,13 @@ def test_the_terminal_shows_tables_notes_and_answer(sweep):
 def test_notes_say_what_hinders_a_comparison(make_run):
     free = [{"labelled": 100, "final_accuracy": 0.5, "cost": {"labels": 4.0, "compute": 0.0, "total": 4.0}}]
     runs = [make_run("svp", 0, rounds=free), make_run("asvp", 1, rounds=free, finished=False)]
+    runs += [make_run("standard", 0, rounds=free)]
     runs[1].config["data"]["limit"] = 5
     notes = " ".join(compare_records(runs).notes)
     for said in (
         "asvp with seed 1 is not finished",
+        "one label count are no curve",
+        "intervals are of seeds alone",
         "no arm with random picks",
         "different seeds",
         "differ in their data",
