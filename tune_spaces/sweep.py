@@ -27,6 +27,7 @@ from asvp.progress import Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
+from asvp.report.status import Planned, write_planned
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
 from asvp.tune_spaces.tuning import run_trials
@@ -168,6 +169,7 @@ def run_sweep(
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)
+            write_planned(out, [Planned(one.name, one.arm, one.seed, tuple(one.config.budget)) for one in trials])
             try:
                 with worker_pool(*lies) as pool:
                     failed = _run_trials(trials, prepared, pool, out, reporter)

@@ -138,4 +138,5 @@ def _interpolated(run: RunRecord, accuracies: ArrayLike, cost: float) -> NDArray
     curve = cost_curve(run)
     costs = [curve[labelled] for labelled, _ in run.accuracies("final")]
     weights = np.array([np.interp(cost, costs, one) for one in np.eye(len(costs))])
-    return np.asarray(accuracies, dtype=np.float64) @ weights
+    found: NDArray[np.float64] = np.asarray(accuracies, dtype=np.float64) @ weights
+    return found

@@ -319,11 +319,11 @@ def _read_picks(path: Path) -> dict[str, int]:
 
 def _read_correct(path: Path, rounds: Iterable[Mapping[str, Any]]) -> Correct:
     """Of the final models that the rounds tell of; a file that is not theirs is none."""
-    told = {int(one["labelled"]): one.get("final_accuracy") for one in rounds}
+    told = {int(one["labelled"]): value for one in rounds if (value := accuracy(one, "final")) is not None}
     return {
         labelled: rows
         for labelled, rows in read_test_rows(path).items()
-        if told.get(labelled) is not None and math.isclose(float(rows.mean()), told[labelled])
+        if labelled in told and math.isclose(float(rows.mean()), told[labelled])
     }
 
 

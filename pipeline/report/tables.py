@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from rich.table import Table as RichTable
@@ -69,6 +70,23 @@ class Table:
             for cells in (list(zip(line, widths, strict=True)) for line in lines)
         )
         return "\n".join([self.title, *(line.rstrip() for line in padded), *([self.note] if self.note else [])]) + "\n"
+
+    def html(self) -> str:
+        """For a notebook or a page; every cell is text, never markup."""
+        sides = ["left" if i < self.names else "right" for i in range(len(self.columns))]
+        lines = (
+            "".join(
+                f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>'
+                for side, cell in zip(sides, line, strict=True)
+            )
+            for tag, line in [("th", self.columns), *(("td", row) for row in self.rows)]
+        )
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return f"<table><caption>{escape(self.title)}</caption>{body}</table>{note}"
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     def csv(self) -> str:
         """The plain values, one line a row."""
