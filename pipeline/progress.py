@@ -216,6 +216,11 @@ class _LogFile(logging.FileHandler):
         """Let the line go."""
 
 
+def default_reporter() -> Reporter:
+    """What a call from Python tells unless it is given a reporter: in a notebook what goes on, elsewhere nothing."""
+    return NotebookReporter() if in_notebook() else SilentReporter()
+
+
 def reporter_for(stream: TextIO | None = None) -> Reporter:
     """Bars where the stream (standard error) is a terminal, else plain lines; tables below the cell of a notebook."""
     if stream is None and in_notebook():

@@ -23,7 +23,7 @@ from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.folders import MARKER, entries, locked, make_folder, mark, read_marker, require_room, settle
-from asvp.progress import Reporter, SilentReporter
+from asvp.progress import Reporter, default_reporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
@@ -62,7 +62,7 @@ def sweep(
     address : str, optional
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
-        Told of progress.
+        Told of progress; None: a table below the cell of a notebook, and nothing elsewhere.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def sweep(
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
     chosen = list(trials(arms, with_curves(base).model_dump(), seeds))
-    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or SilentReporter())
+    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or default_reporter())
 
 
 def default_directory(space: str | Space) -> Path:

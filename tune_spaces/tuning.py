@@ -92,6 +92,10 @@ class _Tell(tune.Callback):
         self._table = table
         self._idle_since = time.monotonic()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune keeps a pickled copy of its callbacks, which nobody reads, and a terminal cannot be pickled."""
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """While trials wait and none runs, say so now and then."""
         statuses = {trial.status for trial in trials}

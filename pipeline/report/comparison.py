@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ class Comparison:
         notes = "\n".join(f"- {note}" for note in self.notes)
         tables = (table.markdown() for table in (self.arms, self.rankings, self.savings) if table.rows)
         return "\n".join(part for part in (self.verdict.text + "\n", *tables, notes and notes + "\n") if part)
+
+    def _repr_html_(self) -> str:
+        said = [self.verdict.text, *(f"Note: {note}" for note in self.notes)]
+        tables = [table.html() for table in (self.arms, self.rankings, self.savings) if table.rows]
+        return "\n".join([*(f"<p>{escape(text)}</p>" for text in said), *tables])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: arms, rankings, savings, answer, notes, files."""
