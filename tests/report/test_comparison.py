@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import asvp.report
 from asvp.errors import RunDirectoryError
 from asvp.report import compare, compare_records, draw_figures
 
@@ -119,3 +120,8 @@ def test_a_report_is_written_again_over_the_last_one(sweep, tmp_path):
     for targets in ([0.55], [0.6]):
         compare([sweep], tmp_path / "out", targets=targets)
     assert "0.600" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_every_public_name_of_the_package_is_there():
+    for name in asvp.report.__all__:
+        assert callable(getattr(asvp.report, name))
