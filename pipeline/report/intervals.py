@@ -21,6 +21,7 @@ _LEVEL = 0.95
 MOST_SEEDS = 200
 """More than anybody would run to rank two arms."""
 _MOST_GROUPS = 20_000
+_AT_ONCE = 50
 _SURE = 1e6
 """Degrees of freedom at which Student's t is the normal distribution."""
 
@@ -141,11 +142,12 @@ def redraw(correct: Sequence[NDArray[np.bool_]], draws: int = DRAWS) -> NDArray[
         order = random.permutation(len(right))
         starts = np.linspace(0, len(right), _MOST_GROUPS, endpoint=False).astype(np.int64)
         right, sizes = np.add.reduceat(right[order], starts, axis=0), np.diff([*starts, len(order)]).astype(np.float64)
-    found = np.empty((draws, right.shape[1]))
-    for one in found:
-        times = np.bincount(random.integers(0, len(right), len(right)), minlength=len(right)).astype(np.float64)
-        one[:] = times @ right / (times @ sizes)
-    return found
+    parts = []
+    for begun in range(0, draws, _AT_ONCE):
+        drawn = random.integers(0, len(right), (min(_AT_ONCE, draws - begun), len(right)))
+        times = np.stack([np.bincount(one, minlength=len(right)) for one in drawn]).astype(np.float64)
+        parts.append(times @ right / (times @ sizes)[:, None])
+    return np.concatenate(parts)
 
 
 def _of_rows(draws: NDArray[np.floating]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import matplotlib.image
 import numpy as np
@@ -46,6 +47,11 @@ def test_a_sweep_is_compared_in_files_and_words(sweep, tmp_path):
     assert comparison.verdict.best == "asvp"
     assert comparison.verdict.text in (tmp_path / "out" / "report.md").read_text()
     assert comparison.to_json()["arms"][1]["final_accuracy"] == pytest.approx(0.705)
+
+
+def test_the_values_of_a_comparison_are_plain_json_also_where_nothing_is_known(make_run):
+    for runs in ([make_run("random", 0, [0.4, 0.5]), make_run("svp", 0, [0.5, 0.6])], [make_run("svp", 0, [0.5])]):
+        json.dumps(compare_records(runs).to_json(), allow_nan=False)
 
 
 def test_the_terminal_shows_tables_notes_and_answer(sweep):
