@@ -125,7 +125,7 @@ def rankings_table(found: Sequence[Ranking]) -> Table:
             seeds = ranking.accuracy.seeds if is_best else difference.seeds if difference else 0
             rows.append(
                 (
-                    dollars(ranking.cost),
+                    ranking.amount,
                     other.arm,
                     f"{other.accuracy:.3f}",
                     "best" if is_best else "-" if difference is None else f"{difference.mean:.3f}",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from asvp.report.curves import by_arm
 from asvp.report.intervals import Interval, interval
 from asvp.report.records import RunRecord
 from asvp.report.redrawn import Redrawn
 from asvp.report.savings import cost_curve
+from asvp.report.tables import count, dollars
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Ranking:
     Attributes
     ----------
     cost : float
-        Dollars for labels, choosing and one final model.
+        Dollars for labels, choosing and one final model; 0 where nothing has a price, and arms are compared at the same
+        number of labels.
     labelled : int or None
         The label count that the cost was taken from; None where the arms have none in common.
     best : str
@@ -62,6 +64,11 @@ class Ranking:
     best: str
     accuracy: Interval
     behind: tuple[Behind, ...]
+
+    @property
+    def amount(self) -> str:
+        """The cost in words; labels where nothing has a price."""
+        return dollars(self.cost) if self.cost or self.labelled is None else f"{count(self.labelled)} labels"
 
     @property
     def equals(self) -> tuple[str, ...]:
@@ -86,57 +93,67 @@ def rankings(records: Sequence[RunRecord], redrawn: Redrawn | None = None) -> li
     arms = by_arm(run for run in records if run.accuracies("final"))
     if not arms:
         return []
-    return [_ranking(arms, cost, labelled, redrawn) for cost, labelled in _costs(arms)]
+    free = not any(cost for runs in arms.values() for run in runs for cost in cost_curve(run).values())
+    spent = _labels if free else cost_curve
+    found = [_ranking(arms, amount, labelled, spent, redrawn) for amount, labelled in _amounts(arms, spent)]
+    return [replace(one, cost=0.0) for one in found] if free else found
 
 
-def _costs(arms: Mapping[str, Sequence[RunRecord]]) -> list[tuple[float, int | None]]:
-    """Costs to compare at, rising, and the label counts they are of."""
+_Spent = Callable[[RunRecord], Mapping[int, float]]
+"""What a run has paid by each label count."""
+
+
+def _labels(run: RunRecord) -> dict[int, float]:
+    """What is compared where nothing has a price."""
+    return {int(one["labelled"]): float(one["labelled"]) for one in run.rounds}
+
+
+def _amounts(arms: Mapping[str, Sequence[RunRecord]], spent: _Spent) -> list[tuple[float, int | None]]:
+    """Amounts to compare at, rising, and the label counts they are of."""
     evaluated = [{labelled for labelled, _ in run.accuracies("final")} for runs in arms.values() for run in runs]
     common = sorted(set.intersection(*evaluated))
     if not common:
-        ends = [fmean(cost_curve(run)[run.accuracies("final")[-1][0]] for run in runs) for runs in arms.values()]
-        return [(max(ends), None)]
-    paid = {n: [fmean(cost_curve(run)[n] for run in runs) for runs in arms.values()] for n in common}
+        return [
+            (max(fmean(spent(run)[run.accuracies("final")[-1][0]] for run in runs) for runs in arms.values()), None)
+        ]
+    paid = {n: [fmean(spent(run)[n] for run in runs) for runs in arms.values()] for n in common}
     first = max(paid[common[0]])
     later = [(min(paid[n]), n) for n in common[1:]]
-    return [(first, common[0]), *((cost, n) for cost, n in later if cost > first)]
+    return [(first, common[0]), *((amount, n) for amount, n in later if amount > first)]
 
 
 def _ranking(
-    arms: Mapping[str, Sequence[RunRecord]], cost: float, labelled: int | None, redrawn: Redrawn | None
+    arms: Mapping[str, Sequence[RunRecord]],
+    amount: float,
+    labelled: int | None,
+    spent: _Spent,
+    redrawn: Redrawn | None,
 ) -> Ranking:
-    found = {arm: {run.seed: _at(run, cost) for run in runs} for arm, runs in arms.items()}
-    ranked = sorted(found, key=lambda arm: -fmean(found[arm].values()))
-    best = ranked[0]
-    draws = {
-        arm: {run.seed: _drawn_at(redrawn, run, cost) for run in runs} if redrawn else None
-        for arm, runs in arms.items()
-    }
+    found: dict[str, dict[int, float]] = {arm: {} for arm in arms}
+    draws: dict[str, dict[int, NDArray[np.float64]]] = {arm: {} for arm in arms}
+    for arm, runs in arms.items():
+        for run in runs:
+            weights = _weights(run, amount, spent)
+            found[arm][run.seed] = float(np.array([value for _, value in run.accuracies("final")]) @ weights)
+            if redrawn is not None:
+                draws[arm][run.seed] = redrawn.curves(run) @ weights
+    best, *others = sorted(found, key=lambda arm: -fmean(found[arm].values()))
     behind = []
-    for arm in ranked[1:]:
+    for arm in others:
         shared = [seed for seed in found[best] if seed in found[arm]]
         values = [found[best][seed] - found[arm][seed] for seed in shared]
-        ours, theirs = draws[best], draws[arm]
-        drawn = [ours[seed] - theirs[seed] for seed in shared] if ours and theirs else []
-        difference = interval(values, np.stack(drawn, axis=1) if drawn else None) if values else None
-        behind.append(Behind(arm, fmean(found[arm].values()), difference))
-    alone = draws[best]
-    spread = np.stack(list(alone.values()), axis=1) if alone else None
-    return Ranking(cost, labelled, best, interval(list(found[best].values()), spread), tuple(behind))
+        drawn = [draws[best][seed] - draws[arm][seed] for seed in shared] if redrawn else []
+        behind.append(Behind(arm, fmean(found[arm].values()), _interval(values, drawn) if shared else None))
+    accuracy = _interval(list(found[best].values()), list(draws[best].values()))
+    return Ranking(amount, labelled, best, accuracy, tuple(behind))
 
 
-def _at(run: RunRecord, cost: float) -> float:
-    return float(_interpolated(run, [value for _, value in run.accuracies("final")], cost))
+def _interval(values: Sequence[float], draws: Sequence[NDArray[np.float64]]) -> Interval:
+    return interval(values, np.stack(draws, axis=1) if draws else None)
 
 
-def _drawn_at(redrawn: Redrawn, run: RunRecord, cost: float) -> NDArray[np.float64]:
-    return _interpolated(run, redrawn.curves(run), cost)
-
-
-def _interpolated(run: RunRecord, accuracies: ArrayLike, cost: float) -> NDArray[np.float64]:
-    """Accuracies, shape (..., P), between a run's final models at a cost."""
-    curve = cost_curve(run)
-    costs = [curve[labelled] for labelled, _ in run.accuracies("final")]
-    weights = np.array([np.interp(cost, costs, one) for one in np.eye(len(costs))])
-    found: NDArray[np.float64] = np.asarray(accuracies, dtype=np.float64) @ weights
-    return found
+def _weights(run: RunRecord, amount: float, spent: _Spent) -> NDArray[np.float64]:
+    """How the accuracy at an amount is made of those of a run's P final models, shape (P,)."""
+    paid = spent(run)
+    amounts = [paid[labelled] for labelled, _ in run.accuracies("final")]
+    return np.array([np.interp(amount, amounts, one) for one in np.eye(len(amounts))])

@@ -112,10 +112,11 @@ def _alone(ranking: Ranking, runs: Sequence[RunRecord]) -> str:
 
 
 def _best(ranking: Ranking) -> str:
-    nobody = len(ranking.equals) == len(ranking.behind)
-    first = f"no arm is told apart as the best; {ranking.best} is first" if nobody else f"{ranking.best} is best"
+    nobody = "no arm is told apart as the best; " if len(ranking.equals) == len(ranking.behind) else ""
+    place = "first" if ranking.equals else "best"
+    money = " in all (labels and compute)" if ranking.cost else ""
     return (
-        f"With {dollars(ranking.cost)} in all (labels and compute) {first}: its final models reach "
+        f"With {ranking.amount}{money} {nobody}{ranking.best} is {place}: its final models reach "
         f"{_accuracy(ranking.accuracy)}."
     )
 
@@ -170,7 +171,7 @@ def _with_less(ranked: Sequence[Ranking]) -> list[str]:
     said = []
     for ranking in ranked[:-1]:
         equals = f", not told apart from {_list(list(ranking.equals))}" if ranking.equals else ""
-        said.append(f"with {dollars(ranking.cost)} {ranking.best} ({ranking.accuracy.mean:.3f}{equals})")
+        said.append(f"with {ranking.amount} {ranking.best} ({ranking.accuracy.mean:.3f}{equals})")
     return [f"For less: {'; '.join(said)}."] if said else []
 
 

@@ -43,6 +43,16 @@ def test_arms_that_have_no_label_count_in_common_are_taken_at_their_ends(make_ru
     assert (found.best, found.accuracy.mean, found.behind[0].accuracy) == ("b", 0.6, 0.5)
 
 
+def test_where_nothing_has_a_price_arms_are_compared_at_the_same_labels(make_run):
+    runs = [make_run("a", 0, [0.5, 0.6]), make_run("b", 0, [0.4, 0.7])]
+    for run in runs:
+        for one in run.rounds:
+            one["cost"].update(dict.fromkeys(one["cost"], 0.0))
+    first, last = rankings(runs)
+    assert (first.best, first.cost, first.amount) == ("a", 0.0, "100 labels")
+    assert (last.best, last.accuracy.mean, last.behind[0].accuracy) == ("b", pytest.approx(0.7), pytest.approx(0.6))
+
+
 def test_nothing_is_ranked_without_final_models(make_run):
     assert rankings([make_run("a", 0, proxies=[0.5, 0.6])]) == []
 

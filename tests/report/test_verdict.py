@@ -25,7 +25,7 @@ def test_the_best_arm_at_the_whole_cost_and_those_behind_it_are_named(three_arms
     answer = verdict(three_arms)
     assert (answer.best, answer.rivals, answer.provisional) == ("svp", ("standard",), False)
     assert answer.text.startswith(
-        "With $8.00 in all (labels and compute) svp is best: its final models reach 0.702 (mean of 3 seeds). "
+        "With $8.00 in all (labels and compute) svp is first: its final models reach 0.702 (mean of 3 seeds). "
         "Behind it is random (by 0.192, 95 % interval "
     )
     assert "Not told apart from it: standard (" in answer.text
@@ -52,6 +52,24 @@ def test_an_arm_that_pays_more_by_more_than_chance_is_told_from_one_that_is_not(
     assert "Every run reaches 0.600; svp pays the least in all for it, $6.00, against" in verdict(runs).text
     assert "for near (not told apart) and $7.8" in verdict(runs).text
     assert verdict(runs).text.endswith("for far.")
+
+
+def test_an_arm_that_is_told_apart_from_all_others_is_the_best(make_run):
+    runs = [
+        *seeds(make_run, "a", [[0.5, 0.70], [0.5, 0.70], [0.5, 0.71]]),
+        *seeds(make_run, "b", [[0.5, 0.60], [0.5, 0.60], [0.5, 0.61]]),
+    ]
+    text = verdict(runs).text
+    assert "a is best: its final models reach 0.703 (mean of 3 seeds). Behind it is b (by 0.100" in text
+    assert "Not told apart" not in text.partition("For less")[0]
+
+
+def test_where_nothing_has_a_price_the_answer_is_given_by_labels(make_run):
+    runs = [*seeds(make_run, "a", [[0.5, 0.70], [0.5, 0.71]]), *seeds(make_run, "b", [[0.5, 0.60], [0.5, 0.61]])]
+    for run in runs:
+        for one in run.rounds:
+            one["cost"].update(dict.fromkeys(one["cost"], 0.0))
+    assert verdict(runs).text.startswith("With 200 labels a is best: its final models reach 0.705 (mean of 2 seeds).")
 
 
 def test_when_all_are_tied_no_arm_is_called_the_best(make_run):
