@@ -186,6 +186,8 @@ def _cheapest(
     target = math.floor(reached * 1000) / 1000
     prices = sorted((price_of(runs, target, redrawn) for runs in arms.values()), key=lambda price: round(price.mean, 2))
     cheapest, *others = prices
+    if not prices[-1].mean:
+        return None, target, []
     if round(prices[-1].mean, 2) == round(cheapest.mean, 2):
         return None, target, [f"Every run reaches {target:.3f}, and all arms pay the same for it, {cheapest.text}."]
     against = [
