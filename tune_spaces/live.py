@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from asvp.progress import Reporter, round_line
-from asvp.report.status import Planned, State, TrialStatus, read_status, read_trial
+from asvp.report.status import Planned, State, TrialStatus
+from asvp.report.status_files import read_status, read_trial
 from asvp.report.status_table import progress_title, status_table
 from asvp.report.tables import Table
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from asvp.errors import DataError
 from asvp.report.comparison import Comparison, compare
-from asvp.report.status import TrialStatus, read_status
+from asvp.report.status import TrialStatus
+from asvp.report.status_files import read_status
 from asvp.report.status_table import progress_title, status_table
 
 

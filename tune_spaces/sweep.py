@@ -27,7 +27,8 @@ from asvp.progress import Reporter, default_reporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
-from asvp.report.status import Planned, write_planned
+from asvp.report.status import Planned
+from asvp.report.status_files import write_planned
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
 from asvp.tune_spaces.tuning import run_trials

@@ -13,7 +13,7 @@ from asvp.cli.options import OUT, json_option
 def status(directory: str, as_json: bool) -> None:
     """Show how a run or a sweep stands, at work or dead, from its files alone."""
     from asvp.folders import settle
-    from asvp.report.status import read_status
+    from asvp.report.status_files import read_status
     from asvp.report.status_table import progress_title, status_lines, status_table
 
     found = read_status(settle(directory, key="DIR"))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from asvp.report.records import RunRecord, read_records, read_run
     from asvp.report.results import TrialRounds, read_results, results_table, write_results
     from asvp.report.savings import Saving, cost_needed, labels_needed
-    from asvp.report.status import Status, TrialStatus, read_status
+    from asvp.report.status import Status, TrialStatus
+    from asvp.report.status_files import read_status
     from asvp.report.tables import Table
     from asvp.report.verdict import Verdict
 
@@ -33,7 +34,8 @@ _NAMES = {
     "records": ("RunRecord", "read_records", "read_run"),
     "results": ("TrialRounds", "read_results", "results_table", "write_results"),
     "savings": ("Saving", "cost_needed", "labels_needed"),
-    "status": ("Status", "TrialStatus", "read_status"),
+    "status": ("Status", "TrialStatus"),
+    "status_files": ("read_status",),
     "tables": ("Table",),
     "verdict": ("Verdict",),
 }

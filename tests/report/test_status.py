@@ -10,7 +10,8 @@ import time
 import pytest
 
 from asvp.errors import RunDirectoryError
-from asvp.report.status import Planned, read_status, write_planned
+from asvp.report.status import Planned
+from asvp.report.status_files import read_status, write_planned
 from asvp.report.status_table import progress_title, status_lines, status_table
 
 

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from asvp.progress import NotebookReporter, PlainReporter, RichReporter, reporter_for
-from asvp.report.status import Planned, write_planned
+from asvp.report.status import Planned
+from asvp.report.status_files import write_planned
 from asvp.tune_spaces.live import LiveTable
 
 

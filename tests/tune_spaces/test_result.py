@@ -11,7 +11,8 @@ import pytest
 from asvp.config import build_config
 from asvp.errors import DataError
 from asvp.report.results import TrialRounds, write_results
-from asvp.report.status import Planned, write_planned
+from asvp.report.status import Planned
+from asvp.report.status_files import write_planned
 from asvp.tune_spaces.result import SweepResult
 
 
