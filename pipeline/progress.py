@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asvp.errors import RunDirectoryError
+from asvp.notebook import in_notebook, shown_below_the_cell
 
 
 class Task(Protocol):
@@ -39,6 +41,15 @@ class Reporter(Protocol):
         """A finished round, as in rounds.jsonl."""
         ...
 
+    def table(self, draw: Callable[[int | None], Any]) -> Any:
+        """A context manager that keeps a table in sight.
+
+        It yields what is to be called when the table has changed; None where no table is shown, so that news has to
+        be told in lines. `draw` gives the table as it is now, with at most so many rows: an object with `rich()` and
+        `html()`.
+        """
+        ...
+
 
 class SilentReporter:
     """Tells nothing."""
@@ -53,6 +64,10 @@ class SilentReporter:
 
     def round(self, record: Mapping[str, Any]) -> None:
         """Nothing."""
+
+    def table(self, draw: Callable[[int | None], Any]) -> Any:
+        """Show no table."""
+        return nullcontext()
 
 
 class PlainReporter:
@@ -82,6 +97,18 @@ class PlainReporter:
     def round(self, record: Mapping[str, Any]) -> None:
         """Print a round as one line."""
         self.say(round_line(record))
+
+    def table(self, draw: Callable[[int | None], Any]) -> Any:
+        """Show no table."""
+        return nullcontext()
+
+
+class NotebookReporter(PlainReporter):
+    """Lines of text, and tables that change in place, below a notebook's cell."""
+
+    def table(self, draw: Callable[[int | None], Any]) -> Any:
+        """Keep a table in sight below the cell."""
+        return shown_below_the_cell(lambda: draw(None).html())
 
 
 class RichReporter:
@@ -114,6 +141,17 @@ class RichReporter:
     def round(self, record: Mapping[str, Any]) -> None:
         """Print a round as one line."""
         self.say(round_line(record))
+
+    @contextmanager
+    def table(self, draw: Callable[[int | None], Any]) -> Iterator[Callable[[], None]]:
+        """Keep a table in sight at the bottom; what is said goes above it."""
+
+        def render() -> Any:
+            # Title, head, foot and note take lines too.
+            return draw(max(3, self._console.height - 8)).rich()
+
+        with Live(get_renderable=render, console=self._console, refresh_per_second=1, transient=True) as live:
+            yield live.refresh
 
 
 class LoggedReporter:
@@ -166,6 +204,10 @@ class LoggedReporter:
         self._logger.info(round_line(record))
         self._inner.round(record)
 
+    def table(self, draw: Callable[[int | None], Any]) -> Any:
+        """Pass a table on."""
+        return self._inner.table(draw)
+
 
 class _LogFile(logging.FileHandler):
     """A log that says nothing where it cannot be written: what matters is told by the files of the run."""
@@ -174,8 +216,15 @@ class _LogFile(logging.FileHandler):
         """Let the line go."""
 
 
+def default_reporter() -> Reporter:
+    """What a call from Python tells unless it is given a reporter: in a notebook what goes on, elsewhere nothing."""
+    return NotebookReporter() if in_notebook() else SilentReporter()
+
+
 def reporter_for(stream: TextIO | None = None) -> Reporter:
-    """Bars where the stream (standard error) is a terminal, plain lines where it is not."""
+    """Bars where the stream (standard error) is a terminal, else plain lines; tables below the cell of a notebook."""
+    if stream is None and in_notebook():
+        return NotebookReporter()
     stream = stream or sys.stderr
     return RichReporter(Console(file=stream)) if stream.isatty() else PlainReporter(stream)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from asvp.errors import DataError
 from asvp.report.comparison import Comparison, compare
+from asvp.report.status import TrialStatus
+from asvp.report.status_files import read_status
+from asvp.report.status_table import progress_title, status_table
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep leaves.
+    """What a sweep leaves; a notebook shows it as a table of its trials.
 
     Attributes
     ----------
@@ -25,34 +29,64 @@ class SweepResult:
     directory: Path
     failed: dict[str, str]
 
+    @property
+    def trials(self) -> tuple[TrialStatus, ...]:
+        """How every trial stands, by its files: state, rounds, labels, accuracies, device-hours, dollars.
+
+        `pandas.DataFrame(result.trials)` makes a table of them.
+        """
+        return read_status(self.directory).trials
+
     def to_pandas(self) -> pd.DataFrame:
-        """results.parquet: one row a trial and round, with all options as columns."""
-        return pd.read_parquet(self.directory / "results.parquet")
-
-    def best(self, metric: str = "final_accuracy", *, at: int | None = None) -> str:
-        """The arm whose mean over its seeds is highest.
-
-        Parameters
-        ----------
-        metric : str
-            A column of `to_pandas()`.
-        at : int, optional
-            Labels bought; None: at the end of each trial.
+        """results.parquet: one row a trial and round, with all options as columns.
 
         Raises
         ------
         DataError
-            If no trial tells that metric there.
+            If no trial has finished a round.
+        """
+        path = self.directory / "results.parquet"
+        if not path.is_file():
+            raise DataError("is not there: no trial has finished a round", key=str(path), mend="See SweepResult.failed")
+        return pd.read_parquet(path)
+
+    def best(
+        self, metric: str = "final_accuracy", *, at: int | None = None, mode: Literal["max", "min"] = "max"
+    ) -> str:
+        """The arm whose mean over its seeds is best; whether that is more than chance, `report` tells.
+
+        Parameters
+        ----------
+        metric : str
+            A column of `to_pandas()`, such as final_accuracy or cost/total.
+        at : int, optional
+            Labels bought; None: at the end of each finished trial.
+        mode : {"max", "min"}
+            Which is better.
+
+        Raises
+        ------
+        DataError
+            If there is no such metric, or no trial tells it there.
         """
         rounds = self.to_pandas()
-        if metric not in rounds:
-            raise DataError("is no column of the results", key="metric", value=metric)
-        chosen = rounds.groupby("trial").tail(1) if at is None else rounds[rounds["labelled"] == at]
-        means = chosen.groupby("arm")[metric].mean().dropna()
-        if means.empty:
-            raise DataError("was measured in no trial", key="metric", value=metric, mend=f"at={at} labels")
-        return str(means.idxmax())
+        if metric not in rounds or not pd.api.types.is_numeric_dtype(rounds[metric]):
+            raise DataError("is no column of numbers in the results", key="metric", value=metric)
+        told = rounds.dropna(subset=[metric])
+        ends = rounds[rounds["finished"]].groupby("trial").tail(1).dropna(subset=[metric])
+        chosen = ends if at is None else told[told["labelled"] == at]
+        if chosen.empty:
+            counts = sorted(set(told["labelled"].tolist()))
+            where = "at the end of no finished trial" if at is None else f"nowhere at {at} labels"
+            told_at = ", ".join(map(str, counts)) or "no"
+            raise DataError(f"was measured {where}", key="metric", value=metric, mend=f"It was at {told_at} labels")
+        means = chosen.groupby("arm", sort=False)[metric].mean()
+        return str(means.idxmax() if mode == "max" else means.idxmin())
 
     def report(self, out: Path | str | None = None) -> Comparison:
-        """Curves, savings, costs and the verdict; with `out`, tables and figures are written there."""
+        """Arms side by side: costs, savings and the answer; with `out`, tables and figures are written there."""
         return compare([self.directory], out)
+
+    def _repr_html_(self) -> str:
+        trials = self.trials
+        return status_table(trials, title=progress_title(trials)).html()

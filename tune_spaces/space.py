@@ -20,7 +20,7 @@ from asvp.plugins import SPACES, call_plugin, is_import_path, load_plugin, origi
 
 _NAME = re.compile(r"[\w.+-]+")
 _LONGEST_NAME = 200
-_NO_SPACES = {"result", "space", "sweep", "trainable", "tuning"}
+_NO_SPACES = {"live", "result", "space", "sweep", "trainable", "tuning"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from asvp.actors.cluster import cluster
 from asvp.actors.placing import placed
 from asvp.actors.pool import Pool, worker_pool
 from asvp.compute import Extraction
-from asvp.config import Config, load_config
+from asvp.config import Config, load_config, with_curves
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import as_begun
@@ -23,10 +23,12 @@ from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.folders import MARKER, entries, locked, make_folder, mark, read_marker, require_room, settle
-from asvp.progress import Reporter, SilentReporter
+from asvp.progress import Reporter, default_reporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
+from asvp.report.status import Planned
+from asvp.report.status_files import write_planned
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
 from asvp.tune_spaces.tuning import run_trials
@@ -61,7 +63,7 @@ def sweep(
     address : str, optional
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
-        Told of progress.
+        Told of progress; None: a table below the cell of a notebook, and nothing elsewhere.
 
     Raises
     ------
@@ -78,8 +80,8 @@ def sweep(
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
-    chosen = list(trials(arms, base.model_dump(), seeds))
-    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or SilentReporter())
+    chosen = list(trials(arms, with_curves(base).model_dump(), seeds))
+    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or default_reporter())
 
 
 def default_directory(space: str | Space) -> Path:
@@ -168,6 +170,7 @@ def run_sweep(
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)
+            write_planned(out, [Planned(one.name, one.arm, one.seed, tuple(one.config.budget)) for one in trials])
             try:
                 with worker_pool(*lies) as pool:
                     failed = _run_trials(trials, prepared, pool, out, reporter)

@@ -14,7 +14,8 @@ from pyarrow.fs import LocalFileSystem
 from ray import tune
 
 from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
-from asvp.progress import Reporter, round_line
+from asvp.progress import Reporter
+from asvp.tune_spaces.live import LiveTable
 from asvp.tune_spaces.trainable import run_trial
 
 _DRIVER = tune.PlacementGroupFactory([{"memory": 256 << 20}])
@@ -36,6 +37,7 @@ def run_trials(
     concurrent : int
     reporter : Reporter
     """
+    table = LiveTable(out, reporter)
     trainable = tune.with_resources(tune.with_parameters(run_trial, **shared), _DRIVER)
     tuner = tune.Tuner(
         trainable,
@@ -53,12 +55,12 @@ def run_trials(
             # A path is a path: without this, Tune reads it as a URI, in which # and % mean something.
             storage_filesystem=LocalFileSystem(),
             verbose=0,
-            callbacks=[_Tell(reporter)],
+            callbacks=[_Tell(reporter, table)],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    with _interruptions_raise():
+    with _interruptions_raise(), table.shown():
         results = tuner.fit()
     failed = {}
     for result in (results[number] for number in range(len(results))):
@@ -85,9 +87,14 @@ def _interruptions_raise() -> Iterator[None]:
 class _Tell(tune.Callback):
     """Passes each trial's rounds on to the person who watches."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, table: LiveTable) -> None:
         self._reporter = reporter
+        self._table = table
         self._idle_since = time.monotonic()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune keeps a pickled copy of its callbacks, which nobody reads, and a terminal cannot be pickled."""
+        return {}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """While trials wait and none runs, say so now and then."""
@@ -99,14 +106,20 @@ class _Tell(tune.Callback):
             self._idle_since = now
             self._reporter.say(f"Trials are waiting for room on the cluster ({free_resources()})")
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial has begun, or goes on."""
+        self._table.started(_trial_name(trial))
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """A trial has finished a round."""
-        if not result.get("done"):
-            self._reporter.say(f"{trial.config['trial']}: {round_line(result)}")
+        """A trial has finished a round, or come to its end."""
+        if result.get("done"):
+            self._table.ended(_trial_name(trial))
+        else:
+            self._table.round(_trial_name(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial has failed."""
-        self._reporter.say(f"{trial.config['trial']}: failed; the others go on")
+        self._table.ended(_trial_name(trial), "")
 
 
 def _trial_name(trial: Any) -> str:

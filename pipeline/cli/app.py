@@ -21,6 +21,7 @@ from asvp.cli.extract import extract
 from asvp.cli.report import report
 from asvp.cli.run import run
 from asvp.cli.spaces import spaces
+from asvp.cli.status import status
 from asvp.cli.strategies import strategies
 from asvp.cli.sweep import sweep
 
@@ -31,7 +32,7 @@ def cli() -> None:
     """Active learning by proxy with pre-trained encoders, on Ray."""
 
 
-for command in (run, sweep, extract, cache, report, strategies, spaces, check):
+for command in (run, sweep, extract, cache, report, status, strategies, spaces, check):
     cli.add_command(command)
 
 

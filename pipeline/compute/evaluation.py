@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -24,11 +24,14 @@ class Evaluation:
         Mean over the classes that have test rows.
     recall : dict of str to float
         Of each class that has test rows.
+    correct : ndarray of shape (N,), bool
+        Which test rows were predicted right.
     """
 
     accuracy: float
     macro_f1: float
     recall: dict[str, float]
+    correct: NDArray[np.bool_] = field(compare=False, repr=False)
 
 
 class Blocks(Protocol):
@@ -60,6 +63,7 @@ def evaluate(scorer: Scorer, features: Blocks, labels: NDArray[np.int64], classe
         accuracy=float((predicted == labels).mean()),
         macro_f1=float(np.mean(list(f1.values()))),
         recall={classes[number]: value for number, value in recall.items()},
+        correct=predicted == labels,
     )
 
 

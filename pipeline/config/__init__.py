@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asvp.config.load import build_config, load_config, presets
+from asvp.config.budget import evaluated_counts, labels_by_round
+from asvp.config.load import build_config, load_config, presets, with_curves
 from asvp.config.options import (
     Auto,
     ClassWeight,
@@ -16,7 +17,6 @@ from asvp.config.options import (
     SelectionConfig,
     TrainingConfig,
     WorkersConfig,
-    labels_by_round,
 )
 from asvp.config.text import merge, parse_override, read_mapping, read_scalar
 
@@ -34,6 +34,7 @@ __all__ = [
     "TrainingConfig",
     "WorkersConfig",
     "build_config",
+    "evaluated_counts",
     "labels_by_round",
     "load_config",
     "merge",
@@ -41,4 +42,5 @@ __all__ = [
     "presets",
     "read_mapping",
     "read_scalar",
+    "with_curves",
 ]

@@ -1,11 +1,17 @@
-"""The label budget: how many labels each round buys."""
+"""The label budget: how many labels each round buys, and at which counts final models are trained."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 _TERM = re.compile(r"^(\d+)(?:[xX*](\d+))?$")
+
+_SEVERAL = (Fraction(1, 3), Fraction(2, 3), Fraction(5, 6), Fraction(1))
+"""Shares of the budget. Better arms pass what random picks end with in the last third, so that is looked at twice."""
 
 
 def parse_budget(budget: Any) -> list[int]:
@@ -60,3 +66,27 @@ def format_budget(rounds: list[int]) -> str:
         else:
             terms.append((labels, 1))
     return "+".join(f"{labels}x{times}" if times > 1 else str(labels) for labels, times in terms)
+
+
+def labels_by_round(budget: Iterable[int]) -> list[int]:
+    """Labels bought by the end of each round."""
+    return list(accumulate(budget))
+
+
+def evaluated_counts(budget: Iterable[int], evaluate_at: str | Sequence[int]) -> frozenset[int]:
+    """Label counts at which a final model is trained, that of the last round always among them.
+
+    Parameters
+    ----------
+    budget : iterable of int
+        Labels bought in each round.
+    evaluate_at : str or sequence of int
+        The option `training.evaluate_at`. "several" takes the first round's end at or after a third, two thirds, five
+        sixths and all of the budget.
+    """
+    counts = labels_by_round(budget)
+    if evaluate_at == "every":
+        return frozenset(counts)
+    if evaluate_at == "several":
+        return frozenset(next(n for n in counts if n >= share * counts[-1]) for share in _SEVERAL)
+    return frozenset([counts[-1], *([] if isinstance(evaluate_at, str) else evaluate_at)])

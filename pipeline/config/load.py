@@ -70,6 +70,13 @@ def build_config(raw: Mapping[str, Any], overrides: Iterable[str] = ()) -> Confi
         raise ConfigError("holds itself", key="config", mend="Write it without a reference to itself") from None
 
 
+def with_curves(config: Config) -> Config:
+    """What a sweep makes of it: final models at several label counts, unless `training.evaluate_at` was given."""
+    if "evaluate_at" in config.training.model_fields_set:
+        return config
+    return config.model_copy(update={"training": config.training.model_copy(update={"evaluate_at": "several"})})
+
+
 def kind_of(path: Sequence[str]) -> Kind:
     """What the option at a dotted key takes; an unknown key takes a value, which is refused later."""
     section: type[BaseModel] = Config

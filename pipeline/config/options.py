@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from asvp.config.budget import parse_budget
+from asvp.config.budget import labels_by_round, parse_budget
 
 Auto = Literal["auto"]
 Mode = Literal["svp", "asvp", "standard"]
@@ -178,7 +178,7 @@ class RefreshConfig(_Section):
         return self
 
 
-EvaluateAt = Literal["last", "every"] | list[Annotated[int, Field(ge=1)]]
+EvaluateAt = Literal["last", "several", "every"] | list[Annotated[int, Field(ge=1)]]
 
 
 class TrainingConfig(_Section):
@@ -194,7 +194,11 @@ class TrainingConfig(_Section):
     batch_size: int = Field(32, ge=1, description="Rows in a step.")
     class_weight: ClassWeight | None = Field(None, description="balanced: weigh classes by inverse frequency.")
     augment: bool = Field(True, description="Random resized crop and flip for images (never while the pool is scored).")
-    evaluate_at: EvaluateAt = Field("last", description="When the final model is trained: last | every | label counts.")
+    evaluate_at: EvaluateAt = Field(
+        "last",
+        description="When a final model is trained: last | several (at a third, two thirds, five sixths and all of the "
+        "budget; what sweeps do unless told otherwise) | every | label counts.",
+    )
 
 
 class CostConfig(_Section):
@@ -285,12 +289,3 @@ class Config(_Section):
     def to_yaml(self) -> str:
         """The whole configuration as YAML, in the order of the fields."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def labels_by_round(budget: Iterable[int]) -> list[int]:
-    """Labels bought by the end of each round."""
-    counts, total = [], 0
-    for bought in budget:
-        total += bought
-        counts.append(total)
-    return counts

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from asvp.config.budget import format_budget, parse_budget
+from asvp.config.budget import format_budget, labels_by_round, parse_budget
 from asvp.config.load import presets
-from asvp.config.options import Config, labels_by_round
+from asvp.config.options import Config
 
 _BEGINNING = """\
 # Configuration

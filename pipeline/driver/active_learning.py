@@ -8,7 +8,7 @@ from typing import Any
 from asvp.alignment.policy import Attempt, Decision, Observation, Reading
 from asvp.compute import Backend, FineTuneJob, Handle, Held
 from asvp.compute.jobs import IndicatorJob, PickJob
-from asvp.config import labels_by_round
+from asvp.config import evaluated_counts, labels_by_round
 from asvp.driver.feature_versions import FeatureVersions, VersionZero
 from asvp.driver.final_models import Due, FinalModel, FinalModels
 from asvp.driver.journal import Journal
@@ -58,6 +58,7 @@ class ActiveLearning:
         self._backend = backend
         self._reporter = reporter
         self._counts = labels_by_round(prepared.config.budget)
+        self._evaluated = evaluated_counts(prepared.config.budget, prepared.config.training.evaluate_at)
         self._ledger = Ledger(prepared.config.cost)
         self._journal = Journal(prepared, backend, directory)
         self._round = RoundState()
@@ -199,8 +200,7 @@ class ActiveLearning:
         return self._features.keys()
 
     def _is_due(self, number: int) -> bool:
-        at = self._config.training.evaluate_at
-        return self._is_last(number) or at == "every" or (isinstance(at, list) and self._counts[number] in at)
+        return self._counts[number] in self._evaluated
 
     def _submit(self, number: int, job: FineTuneJob, version: int) -> None:
         self._models.tell(job)
@@ -213,6 +213,7 @@ class ActiveLearning:
         for one in final.charges:
             self._ledger.charge(one.stage, one.spent, saved=one.saved, waited=one.waited, number=final.number)
         record: dict[str, Any] = self.state.records[final.number]
+        self.state.correct[record["labelled"]] = final.evaluation.correct
         record |= {
             "final_accuracy": final.evaluation.accuracy,
             "final_macro_f1": final.evaluation.macro_f1,

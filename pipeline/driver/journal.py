@@ -37,6 +37,7 @@ class Journal:
         self._backend = backend
         self._directory = directory
         self._last: Checkpoint | None = None
+        self._test_rows_written: frozenset[int] = frozenset()
 
     def amend(self, state: RunState, ledger: Ledger) -> None:
         """Put finished rounds on disk whose final models have arrived since; no other file changes.
@@ -48,6 +49,7 @@ class Journal:
         files = {**self._last.files, ROUNDS: rounds_digest(state.records[: self._last.rounds])}
         both = replace(self._last, files_to_come=files, ledger_to_come=ledger.state())
         save_checkpoint(self._directory.checkpoint, both, state.model)
+        self._write_test_rows(state)
         self._directory.write_rounds(state.records)
 
     def write(self, state: RunState, pool: Features, ledger: Ledger) -> None:
@@ -58,6 +60,7 @@ class Journal:
             save_final_model(self._directory, self._prepared, self._backend, state.final)
         labelled = state.labelled.table(self._ids, self._prepared.dataset.classes)
         self._directory.write_labelled(labelled)
+        self._write_test_rows(state)
         self._directory.write_rounds(state.records)
         if state.summary:
             self._directory.write_summary(state.summary)
@@ -94,6 +97,10 @@ class Journal:
             self._directory.go_on_with(self._prepared.config)
         if found is not None:
             self._last = found[1]
+            there = self._directory.test_rows()
+            self._test_rows_written = frozenset(there)
+            told = [one["labelled"] for one in found[0].records if one["final_accuracy"] is not None]
+            found[0].correct = {labelled: there[labelled] for labelled in told if labelled in there}
         return found
 
     def require_same_features(self, pool: Features, checkpoint: Checkpoint) -> None:
@@ -104,6 +111,12 @@ class Journal:
                 key=str(self._directory.path),
                 mend="Put them back, or begin a new run",
             )
+
+    def _write_test_rows(self, state: RunState) -> None:
+        """Before the rounds that tell of these final models, so that no accuracy is without its rows."""
+        if self._directory is not None and self._test_rows_written != frozenset(state.correct):
+            self._directory.write_test_rows(state.correct)
+            self._test_rows_written = frozenset(state.correct)
 
     @cached_property
     def _built_on(self) -> dict[str, str]:

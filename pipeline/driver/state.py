@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import Handle, TrainedModel
 from asvp.compute.evaluation import Evaluation
@@ -33,6 +36,8 @@ class RunState:
         That of the last round.
     records : list of dict
         Objects of the finished rounds, as in rounds.jsonl.
+    correct : dict of int to ndarray of shape (N,), bool
+        Which of N test rows the final models of those rounds got right, by labels bought.
     summary : dict
         Of the finished run; empty before.
     """
@@ -45,6 +50,7 @@ class RunState:
     finals: dict[int, FinalModel] = field(default_factory=dict)
     final: TrainedModel | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
+    correct: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
 
     @property

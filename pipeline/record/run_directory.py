@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 import asvp
 from asvp.config import Config, build_config, read_scalar
@@ -34,6 +36,7 @@ from asvp.folders import (
 )
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
+from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
 _BEFORE_THE_FIRST_ROUND = {"environment.json", "checkpoint", "arm.json", "run.log"}
 """What a run that was killed while it began may leave without a configuration."""
@@ -63,6 +66,7 @@ class RunDirectory:
         self._rounds = self.path / "rounds.jsonl"
         self._labelled = self.path / "labelled.parquet"
         self._summary = self.path / "summary.json"
+        self._test_rows = self.path / TEST_ROWS
 
     @property
     def holds_run(self) -> bool:
@@ -220,6 +224,14 @@ class RunDirectory:
     def write_labelled(self, table: pa.Table) -> None:
         """Replace labelled.parquet."""
         write_atomically(self._labelled, lambda path: pq.write_table(table, path, write_page_checksum=True))
+
+    def test_rows(self) -> dict[int, NDArray[np.bool_]]:
+        """By labels bought, which test rows final models got right, shape (N,); errors as in `read_test_rows`."""
+        return read_test_rows(self._test_rows)
+
+    def write_test_rows(self, correct: Correct) -> None:
+        """Replace test_rows.parquet."""
+        write_test_rows(self._test_rows, correct)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json."""

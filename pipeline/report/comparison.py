@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from rich.console import Console
 
 import asvp
 from asvp.folders import require_room, settle, write_owned
+from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
 from asvp.report.curves import BASELINE, by_arm
 from asvp.report.figures import figure_images
-from asvp.report.records import RunRecord, common_measure, read_records
-from asvp.report.savings import default_targets, savings
-from asvp.report.tables import Table, arm_table, curve_table, savings_table
+from asvp.report.records import RunRecord, read_records
+from asvp.report.redrawn import Redrawn, redrawn
+from asvp.report.savings import default_targets, has_curve, savings
+from asvp.report.tables import Table
 from asvp.report.verdict import Verdict, verdict
 
 
@@ -27,8 +30,8 @@ class Comparison:
     ----------
     records : tuple of RunRecord
         The runs.
-    arms, savings, rounds : Table
-        One row an arm; a target and arm; an arm, seed and round.
+    arms, rankings, savings, rounds : Table
+        One row an arm; a total cost and arm; a target and arm; an arm, seed and round.
     verdict : Verdict
         The answer in a sentence or two.
     notes : tuple of str
@@ -39,6 +42,7 @@ class Comparison:
 
     records: tuple[RunRecord, ...]
     arms: Table
+    rankings: Table
     savings: Table
     rounds: Table
     verdict: Verdict
@@ -48,9 +52,10 @@ class Comparison:
     def print(self, console: Console) -> None:
         """Show tables, notes and the answer in a terminal."""
         console.print(self.arms.rich())
-        if self.savings.rows:
-            console.print()
-            console.print(self.savings.rich())
+        for table in (self.rankings, self.savings):
+            if table.rows:
+                console.print()
+                console.print(table.rich())
         console.print()
         for note in self.notes:
             console.print(f"Note: {note}", markup=False, highlight=False)
@@ -61,19 +66,26 @@ class Comparison:
     def markdown(self) -> str:
         """The tables, notes and answer for a document."""
         notes = "\n".join(f"- {note}" for note in self.notes)
-        tables = (table.markdown() for table in (self.arms, self.savings) if table.rows)
+        tables = (table.markdown() for table in (self.arms, self.rankings, self.savings) if table.rows)
         return "\n".join(part for part in (self.verdict.text + "\n", *tables, notes and notes + "\n") if part)
 
+    def _repr_html_(self) -> str:
+        said = [self.verdict.text, *(f"Note: {note}" for note in self.notes)]
+        tables = [table.html() for table in (self.arms, self.rankings, self.savings) if table.rows]
+        return "\n".join([*(f"<p>{escape(text)}</p>" for text in said), *tables])
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values: arms, savings, answer, notes, files."""
+        """Plain values: arms, rankings, savings, answer, notes, files."""
         return {
             "arms": list(self.arms.numbers),
+            "rankings": list(self.rankings.numbers),
             "savings": list(self.savings.numbers),
             "verdict": {
                 "best": self.verdict.best,
                 "cheapest": self.verdict.cheapest,
                 "target": self.verdict.target,
                 "rivals": list(self.verdict.rivals),
+                "provisional": self.verdict.provisional,
                 "text": self.verdict.text,
             },
             "notes": list(self.notes),
@@ -91,7 +103,8 @@ def compare(
     folders : sequence of str or Path
         Run and sweep directories.
     out : str or Path, optional
-        Folder for arms.csv, savings.csv, rounds.csv, report.md and the figures; made if missing. None writes nothing.
+        Folder for arms.csv, rankings.csv, savings.csv, rounds.csv, report.md and the figures; made if missing. None
+        writes nothing.
     targets : sequence of float, optional
         Accuracies to give labels and costs for. None: some that all arms reach.
 
@@ -111,37 +124,49 @@ def compare_records(
 ) -> Comparison:
     """As `compare`, for runs that are already in memory."""
     place = None if out is None else settle(out)
-    measure = common_measure(records)
-    wanted = default_targets(records, measure) if targets is None else targets
+    finished = [run for run in records if run.finished]
+    drawn = redrawn(finished)
+    answer = verdict(records, drawn)
+    wanted = default_targets(finished) if targets is None else targets
     comparison = Comparison(
         records=tuple(records),
         arms=arm_table(records),
-        savings=savings_table(savings(records, wanted, measure=measure), measure),
+        rankings=rankings_table([one for one in answer.rankings if one.behind]),
+        savings=savings_table(savings(finished, wanted, redrawn=drawn)),
         rounds=curve_table(records),
-        verdict=verdict(records),
-        notes=tuple(_notes(records)),
+        verdict=answer,
+        notes=tuple(_notes(records, drawn)),
     )
     return comparison if place is None else _write(comparison, place)
 
 
 def _write(comparison: Comparison, out: Path) -> Comparison:
-    texts = {"arms.csv": comparison.arms.csv(), "savings.csv": comparison.savings.csv(),
-             "rounds.csv": comparison.rounds.csv(), "report.md": comparison.markdown()}  # fmt: skip
+    tables = ("arms", "rankings", "savings", "rounds")
+    texts = {f"{name}.csv": getattr(comparison, name).csv() for name in tables} | {"report.md": comparison.markdown()}
     contents = {name: text.encode() for name, text in texts.items()} | figure_images(comparison.records)
     write_owned(out, contents, version=asvp.__version__, key="--out")
     return Comparison(**{**vars(comparison), "files": tuple(out / name for name in contents)})
 
 
-def _notes(records: Sequence[RunRecord]) -> list[str]:
+def _notes(records: Sequence[RunRecord], drawn: Redrawn | None) -> list[str]:
     notes = [
-        f"{run.arm} with seed {run.seed} is not finished: it is in with {run.labelled:,}"
-        f"{f' of {run.planned:,}' if run.planned else ''} labels."
+        f"{run.arm} with seed {run.seed} is not finished, at {run.labelled:,}"
+        f"{f' of {run.planned:,}' if run.planned else ''} labels: it is in the curves, and not in the answer."
         for run in records
         if not run.finished
     ]
     arms = by_arm(records)
     if len(arms) > 1 and BASELINE not in arms:
         notes.append("There is no arm with random picks, so no labels saved are given.")
+    finished = [run for run in records if run.finished]
+    flat = [arm for arm, runs in by_arm(finished).items() if not any(has_curve(run) for run in runs)]
+    if flat:
+        notes.append(
+            f"{', '.join(flat)}: final models at one label count are no curve, so nothing is said of labels saved "
+            "(training.evaluate_at=several)."
+        )
+    if drawn is None and len(by_arm(finished)) > 1:
+        notes.append("Which test rows were right is not known of all runs alike: intervals are of seeds alone.")
     if len({tuple(sorted(run.seed for run in runs)) for runs in arms.values()}) > 1:
         notes.append("The arms were run with different seeds.")
     for section, what in (("data", "data"), ("encoder", "encoders"), ("cost", "prices")):

@@ -70,7 +70,7 @@ def by_arm(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     return {arm: runs for arm, runs in arms.items() if runs}
 
 
-def learning_curves(records: Iterable[RunRecord], measure: Measure = "either") -> list[Curve]:
+def learning_curves(records: Iterable[RunRecord], measure: Measure = "final") -> list[Curve]:
     """One curve an arm; an arm that was never measured so has no points."""
     return [_curve(arm, runs, measure) for arm, runs in by_arm(records).items()]
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 import asvp
 from asvp.folders import write_owned
 from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
-from asvp.report.records import Measure, RunRecord, common_measure
+from asvp.report.records import Measure, RunRecord
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that white swallows.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -74,8 +74,9 @@ def _image(figure: Figure) -> bytes:
 
 
 def _learning_curves(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -> Figure:
-    measure = common_measure(records)
-    drawn: Measure = "proxy" if measure == "either" and any(run.accuracies("proxy") for run in records) else measure
+    # A curve of final models has two points or more; of one there is a star beside the curve of the proxy.
+    curved = any(len(run.accuracies("final")) > 1 for run in records)
+    drawn: Measure = "final" if curved or not any(run.accuracies("proxy") for run in records) else "proxy"
     figure, axes = _figure()
     ends = []
     curves = [curve for curve in learning_curves(records, drawn) if curve.points]
@@ -84,7 +85,7 @@ def _learning_curves(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -
         ends.append((curve.arm, curve.points[-1].labelled, curve.points[-1].mean))
     finals = _draw_final_models(axes, records, looks) if drawn == "proxy" else []
     _label_ends(axes, _last_of_each([*ends, *finals]), looks)
-    of = {"final": "the final model", "proxy": "the proxy", "either": "the model"}[drawn]
+    of = {"final": "final models", "proxy": "the proxy"}[drawn]
     title = "Test accuracy: the proxy (lines) and the final model (stars)" if finals else f"Test accuracy of {of}"
     _dress(axes, title, "labels bought")
     _tick_label_counts(axes, records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +18,10 @@ from asvp.config.text import YAML_ERRORS
 from asvp.errors import DataError, RunDirectoryError
 from asvp.folders import settle
 from asvp.report.results import read_results
+from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows
 
-Measure = Literal["final", "proxy", "either"]
-"""Accuracy of the final model, of the proxy, or of the final model where it was trained and else of the proxy."""
+Measure = Literal["final", "proxy"]
+"""Accuracy of final models or of proxies, which are never mixed: one does not stand in for the other."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class RunRecord:
         Where it was read.
     picks : mapping of str to int
         Labels bought of each class; empty where labelled.parquet was not at hand.
+    correct : mapping of int to ndarray of shape (N,), bool
+        By labels bought, which of N test rows the final model got right; empty where test_rows.parquet was not at hand.
     """
 
     arm: str
@@ -51,6 +55,7 @@ class RunRecord:
     summary: Mapping[str, Any] | None
     path: Path
     picks: Mapping[str, int] = field(default_factory=dict)
+    correct: Correct = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -68,7 +73,7 @@ class RunRecord:
         budget = self.config.get("budget")
         return labels_by_round(budget)[-1] if isinstance(budget, list) and budget else None
 
-    def accuracies(self, measure: Measure = "either") -> list[tuple[int, float]]:
+    def accuracies(self, measure: Measure = "final") -> list[tuple[int, float]]:
         """Label counts, rising, and the accuracy measured at them."""
         points: dict[int, float] = {}
         for one in self.rounds:
@@ -87,20 +92,8 @@ class RunRecord:
 
 def accuracy(one: Mapping[str, Any], measure: Measure) -> float | None:
     """The accuracy in a round's object, None where it was not measured."""
-    final, proxy = one.get("final_accuracy"), one.get("proxy_accuracy")
-    value = {"final": final, "proxy": proxy, "either": proxy if final is None else final}[measure]
+    value = one.get(f"{measure}_accuracy")
     return None if value is None else float(value)
-
-
-def common_measure(records: Iterable[RunRecord]) -> Measure:
-    """The measure in which all finished runs have a curve: of the final model, else of the proxy, else of either."""
-    given = list(records)
-    runs = [run for run in given if run.finished] or given
-    measures: tuple[Measure, Measure] = ("final", "proxy")
-    for measure in measures:
-        if all(len(run.accuracies(measure)) > 1 for run in runs):
-            return measure
-    return "either"
 
 
 def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
@@ -155,14 +148,16 @@ def read_run(folder: Path) -> RunRecord:
     config = _config(folder / "config.yaml")
     arm_file, summary_file = folder / "arm.json", folder / "summary.json"
     arm = _mapping(arm_file, json.loads).get("arm") if arm_file.is_file() else None
+    rounds = _read_rounds(folder / "rounds.jsonl")
     return RunRecord(
         arm=str(arm) if arm else arm_of(config),
         seed=config.get("seed", 0),
         config=config,
-        rounds=tuple(_read_rounds(folder / "rounds.jsonl")),
+        rounds=tuple(rounds),
         summary=_mapping(summary_file, json.loads) if summary_file.is_file() else None,
         path=folder,
         picks=_read_picks(folder / "labelled.parquet"),
+        correct=_read_correct(folder / TEST_ROWS, rounds),
     )
 
 
@@ -320,6 +315,16 @@ def _read_picks(path: Path) -> dict[str, int]:
         # Whatever pyarrow makes of bytes that were altered.
         raise DataError(f"cannot be read: {error}", key=str(path), mend="Leave this run out, or run it again") from None
     return dict(Counter(str(label) for label in labels))
+
+
+def _read_correct(path: Path, rounds: Iterable[Mapping[str, Any]]) -> Correct:
+    """Of the final models that the rounds tell of; a file that is not theirs is none."""
+    told = {int(one["labelled"]): value for one in rounds if (value := accuracy(one, "final")) is not None}
+    return {
+        labelled: rows
+        for labelled, rows in read_test_rows(path).items()
+        if labelled in told and math.isclose(float(rows.mean()), told[labelled])
+    }
 
 
 _UNSET = "unset"

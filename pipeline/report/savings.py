@@ -1,13 +1,18 @@
-"""What an accuracy costs: labels, dollars, and the share of labels saved against random picks."""
+"""What an accuracy of final models costs: labels, dollars, and the share of labels saved against random picks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
-from asvp.report.records import Measure, RunRecord
+from asvp.report.intervals import Interval, interval
+from asvp.report.records import RunRecord
+from asvp.report.redrawn import Redrawn
 
 
 @dataclass(frozen=True)
@@ -19,15 +24,20 @@ class Saving:
     arm : str
         Name of the arm.
     target : float
-        The accuracy.
+        The accuracy, of final models.
     labels : mapping of int to float
         Labels by seed, of the seeds that reach it.
     dollars : mapping of int to float
         Total cost by seed, of the same seeds.
     ratio : mapping of int to float
-        Sample-saving ratio by seed, of the seeds with which the arm and the baseline both reach it.
+        Sample-saving ratio by seed, of the seeds with which the arm reaches it and the baseline passes it.
     seeds : int
-        Seeds the arm was run with.
+        Seeds the arm has a curve of: final models at two label counts or more.
+    at_most : frozenset of int
+        Seeds whose curve begins above the target: fewer labels might have done, so what they need is at most that,
+        and what they save at least that.
+    saved : Interval or None
+        Of the ratio; None where no seed tells it exactly.
     """
 
     arm: str
@@ -36,37 +46,42 @@ class Saving:
     dollars: Mapping[int, float]
     ratio: Mapping[int, float]
     seeds: int
+    at_most: frozenset[int] = field(default_factory=frozenset)
+    saved: Interval | None = None
 
 
-def labels_needed(points: Sequence[tuple[int, float]], target: float) -> float | None:
-    """Labels at which a curve first reaches an accuracy, by straight lines between its points.
+def amount_needed(amounts: Sequence[float], accuracies: ArrayLike, target: float) -> NDArray[np.float64]:
+    """What curves have used up where they first reach an accuracy, by straight lines between their points.
 
     Parameters
     ----------
-    points : sequence of (int, float)
-        Label counts, rising, and accuracies.
+    amounts : sequence of P floats
+        Labels, dollars or seconds at the points of a curve, in their order.
+    accuracies : array-like of shape (..., P)
+        One curve, or many that share the amounts.
     target : float
         The accuracy wanted.
 
     Returns
     -------
-    float or None
-        The first label count of the curve if it begins above the target (fewer might have done); None if the target
-        is not reached.
+    ndarray of shape (...), float64
+        The first amount for a curve that begins above the target (less might have done); NaN for one that never
+        reaches it.
     """
-    return amount_needed(points, {labelled: float(labelled) for labelled, _ in points}, target)
+    amount, value = np.asarray(amounts, dtype=np.float64), np.asarray(accuracies, dtype=np.float64)
+    reached = value >= target
+    after = reached.argmax(axis=-1)
+    before = np.maximum(after - 1, 0)
+    upper, lower = (np.take_along_axis(value, at[..., None], -1)[..., 0] for at in (after, before))
+    step = np.where(after > 0, upper - lower, 1.0)
+    share = np.where(after > 0, (target - lower) / np.where(step == 0, 1.0, step), 0.0)
+    found = amount[before] + share * (amount[after] - amount[before])
+    return np.where(reached.any(axis=-1), found, np.nan)
 
 
-def amount_needed(points: Sequence[tuple[int, float]], amounts: Mapping[int, float], target: float) -> float | None:
-    """As `labels_needed`, for any amount that is known at the label counts: dollars, seconds."""
-    for i, (labelled, value) in enumerate(points):
-        if value >= target:
-            if i == 0:
-                return amounts[labelled]
-            before, lower = points[i - 1]
-            share = (target - lower) / (value - lower)
-            return amounts[before] + share * (amounts[labelled] - amounts[before])
-    return None
+def labels_needed(points: Sequence[tuple[int, float]], target: float) -> float | None:
+    """Labels at which a curve of (labels, accuracy) first reaches a target; None if never, else as `amount_needed`."""
+    return _scalar([float(labelled) for labelled, _ in points], [value for _, value in points], target)
 
 
 def cost_curve(run: RunRecord) -> dict[int, float]:
@@ -85,50 +100,74 @@ def cost_curve(run: RunRecord) -> dict[int, float]:
     return curve
 
 
-def cost_needed(run: RunRecord, target: float, measure: Measure = "either") -> float | None:
-    """Dollars at the label count of `labels_needed`, by straight lines between rounds; None if not reached."""
-    return amount_needed(run.accuracies(measure), cost_curve(run), target)
+def cost_needed(run: RunRecord, target: float) -> float | None:
+    """Dollars at the label count of `labels_needed`, by straight lines between final models; None if not reached."""
+    points, costs = run.accuracies("final"), cost_curve(run)
+    return _scalar([costs[labelled] for labelled, _ in points], [value for _, value in points], target)
 
 
 def savings(
     records: Iterable[RunRecord],
     targets: Iterable[float],
     *,
-    measure: Measure = "either",
     baseline: str = BASELINE,
+    redrawn: Redrawn | None = None,
 ) -> list[Saving]:
-    """What every arm needs for every target, target by target.
+    """What every arm needs for every target, target by target, by the curves of its final models.
 
-    The sample-saving ratio is 1 - labels(arm) / labels(baseline), seed by seed; it is empty without that arm.
+    The sample-saving ratio is 1 - labels(arm) / labels(baseline), seed by seed; it is empty without that arm. A run
+    with one final model has no curve, and is left out.
+
+    Parameters
+    ----------
+    records : iterable of RunRecord
+    targets : iterable of float
+    baseline : str
+        The arm that others are held against.
+    redrawn : Redrawn, optional
+        The same runs on other draws of test rows, for the intervals.
     """
-    arms = by_arm(records)
-    found = []
-    for target in targets:
-        labels = {arm: _by_seed(runs, target, measure) for arm, runs in arms.items()}
-        reference = labels.get(baseline, {})
-        for arm, runs in arms.items():
-            found.append(
-                Saving(
-                    arm=arm,
-                    target=target,
-                    labels=labels[arm],
-                    dollars={run.seed: cost for run in runs if (cost := cost_needed(run, target, measure)) is not None},
-                    ratio={
-                        seed: 1 - needed / reference[seed] for seed, needed in labels[arm].items() if seed in reference
-                    },
-                    seeds=len(runs),
-                )
-            )
-    return found
+    arms = {arm: {run.seed: run for run in runs if has_curve(run)} for arm, runs in by_arm(records).items()}
+    return [_saving(arms, arm, target, baseline, redrawn) for target in targets for arm in arms]
 
 
-def default_targets(records: Iterable[RunRecord], measure: Measure = "either", count: int = 3) -> list[float]:
-    """Accuracies that every arm passes on its way, evenly spaced, in whole hundredths where there is room.
+def has_curve(run: RunRecord) -> bool:
+    """Whether final models were trained at two label counts or more: one point is no curve."""
+    return len(run.accuracies("final")) > 1
 
-    They lie between the highest start and the lowest best mean of the arms. Empty where an arm has no curve.
+
+def _saving(
+    arms: Mapping[str, Mapping[int, RunRecord]], arm: str, target: float, baseline: str, redrawn: Redrawn | None
+) -> Saving:
+    runs, against = arms[arm], arms.get(baseline, {})
+    labels = _by_seed(runs, target)
+    at_most = frozenset(seed for seed in labels if _begins_above(runs[seed], target))
+    reference = {seed: n for seed, n in _by_seed(against, target).items() if not _begins_above(against[seed], target)}
+    ratio = {seed: 1 - needed / reference[seed] for seed, needed in labels.items() if seed in reference}
+    saved = None
+    if ratio and arm != baseline and not at_most & set(ratio):
+        draws = redrawn and [_ratio_draws(redrawn, runs[seed], against[seed], target) for seed in ratio]
+        saved = interval(list(ratio.values()), np.stack(draws, axis=1) if draws else None)
+    costs = {seed: cost_needed(runs[seed], target) for seed in labels}
+    dollars = {seed: cost for seed, cost in costs.items() if cost is not None}
+    return Saving(arm, target, labels, dollars, ratio, len(runs), at_most, saved)
+
+
+def _ratio_draws(redrawn: Redrawn, run: RunRecord, reference: RunRecord, target: float) -> NDArray[np.float64]:
+    needed, compared = (
+        amount_needed([float(labelled) for labelled, _ in one.accuracies("final")], redrawn.curves(one), target)
+        for one in (run, reference)
+    )
+    return 1 - needed / compared
+
+
+def default_targets(records: Iterable[RunRecord], count: int = 3) -> list[float]:
+    """Accuracies that every arm with a curve passes on its way, evenly spaced, in whole hundredths where there is room.
+
+    They lie between the highest start and the lowest best mean of the arms. Empty where no arm has a curve.
     """
-    curves = learning_curves(records, measure)
-    if not curves or not all(curve.points for curve in curves):
+    curves = [curve for curve in learning_curves(records) if len(curve.points) > 1]
+    if not curves:
         return []
     start = max(curve.points[0].mean for curve in curves)
     end = min(_best(curve) for curve in curves)
@@ -143,6 +182,17 @@ def _best(curve: Curve) -> float:
     return max(point.mean for point in curve.points)
 
 
-def _by_seed(runs: list[RunRecord], target: float, measure: Measure) -> dict[int, float]:
-    needed = {run.seed: labels_needed(run.accuracies(measure), target) for run in runs}
+def _by_seed(runs: Mapping[int, RunRecord], target: float) -> dict[int, float]:
+    needed = {seed: labels_needed(run.accuracies("final"), target) for seed, run in runs.items()}
     return {seed: labels for seed, labels in needed.items() if labels is not None}
+
+
+def _begins_above(run: RunRecord, target: float) -> bool:
+    return run.accuracies("final")[0][1] > target
+
+
+def _scalar(amounts: Sequence[float], accuracies: Sequence[float], target: float) -> float | None:
+    if not accuracies:
+        return None
+    found = float(amount_needed(amounts, accuracies, target))
+    return None if math.isnan(found) else found

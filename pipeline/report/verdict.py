@@ -1,34 +1,41 @@
-"""The answer in a sentence or two: which arm is best, and which does as well for the least."""
+"""The answer in plain sentences: which arm is best for which total cost, and what is not told apart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from statistics import fmean
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from asvp.report.curves import Curve, by_arm, learning_curves
-from asvp.report.records import Measure, RunRecord
-from asvp.report.savings import amount_needed, cost_curve, labels_needed
-from asvp.report.tables import count, dollars, duration
+from asvp.report.curves import by_arm
+from asvp.report.intervals import MOST_SEEDS, Interval
+from asvp.report.prices import price_of
+from asvp.report.rankings import Ranking, rankings
+from asvp.report.records import RunRecord
+from asvp.report.redrawn import Redrawn
+from asvp.report.savings import has_curve
+from asvp.report.tables import count, dollars
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which arm did best, and which is the cheapest that does as well.
+    """Which arm is best at the largest cost that all arms come to, and which pays the least for the same accuracy.
 
     Attributes
     ----------
     best : str or None
-        Arm with the highest mean accuracy at its last label count; None where nothing was measured.
+        Arm whose final models are best at the last of `rankings`; None where nothing can be said.
     cheapest : str or None
-        Arm that reaches the target at the least total cost, and among equals in the least sampling time.
+        Arm that pays the least in all for the target.
     target : float or None
-        The accuracy of the best arm's worst seed.
+        The accuracy that every run reaches.
     rivals : tuple of str
-        Arms whose range over seeds overlaps that of the best.
+        Arms that are not told apart from the best.
     text : str
         The answer in words.
+    rankings : tuple of Ranking
+        The arms at each total cost, the smallest first.
+    provisional : bool
+        Whether runs are unfinished, so that the answer may change.
     """
 
     best: str | None
@@ -36,109 +43,170 @@ class Verdict:
     target: float | None
     rivals: tuple[str, ...]
     text: str
+    rankings: tuple[Ranking, ...] = field(default=(), repr=False)
+    provisional: bool = False
 
 
-@dataclass(frozen=True)
-class _Price:
-    """What an arm pays for the target, by the means over its seeds."""
+def verdict(records: Sequence[RunRecord], redrawn: Redrawn | None = None) -> Verdict:
+    """Answer "which arm is best, and which reaches the same accuracy at the least total cost?".
 
-    arm: str
-    labels: float
-    cost: float
-    sampling_seconds: float
+    Only finished runs count, and only final models. While fewer than two arms of several have a finished run, there is
+    no answer yet; while some run is unfinished, the answer is said to be provisional.
 
-    @property
-    def order(self) -> tuple[float, float, float]:
-        # A cent and a tenth of a second are below what anyone would choose by.
-        return round(self.cost, 2), round(self.sampling_seconds, 1), self.labels
-
-
-def verdict(records: Sequence[RunRecord]) -> Verdict:
-    """Answer "which arm reaches the best arm's accuracy at the least total cost?".
-
-    Arms are ranked by their mean accuracy at the last label count. An arm does as well as the best when its own mean
-    reaches what the best arm's worst seed reached. Runs that are not finished are left out, unless none is.
+    Parameters
+    ----------
+    records : sequence of RunRecord
+    redrawn : Redrawn, optional
+        The finished runs on other draws of test rows; None: intervals are of seeds alone.
     """
-    runs = [run for run in records if run.finished] or list(records)
-    measure: Measure = "final" if all(run.accuracies("final") for run in runs) else "either"
-    curves = {curve.arm: curve for curve in learning_curves(runs, measure) if curve.points}
-    if not curves:
-        return Verdict(None, None, None, (), "No accuracy was measured, so there is nothing to compare.")
-    best = max(curves.values(), key=lambda curve: curve.points[-1].mean)
-    target = best.points[-1].low
-    rivals = tuple(curve.arm for curve in curves.values() if curve is not best and _overlap(curve, best))
-    arms = by_arm(runs)
-    able = [price for arm, curve in curves.items() if (price := _price(curve, arms[arm], target)) is not None]
-    cheapest = min(able, key=lambda price: price.order)
-    said = [_best_sentence(best, measure)]
-    if len(curves) > 1:
-        said.append(_cheapest_sentence(cheapest, able, target))
-        said += _doubts(best, rivals, curves)
-    if len(runs) < len(records):
-        left_out = len(records) - len(runs)
-        said.append(f"{left_out} unfinished run{' is' if left_out == 1 else 's are'} not counted.")
-    return Verdict(best.arm, cheapest.arm, target, rivals, " ".join(said))
-
-
-def _best_sentence(best: Curve, measure: Measure) -> str:
-    last = best.points[-1]
-    seeds = len(last.values)
-    spread = f" ({last.low:.3f} to {last.high:.3f} over {seeds} seeds)" if seeds > 1 else " (one seed)"
-    model = "" if measure == "final" else " (of the proxy where there is no final model)"
-    accuracy = f"{last.mean:.3f}{spread} with {count(last.labelled)} labels"
-    return f"{best.arm} ends with the highest accuracy{model}: {accuracy}."
-
-
-def _cheapest_sentence(cheapest: _Price, able: Sequence[_Price], target: float) -> str:
-    price = f"{dollars(cheapest.cost)}, with {duration(cheapest.sampling_seconds)} of sampling"
-    if len(able) == 1:
-        return f"No other arm's mean reaches {target:.3f}; {cheapest.arm} does for {price}."
-    equal = [other.arm for other in able if other is not cheapest and other.order[0] == cheapest.order[0]]
-    tie = (
-        f"; {_list(equal)} cost{'s' if len(equal) == 1 else ''} as much but took longer to choose rows" if equal else ""
+    finished = [run for run in records if run.finished]
+    unfinished = len(records) - len(finished)
+    arms, done = by_arm(records), by_arm(finished)
+    if not records or (unfinished and len(done) < min(2, len(arms))):
+        return _none(f"No verdict yet: {_waiting(done, arms)}.", provisional=bool(unfinished))
+    ranked = rankings(finished, redrawn)
+    if not ranked:
+        return _none("No final model was measured, so there is nothing to compare.", provisional=bool(unfinished))
+    last = ranked[-1]
+    said = [f"Provisional, as {_runs(unfinished, len(records))}."] if unfinished else []
+    cheapest, target = None, None
+    if not last.behind:
+        said.append(_alone(last, done[last.best]))
+    else:
+        said += [_best(last), *_behind(last), *_with_less(ranked)]
+        cheapest, target, sentence = _cheapest(done, redrawn)
+        said += sentence
+    said += _left_out(done, last)
+    return Verdict(
+        best=last.best,
+        cheapest=cheapest or last.best,
+        target=target,
+        rivals=last.equals,
+        text=" ".join(said),
+        rankings=tuple(ranked),
+        provisional=bool(unfinished),
     )
-    return f"{cheapest.arm} reaches {target:.3f} at the least total cost: {price}{tie}."
 
 
-def _doubts(best: Curve, rivals: Sequence[str], curves: dict[str, Curve]) -> list[str]:
-    """What the numbers do not carry."""
-    doubts = []
-    if min(len(curve.points[-1].values) for curve in curves.values()) < 2:
-        doubts.append("An arm with one seed shows no spread, so small differences may be chance.")
-    if rivals:
-        doubts.append(
-            f"The range of {best.arm} overlaps that of {_list(rivals)}: more seeds would be needed to rank them."
-        )
-    if len({curve.points[-1].labelled for curve in curves.values()}) > 1:
-        doubts.append("The arms end at different label counts.")
-    return doubts
+def _none(text: str, *, provisional: bool) -> Verdict:
+    return Verdict(None, None, None, (), text, provisional=provisional)
 
 
-def _price(curve: Curve, runs: Sequence[RunRecord], target: float) -> _Price | None:
-    """What the arm pays for the target, None if its mean does not reach it."""
-    points = [(point.labelled, point.mean) for point in curve.points]
-    labels = labels_needed(points, target)
-    cost = amount_needed(points, _mean_of([cost_curve(run) for run in runs]), target)
-    seconds = amount_needed(points, _mean_of([_sampling_curve(run) for run in runs]), target)
-    return None if labels is None or cost is None or seconds is None else _Price(curve.arm, labels, cost, seconds)
+def _waiting(done: Mapping[str, object], arms: Mapping[str, object]) -> str:
+    if not arms:
+        return "there is no run"
+    if not done:
+        return "no run is finished"
+    return f"of {len(arms)} arms only {_list(list(done))} has a finished run"
 
 
-def _sampling_curve(run: RunRecord) -> dict[int, float]:
-    """Seconds that went into choosing rows, up to each label count."""
-    seconds = accumulate(float(one.get("sampling_seconds") or 0.0) for one in run.rounds)
-    return {int(one["labelled"]): spent for one, spent in zip(run.rounds, seconds, strict=True)}
+def _runs(unfinished: int, runs: int) -> str:
+    return f"{unfinished} of {runs} runs {'is' if unfinished == 1 else 'are'} not finished"
 
 
-def _mean_of(amounts: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Means by label count, over the runs that have it."""
-    counts = {labelled for one in amounts for labelled in one}
-    return {labelled: fmean(one[labelled] for one in amounts if labelled in one) for labelled in counts}
+def _alone(ranking: Ranking, runs: Sequence[RunRecord]) -> str:
+    labels = {run.accuracies("final")[-1][0] for run in runs if run.accuracies("final")}
+    bought = f" with {count(max(labels))} labels" if len(labels) == 1 else ""
+    reached = f"{ranking.best}: final models reach {_accuracy(ranking.accuracy)}{bought}"
+    return f"{reached}, for {dollars(ranking.cost)} in all (labels and compute)."
 
 
-def _overlap(one: Curve, other: Curve) -> bool:
-    a, b = one.points[-1], other.points[-1]
-    return a.low <= b.high and b.low <= a.high
+def _best(ranking: Ranking) -> str:
+    nobody = "no arm is told apart as the best; " if len(ranking.equals) == len(ranking.behind) else ""
+    place = "first" if ranking.equals else "best"
+    money = " in all (labels and compute)" if ranking.cost else ""
+    return (
+        f"With {ranking.amount}{money} {nobody}{ranking.best} is {place}: its final models reach "
+        f"{_accuracy(ranking.accuracy)}."
+    )
 
 
-def _list(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+def _accuracy(found: Interval) -> str:
+    return f"{found.mean:.3f} ({'one seed' if found.seeds == 1 else f'mean of {found.seeds} seeds'})"
+
+
+def _behind(ranking: Ranking) -> list[str]:
+    """Which arms are worse by more than chance, and which are not told apart."""
+    compared = [(other, other.difference) for other in ranking.behind if other.difference is not None]
+    worse = [
+        f"{other.arm} (by {found.mean:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f})"
+        for other, found in compared
+        if found.tells
+    ]
+    doubts = [
+        f"{other.arm} ({found.mean:.3f} behind; {seeds_that_would_tell(found)})"
+        for other, found in compared
+        if not found.tells and found.seeds > 1
+    ]
+    single = [other.arm for other, found in compared if found.seeds == 1]
+    apart = [other.arm for other in ranking.behind if other.difference is None]
+    said = []
+    if worse:
+        said.append(f"Behind it {_are(worse)} {_list(worse)}.")
+    if doubts:
+        said.append(f"Not told apart from it: {_list(doubts)}.")
+    if single:
+        said.append(f"One seed tells nothing apart ({_list(single)}): run three or more.")
+    if apart:
+        said.append(f"Without a seed in common with it, and so not compared: {_list(apart)}.")
+    return said
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def seeds_that_would_tell(found: Interval) -> str:
+    """How many more seeds, in words: about so many, or that seeds would not."""
+    more = found.more_seeds()
+    if more is not None:
+        return f"about {more} more seed{'' if more == 1 else 's'} would tell"
+    if found.rows_hide_it and found.mean:
+        return "more test rows would be needed to tell, not seeds"
+    return f"not even {MOST_SEEDS} seeds would tell"
+
+
+def _with_less(ranked: Sequence[Ranking]) -> list[str]:
+    """Which arm is best for less money."""
+    said = []
+    for ranking in ranked[:-1]:
+        equals = f", not told apart from {_list(list(ranking.equals))}" if ranking.equals else ""
+        said.append(f"with {ranking.amount} {ranking.best} ({ranking.accuracy.mean:.3f}{equals})")
+    return [f"For less: {'; '.join(said)}."] if said else []
+
+
+def _cheapest(
+    arms: Mapping[str, Sequence[RunRecord]], redrawn: Redrawn | None
+) -> tuple[str | None, float | None, list[str]]:
+    """The arm that pays the least for what every run reaches, that accuracy, and a sentence."""
+    if not all(has_curve(run) for runs in arms.values() for run in runs):
+        said = "What an accuracy costs is not known: it takes final models at two label counts or more for every run"
+        return None, None, [f"{said} (training.evaluate_at=several)."]
+    reached = min(max(value for _, value in run.accuracies("final")) for runs in arms.values() for run in runs)
+    target = math.floor(reached * 1000) / 1000
+    prices = sorted((price_of(runs, target, redrawn) for runs in arms.values()), key=lambda price: round(price.mean, 2))
+    cheapest, *others = prices
+    if not prices[-1].mean:
+        return None, target, []
+    if round(prices[-1].mean, 2) == round(cheapest.mean, 2):
+        return None, target, [f"Every run reaches {target:.3f}, and all arms pay the same for it, {cheapest.text}."]
+    against = [
+        f"{price.text} for {price.arm}{'' if price.dearer_than(cheapest) else ' (not told apart)'}" for price in others
+    ]
+    sentence = f"Every run reaches {target:.3f}; {cheapest.arm} pays the least in all for it, {cheapest.text}, against"
+    return cheapest.arm, target, [f"{sentence} {_list(against)}."]
+
+
+def _left_out(arms: Mapping[str, Sequence[RunRecord]], last: Ranking) -> list[str]:
+    """What the comparison does without."""
+    ranked = {last.best, *(other.arm for other in last.behind)}
+    missing = [arm for arm in arms if arm not in ranked]
+    said = [f"{_list(missing)} {'has' if len(missing) == 1 else 'have'} no final model."] if missing else []
+    if last.labelled is None and last.behind:
+        said.append("The arms have no label count in common: each is taken at its end.")
+    return said
+
+
+def _list(names: Iterable[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last

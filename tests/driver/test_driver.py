@@ -19,6 +19,7 @@ from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare
 from asvp.errors import BudgetError, ConfigError, RunDirectoryError
 from asvp.models.classifier import Classifier, load_head
+from asvp.report.test_rows import read_test_rows
 from asvp.selection import strategies
 
 
@@ -83,6 +84,20 @@ def test_a_refresh_and_a_final_model_on_the_same_rows_are_one_training(folder: P
     assert all(record["final_accuracy"] is not None for record in result.rounds)
 
 
+def test_the_test_rows_that_each_final_model_got_right_are_kept(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(folder, training={"evaluate_at": "several"}, budget="20+10x5")
+    result = run(config, out=tmp_path / "whole", in_process=True)
+    told = {one["labelled"]: one["final_accuracy"] for one in result.rounds if one["final_accuracy"] is not None}
+    assert list(told) == [30, 50, 60, 70]
+    kept = read_test_rows(tmp_path / "whole" / "test_rows.parquet")
+    assert {labelled: right.mean() for labelled, right in kept.items()} == pytest.approx(told)
+    assert {len(right) for right in kept.values()} == {60}
+    run(config, out=tmp_path / "parts", in_process=True, until_round=2)
+    run(config, out=tmp_path / "parts", in_process=True, resume=True)
+    again = read_test_rows(tmp_path / "parts" / "test_rows.parquet")
+    assert {labelled: right.tolist() for labelled, right in again.items()} == {n: kept[n].tolist() for n in kept}
+
+
 @pytest.mark.parametrize(("mode", "method"), [("svp", "lp_ft"), ("standard", "ft")])
 def test_auto_is_lp_ft_before_the_first_refresh_and_ft_after_it(folder: Path, mode: str, method: str) -> None:
     result, _ = recorded(tiny_config(folder, mode=mode, training={"method": "auto"}, budget="20+10"))
@@ -135,7 +150,7 @@ def test_the_run_directory_holds_what_the_contract_names(folder: Path, tmp_path:
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.yaml", "environment.json", "rounds.jsonl", "labelled.parquet", "summary.json", "model", "checkpoint",
-        "run.log",
+        "run.log", "test_rows.parquet",
     }  # fmt: skip
     lines = (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.rounds

@@ -44,7 +44,7 @@ def make_round(
 def make_run():
     """A record in memory: accuracies of the final model (or `proxy`) after 100, 200, ... labels."""
 
-    def make(arm, seed, finals=(), *, proxies=(), finished=True, rounds=None, picks=None, **options):
+    def make(arm, seed, finals=(), *, proxies=(), finished=True, rounds=None, picks=None, correct=None, **options):
         count = max(len(finals), len(proxies))
         made = rounds or [
             make_round(
@@ -57,7 +57,8 @@ def make_run():
             for i in range(count)
         ]
         config = build_config({"seed": seed, "budget": [100] * max(count, 1), "mode": "svp"}).model_dump(mode="json")
-        return RunRecord(arm, seed, config, tuple(made), {} if finished else None, Path("runs"), picks or {})
+        summary = {} if finished else None
+        return RunRecord(arm, seed, config, tuple(made), summary, Path("runs"), picks or {}, correct or {})
 
     return make
 

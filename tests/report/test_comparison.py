@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import matplotlib.image
 import numpy as np
 import pytest
 from rich.console import Console
 
+import asvp.report
 from asvp.errors import RunDirectoryError
 from asvp.report import compare, compare_records, draw_figures
 
@@ -37,7 +39,7 @@ def sweep(tmp_path, write_run, a_round):
 
 def test_a_sweep_is_compared_in_files_and_words(sweep, tmp_path):
     comparison = compare([sweep], tmp_path / "out")
-    names = "arms.csv class_balance.png indicator.png learning_curves.png report.md rounds.csv savings.csv"
+    names = "arms.csv class_balance.png indicator.png learning_curves.png rankings.csv report.md rounds.csv savings.csv"
     assert sorted(path.name for path in comparison.files) == names.split()
     assert all(path.stat().st_size > 0 for path in comparison.files)
     rounds = list(csv.DictReader((tmp_path / "out" / "rounds.csv").open()))
@@ -45,6 +47,11 @@ def test_a_sweep_is_compared_in_files_and_words(sweep, tmp_path):
     assert comparison.verdict.best == "asvp"
     assert comparison.verdict.text in (tmp_path / "out" / "report.md").read_text()
     assert comparison.to_json()["arms"][1]["final_accuracy"] == pytest.approx(0.705)
+
+
+def test_the_values_of_a_comparison_are_plain_json_also_where_nothing_is_known(make_run):
+    for runs in ([make_run("random", 0, [0.4, 0.5]), make_run("svp", 0, [0.5, 0.6])], [make_run("svp", 0, [0.5])]):
+        json.dumps(compare_records(runs).to_json(), allow_nan=False)
 
 
 def test_the_terminal_shows_tables_notes_and_answer(sweep):
@@ -62,10 +69,13 @@ def test_the_terminal_shows_tables_notes_and_answer(sweep):
 def test_notes_say_what_hinders_a_comparison(make_run):
     free = [{"labelled": 100, "final_accuracy": 0.5, "cost": {"labels": 4.0, "compute": 0.0, "total": 4.0}}]
     runs = [make_run("svp", 0, rounds=free), make_run("asvp", 1, rounds=free, finished=False)]
+    runs += [make_run("standard", 0, rounds=free)]
     runs[1].config["data"]["limit"] = 5
     notes = " ".join(compare_records(runs).notes)
     for said in (
         "asvp with seed 1 is not finished",
+        "one label count are no curve",
+        "intervals are of seeds alone",
         "no arm with random picks",
         "different seeds",
         "differ in their data",
@@ -116,3 +126,8 @@ def test_a_report_is_written_again_over_the_last_one(sweep, tmp_path):
     for targets in ([0.55], [0.6]):
         compare([sweep], tmp_path / "out", targets=targets)
     assert "0.600" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_every_public_name_of_the_package_is_there():
+    for name in asvp.report.__all__:
+        assert callable(getattr(asvp.report, name))

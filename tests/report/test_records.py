@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 
 from asvp.errors import DataError, RunDirectoryError
-from asvp.report.records import common_measure, read_records
+from asvp.report.records import read_records
 from asvp.report.results import TrialRounds, write_results
+from asvp.report.test_rows import write_test_rows
 
 
 def test_a_run_directory_is_read_whole(tmp_path, write_run, a_round):
@@ -23,7 +25,6 @@ def test_a_run_directory_is_read_whole(tmp_path, write_run, a_round):
     assert record.picks == {"a": 2, "b": 1}
     assert record.accuracies("final") == [(200, 0.7)]
     assert record.accuracies("proxy") == [(100, 0.5), (200, 0.6)]
-    assert record.accuracies("either") == [(100, 0.5), (200, 0.7)]
     assert record.total("sampling_seconds") == 3.0
     assert record.total("seconds", "finetune") == 5.0
     assert record.total("cost", "labels") == pytest.approx(8.0)
@@ -128,15 +129,28 @@ def test_a_broken_file_is_named(tmp_path, write_run, a_round, name, content, sai
     assert re.search(rf"{re.escape(name)}: ", str(caught.value))
 
 
-def test_the_common_measure_is_one_that_all_finished_runs_have(make_run):
-    both = make_run("a", 0, [0.5, 0.6], proxies=[0.4, 0.5])
-    proxy_only = make_run("b", 0, proxies=[0.4, 0.5])
-    final_only = make_run("c", 0, [0.5, 0.6])
-    young = make_run("a", 1, [0.5], finished=False)
-    assert common_measure([both, final_only]) == "final"
-    assert common_measure([both, final_only, young]) == "final"
-    assert common_measure([both, proxy_only]) == "proxy"
-    assert common_measure([proxy_only, final_only]) == "either"
+def test_the_rows_that_final_models_got_right_are_read_where_they_fit_the_rounds(tmp_path, write_run, a_round):
+    folder = write_run(
+        tmp_path / "run", rounds=[a_round(0, 100, final=0.5), a_round(1, 200, final=0.75), a_round(2, 300)]
+    )
+    rows = {100: [True, False, True, False], 200: [True, False, False, False], 300: [True] * 4}
+    write_test_rows(folder / "test_rows.parquet", {n: np.array(right) for n, right in rows.items()})
+    (record,) = read_records([folder])
+    assert {n: right.tolist() for n, right in record.correct.items()} == {100: rows[100]}
+
+
+def test_a_run_without_such_rows_has_none_and_broken_ones_are_named(tmp_path, write_run, a_round):
+    folder = write_run(tmp_path / "run", rounds=[a_round(0, 100, final=0.5)])
+    assert read_records([folder])[0].correct == {}
+    (folder / "test_rows.parquet").write_text("not parquet")
+    with pytest.raises(DataError, match=r"test_rows\.parquet: cannot be read"):
+        read_records([folder])
+
+
+def test_proxies_never_stand_in_for_final_models(make_run):
+    run = make_run("a", 0, [None, 0.6], proxies=[0.4, 0.5])
+    assert run.accuracies() == run.accuracies("final") == [(200, 0.6)]
+    assert run.accuracies("proxy") == [(100, 0.4), (200, 0.5)]
 
 
 def test_json_of_a_round_keeps_its_nulls(tmp_path, write_run, a_round):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from asvp.report.savings import cost_curve, cost_needed, default_targets, labels_needed, savings
+from asvp.report.savings import amount_needed, cost_curve, cost_needed, default_targets, labels_needed, savings
 
 CURVE = [(100, 0.5), (200, 0.6), (400, 0.7)]
 
@@ -63,6 +64,9 @@ def test_savings_are_against_random_picks_with_the_same_seed(make_run):
     assert random.ratio == {0: 0, 1: 0}
     assert svp.labels == pytest.approx({0: 100, 1: 150, 2: 100})
     assert svp.ratio == pytest.approx({0: 1 - 100 / 150, 1: 1 - 150 / 175})
+    # Two of its curves begin above the target: what they need is at most that, and no interval is given.
+    assert svp.at_most == {0, 2}
+    assert svp.saved is None
     assert (svp.seeds, svp.arm, svp.target) == (3, "svp", 0.55)
 
 
@@ -70,6 +74,34 @@ def test_without_random_picks_nothing_is_saved(make_run):
     (found,) = savings([make_run("svp", 0, [0.5, 0.6])], [0.55])
     assert found.ratio == {}
     assert found.labels == pytest.approx({0: 150})
+
+
+def test_savings_come_with_an_interval_over_the_seeds(make_run):
+    random = [make_run("random", seed, [0.4, 0.6]) for seed in range(3)]
+    svp = [make_run("svp", seed, [0.4, end]) for seed, end in enumerate((0.7, 0.8, 0.9))]
+    _, found = savings([*random, *svp], [0.55])
+    ratios = [1 - (100 + 100 * 0.15 / rise) / 175 for rise in (0.3, 0.4, 0.5)]
+    low, high = stats.t.interval(0.95, 2, np.mean(ratios), stats.sem(ratios))
+    assert list(found.ratio.values()) == pytest.approx(ratios)
+    assert (found.saved.low, found.saved.high) == pytest.approx((low, high))
+
+
+def test_one_final_model_is_no_curve_and_saves_nothing(make_run):
+    runs = [make_run("random", 0, [0.5, 0.6]), make_run("standard", 0, [None, 0.7], proxies=[0.5, 0.6])]
+    assert default_targets(runs) == default_targets(runs[:1])
+    _, standard = savings(runs, [0.55])
+    assert (standard.labels, standard.ratio, standard.seeds) == ({}, {}, 0)
+
+
+def test_where_random_picks_begin_above_the_target_nothing_is_said_to_be_saved(make_run):
+    _, found = savings([make_run("random", 0, [0.6, 0.7]), make_run("svp", 0, [0.5, 0.7])], [0.55])
+    assert found.labels == pytest.approx({0: 125})
+    assert found.ratio == {}
+
+
+def test_many_curves_are_crossed_at_once():
+    curves = np.array([[0.5, 0.6, 0.7], [0.2, 0.3, 0.4], [0.6, 0.5, 0.8]])
+    np.testing.assert_allclose(amount_needed([1.0, 2.0, 4.0], curves, 0.55), [1.5, np.nan, 1.0])
 
 
 def test_default_targets_are_passed_by_every_arm(make_run):

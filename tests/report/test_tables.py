@@ -8,8 +8,10 @@ import io
 import pytest
 from rich.console import Console
 
+from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
+from asvp.report.rankings import rankings
 from asvp.report.savings import savings
-from asvp.report.tables import arm_table, curve_table, dollars, duration, savings_table, spread
+from asvp.report.tables import dollars, duration, spread
 
 
 @pytest.fixture
@@ -29,8 +31,14 @@ def test_an_arm_is_its_mean_and_range(runs):
     assert svp["final_macro_f1"] == pytest.approx(0.58)
     assert svp["sampling_seconds"] == pytest.approx((6 + 10) / 2)
     assert svp["finetune_seconds"] == pytest.approx(70)
-    assert svp["cost"] == pytest.approx(8 + 1 + (0.06 + 0.10) / 2 + (0.6 + 0.8) / 2)
-    assert arm_table(runs).rows[1] == ("svp", "2", "200", "0.680 (0.660 to 0.700)", "0", "8.0 s", "70 s", "$9.78")
+    assert svp["cost"] == pytest.approx(8 + (0.06 + 0.10) / 2 + (0.6 + 0.8) / 2)
+    assert arm_table(runs).rows[1] == ("svp", "2", "200", "0.680 (0.660 to 0.700)", "0", "8.0 s", "70 s", "$8.78")
+
+
+def test_final_models_that_only_measure_the_curve_are_no_part_of_an_arms_time_and_cost(make_run):
+    (row,) = arm_table([make_run("svp", 0, [0.5, 0.6], sampling=0.0, training=[50.0, 60.0])]).numbers
+    assert row["finetune_seconds"] == pytest.approx(60)
+    assert row["cost"] == pytest.approx(8 + 0.60)
 
 
 def test_unfinished_runs_are_said_and_not_averaged(runs, make_run):
@@ -56,11 +64,29 @@ def test_columns_of_text_line_up(runs):
     assert len({len(line) for line in lines}) == 1
 
 
-def test_savings_are_shown_with_how_many_seeds_reach_the_target(runs):
-    table = savings_table(savings(runs, [0.5, 0.99], measure="proxy"), "proxy")
-    assert table.rows[1] == ("0.500", "svp", "2 of 2", "100", "$4.04", "50 %")
-    assert table.rows[3] == ("0.990", "svp", "0 of 2", "-", "-", "-")
-    assert table.numbers[1]["saved"] == pytest.approx(0.5)
+def test_savings_are_shown_with_how_many_seeds_reach_the_target(make_run):
+    runs = [
+        *(make_run("random", seed, [0.4, 0.6]) for seed in (0, 1)),
+        *(make_run("svp", seed, [0.4, end]) for seed, end in ((0, 0.6), (1, 0.8))),
+        make_run("early", 0, [0.6, 0.7]),
+        make_run("flat", 0, [None, 0.7]),
+    ]
+    table = savings_table(savings(runs, [0.5, 0.99]))
+    assert table.rows[1] == ("0.500", "svp", "2 of 2", "138", "$5.51", "8 % (0 % to 17 %)", "-98 % to 114 %")
+    assert table.rows[2] == ("0.500", "early", "1 of 1", "≤ 100", "≤ $4.01", "≥ 33 %", "-")
+    assert table.rows[3][:4] == ("0.500", "flat", "no curve", "-")
+    assert table.rows[5] == ("0.990", "svp", "0 of 2", "-", "-", "-", "-")
+    assert table.numbers[1]["saved"] == pytest.approx((0 + 1 - 125 / 150) / 2)
+
+
+def test_arms_at_the_same_cost_are_shown_with_what_they_are_behind(make_run):
+    runs = [make_run(arm, seed, [end + 0.01 * seed]) for arm, end in (("a", 0.7), ("b", 0.6)) for seed in (0, 1)]
+    table = rankings_table(rankings(runs))
+    assert table.rows == (
+        ("$4.01", "a", "0.705", "best", "-", "2", ""),
+        ("$4.01", "b", "0.605", "0.100", "0.100 to 0.100", "2", "yes"),
+    )
+    assert table.numbers[1]["told_apart"] is True
 
 
 def test_the_rounds_are_listed_one_by_one(runs):

@@ -1,0 +1,134 @@
+"""How runs and sweeps stand, from their files alone: of those that are at work, and of those that died."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asvp.errors import RunDirectoryError
+from asvp.files import write_json
+from asvp.report.status import Planned, Status, TrialStatus, trial_status
+
+TRIALS = "trials.json"
+"""The file of a sweep directory that names its trials, also those that have not begun."""
+
+
+def write_planned(folder: Path, trials: Sequence[Planned]) -> None:
+    """Name the trials of a sweep in its directory, for whoever asks how it stands."""
+    write_json(folder / TRIALS, [asdict(trial) for trial in trials])
+
+
+def read_status(folder: Path) -> Status:
+    """How a run or a sweep stands.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is neither.
+    """
+    runs = {path.name: path for path in sorted((folder / "runs").glob("*")) if path.is_dir()}
+    planned = _planned(folder / TRIALS)
+    if (folder / "rounds.jsonl").is_file() or (folder / "config.yaml").is_file():
+        trials = [read_trial(_of_run(folder), folder)]
+    elif planned or runs:
+        unplanned = [_of_run(path) for name, path in runs.items() if name not in {one.trial for one in planned}]
+        trials = [read_trial(one, runs.get(one.trial)) for one in [*planned, *unplanned]]
+    else:
+        raise RunDirectoryError(
+            "is neither a run nor a sweep",
+            key="DIR",
+            value=str(folder),
+            mend="Give the folder that asvp run or asvp sweep wrote",
+        )
+    written = [path.stat().st_mtime for one in [folder, *runs.values()] for path in _signs(one)]
+    silent = max(0.0, time.time() - max(written)) if written else None
+    return Status(folder, tuple(trials), at_work(folder) or any(t.state == "running" for t in trials), silent)
+
+
+def at_work(folder: Path) -> bool:
+    """Whether a process holds a lock of a run or sweep directory; False also where the file system knows no locks."""
+    locks = [folder / ".asvp.lock", folder / "checkpoint" / "lock"]
+    locks += [lock for place in (folder, folder / "checkpoint") for lock in place.glob(".held.*.tmp/lock")]
+    return any(_is_locked(lock) for lock in locks)
+
+
+def _is_locked(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_trial(planned: Planned, folder: Path | None) -> TrialStatus:
+    """How one trial stands by its run directory; None: it has none yet."""
+    if folder is None:
+        return trial_status(planned, [], "waiting")
+    try:
+        rounds = list(_rounds(folder / "rounds.jsonl"))
+    except (OSError, ValueError, TypeError) as error:
+        return trial_status(planned, [], "damaged", f"rounds.jsonl: {error}")
+    failure = _object(folder / "failure.json")
+    if (folder / "summary.json").is_file() and len(rounds) >= len(planned.budget):
+        return trial_status(planned, rounds, "finished")
+    if failure:
+        return trial_status(planned, rounds, "failed", str(failure.get("message", "")))
+    return trial_status(planned, rounds, "running" if at_work(folder) else "begun" if rounds else "waiting")
+
+
+def _rounds(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        if not isinstance(one, dict) or not isinstance(one.get("labelled"), int):
+            raise ValueError("a line is no round")
+        yield one
+
+
+def _planned(path: Path) -> list[Planned]:
+    """What a sweep has put down; nothing where that cannot be read: there are its runs."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [Planned(one["trial"], one["arm"], int(one["seed"]), tuple(one["budget"])) for one in found]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _of_run(folder: Path) -> Planned:
+    """What a run's own files say of its plan; its name where they say nothing."""
+    # Reading YAML and the options takes longer than all the rest, and a sweep does without.
+    from asvp.config import read_scalar
+    from asvp.config.text import YAML_ERRORS
+
+    try:
+        config = read_scalar((folder / "config.yaml").read_text(encoding="utf-8"))
+        budget = tuple(int(labels) for labels in config["budget"])
+        seed, strategy, mode = int(config["seed"]), config["selection"]["strategy"], config["mode"]
+    except (OSError, KeyError, *YAML_ERRORS):
+        return Planned(folder.name, str(_object(folder / "arm.json").get("arm", folder.name)), 0)
+    own = "random" if strategy == "random" and mode == "svp" else f"{mode} {strategy}"
+    return Planned(folder.name, str(_object(folder / "arm.json").get("arm", own)), seed, budget)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _signs(folder: Path) -> list[Path]:
+    """Files that are written while work goes on."""
+    names = ("run.log", "rounds.jsonl", "summary.json", "failure.json", "results.parquet", TRIALS)
+    return [folder / name for name in names if (folder / name).is_file()]

@@ -1,0 +1,52 @@
+"""`asvp status` in a terminal, without Ray and without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import sys
+from asvp.cli.app import main
+sys.argv = ["asvp", "status", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"ray", "torch", "transformers", "pandas", "pyarrow", "numpy", "matplotlib"} & set(sys.modules)
+    print(*sorted(heavy), file=sys.stderr)
+"""
+
+
+def status(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_it_shows_a_sweep_and_imports_none_of_the_heavy_libraries(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "svp-seed0").mkdir(parents=True)
+    one = {"labelled": 20, "proxy_accuracy": 0.5, "cost": {"total": 0.8}, "device_seconds": {"cpu": 36.0, "gpu": 0.0}}
+    (tmp_path / "runs" / "svp-seed0" / "rounds.jsonl").write_text(json.dumps(one) + "\n")
+    trials = [{"trial": f"svp-seed{seed}", "arm": "svp", "seed": seed, "budget": [20, 10]} for seed in (0, 1)]
+    (tmp_path / "trials.json").write_text(json.dumps(trials))
+    shown = status(str(tmp_path))
+    assert (shown.returncode, shown.stderr.strip()) == (0, "")
+    for said in (
+        "0 of 2 trials finished, 1 of 4 rounds",
+        "1 of 2",
+        "proxy 0.500",
+        "0.01 CPU",
+        "$0.80",
+        "begun",
+        "waiting",
+    ):
+        assert said in shown.stdout
+    told = json.loads(status(str(tmp_path), "--json").stdout)
+    assert (told["done"], told["total"], told["states"]) == (0, 2, {"begun": 1, "waiting": 1})
+    assert told["trials"][0]["labelled"] == 20
+
+
+def test_a_folder_of_others_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    shown = status(str(tmp_path))
+    assert shown.returncode == 2
+    assert "is neither a run nor a sweep" in shown.stderr
