@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asvp.errors import RunDirectoryError
+from asvp.errors import AsvpError, RunDirectoryError
 
 
 class Task(Protocol):
@@ -130,12 +130,20 @@ class LoggedReporter:
         self._logger.addHandler(logging.NullHandler())
 
     @contextmanager
-    def to_file(self, path: Path) -> Iterator[None]:
-        """Append to a file for a while; an error that ends the block is logged with its traceback."""
+    def to_file(self, path: Path, require: Callable[[], None]) -> Iterator[None]:
+        """Append to a file for a while; an error that ends the block is logged with its traceback.
+
+        Parameters
+        ----------
+        path : Path
+        require : callable
+            Raises where the file is no longer ours to write; such lines are let go.
+        """
         try:
             handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise RunDirectoryError(f"cannot be written: {error.strerror}", key=str(path)) from None
+        handler.addFilter(lambda record: _passes(require))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._logger.addHandler(handler)
         try:
@@ -165,6 +173,14 @@ class LoggedReporter:
         """Log a round, and pass it on."""
         self._logger.info(round_line(record))
         self._inner.round(record)
+
+
+def _passes(require: Callable[[], None]) -> bool:
+    try:
+        require()
+    except AsvpError:
+        return False
+    return True
 
 
 class _LogFile(logging.FileHandler):

@@ -47,7 +47,7 @@ class Journal:
             return
         files = {**self._last.files, ROUNDS: rounds_digest(state.records[: self._last.rounds])}
         both = replace(self._last, files_to_come=files, ledger_to_come=ledger.state())
-        save_checkpoint(self._directory.checkpoint, both, state.model)
+        save_checkpoint(self._directory.checkpoint, both, state.model, self._directory)
         self._directory.write_rounds(state.records)
 
     def write(self, state: RunState, pool: Features, ledger: Ledger) -> None:
@@ -72,7 +72,7 @@ class Journal:
             built_on=self._built_on,
             files=file_digests(state.records, labelled, state.summary),
         )
-        save_checkpoint(self._directory.checkpoint, checkpoint, state.model)
+        save_checkpoint(self._directory.checkpoint, checkpoint, state.model, self._directory)
         self._last = checkpoint
 
     def read(self) -> tuple[RunState, Checkpoint] | None:

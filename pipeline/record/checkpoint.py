@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -20,7 +20,6 @@ from safetensors.numpy import load_file, save_file
 from asvp.compute.jobs import HeldWeights, TrainedModel
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
-from asvp.files import write_atomically, write_json
 from asvp.models.head import Head
 from asvp.spent import NOTHING
 
@@ -69,13 +68,36 @@ class Checkpoint:
     ledger_to_come: dict[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | None) -> None:
+class Files(Protocol):
+    """Who writes and removes files of a run's directory: its `RunDirectory`."""
+
+    def write(self, path: Path, write: Callable[[Path], Any]) -> None:
+        """Have a file written, whole or not at all."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | None, directory: Files) -> None:
     """Write a checkpoint; files of earlier feature versions go only after it is complete.
+
+    Parameters
+    ----------
+    folder : Path
+    checkpoint : Checkpoint
+    model : TrainedModel or None
+        Whose features are current.
+    directory : Files
+        Writes and removes files of the run's directory.
 
     Raises
     ------
-    WorkError
+    StorageError
         If the disk is full.
+    SupersededError
+        If a newer process has taken the directory over.
     """
     keep = None
     digest = None
@@ -87,13 +109,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | 
             if model.weights is not None:
                 arrays |= {f"encoder.{name}": array for name, array in model.weights.load().items()}
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            write_atomically(keep, lambda path: save_file(contiguous, path))
+            directory.write(keep, lambda path: save_file(contiguous, path))
             digest = _file_digest(keep)
     content = {"format": FORMAT, **asdict(checkpoint), "model_digest": digest}
-    write_json(folder / "state.json", {**content, "checksum": content_key(content)})
+    state = json.dumps({**content, "checksum": content_key(content)}, indent=2) + "\n"
+    directory.write(folder / "state.json", lambda path: path.write_text(state, encoding="utf-8"))
     for path in folder.glob("model-*.safetensors"):
         if path != keep:
-            path.unlink(missing_ok=True)
+            directory.remove(path)
 
 
 def load_checkpoint(folder: Path) -> tuple[Checkpoint, TrainedModel | None] | None:
