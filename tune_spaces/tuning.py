@@ -116,6 +116,10 @@ class _Watch(tune.Callback):
         self._listener = listener
         self._losses: Counter[str] = Counter()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles what it is given, for a restore that is never asked for; who listens need not be picklable.
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Tune has looked around."""
         self._listener.step(Counter(trial.status for trial in trials))

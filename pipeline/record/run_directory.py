@@ -66,6 +66,7 @@ class RunDirectory:
         self._arm = self.path / "arm.json"
         self._failure = self.path / "failure.json"
         self._hold: Hold | None = None
+        self._begun: Config | None = None
 
     @property
     def holds_run(self) -> bool:
@@ -226,6 +227,7 @@ class RunDirectory:
                 # What shows the folder to be ours comes first, the configuration last.
                 self._write_json(self._environment, {**describe_environment(machine), "config": config_digest(config)})
                 self._write_text(self._config, config.to_yaml())
+                self._begun = config
             yield
 
     def rounds(self) -> list[dict[str, Any]]:
@@ -378,7 +380,7 @@ class RunDirectory:
 
     def go_on_with(self, config: Config) -> None:
         """Keep the configuration that an unfinished run goes on with, and drop the summary of a shorter budget."""
-        if config != self.read_config():
+        if config != (self._begun or self.read_config()):
             self._write_text(self._config, config.to_yaml())
         self.remove(self._summary)
 
