@@ -29,6 +29,7 @@ from asvp.progress import Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.results import TrialRounds
 from asvp.tune_spaces.current_results import CurrentResults
+from asvp.tune_spaces.kept_models import ModelKeeper
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
 from asvp.tune_spaces.standing import Standing, standing, unfinished
@@ -203,7 +204,8 @@ def run_sweep(
             if resume:
                 reporter.say(f"Going on with the sweep: {stands}")
             results = CurrentResults(out, _without_rounds(trials, configs), hold.write)
-            watcher = Watcher(out / "runs", hold, results, reporter, stands.failed)
+            keeper = ModelKeeper(out / "runs", configs, stands.done)
+            watcher = Watcher(out / "runs", hold, results, keeper, reporter, stands.failed)
             try:
                 if stands.left:
                     with worker_pool(*lies) as pool:

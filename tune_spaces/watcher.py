@@ -12,6 +12,7 @@ from asvp.holds import Hold
 from asvp.progress import Reporter, round_line
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.current_results import CurrentResults
+from asvp.tune_spaces.kept_models import ModelKeeper
 
 
 class Watcher:
@@ -24,6 +25,7 @@ class Watcher:
     hold : Hold
         Of the sweep directory.
     results : CurrentResults
+    keeper : ModelKeeper
     reporter : Reporter
     failed : mapping of str to str, optional
         Trials that had failed before.
@@ -39,10 +41,12 @@ class Watcher:
         runs: Path,
         hold: Hold,
         results: CurrentResults,
+        keeper: ModelKeeper,
         reporter: Reporter,
         failed: Mapping[str, str] | None = None,
     ) -> None:
         self.failed = dict(failed or {})
+        self._keeper = keeper
         self._runs = runs
         self._hold = hold
         self._results = results
@@ -58,6 +62,7 @@ class Watcher:
         """A trial has come to its end, or failed for good, and why."""
         self._results.news_of(trial)
         if failed is None:
+            self._keeper.finished(trial)
             return
         self.failed[trial] = failed
         directory = RunDirectory(self._runs / trial)

@@ -16,6 +16,7 @@ Auto = Literal["auto"]
 Mode = Literal["svp", "asvp", "standard"]
 Policy = Literal["never", "every", "at", "logme", "logme_ped"]
 Method = Literal["auto", "ft", "lp_ft", "lp"]
+Keep = Literal["all", "best", "none"]
 ClassWeight = Literal["balanced"]
 
 
@@ -195,6 +196,10 @@ class TrainingConfig(_Section):
     class_weight: ClassWeight | None = Field(None, description="balanced: weigh classes by inverse frequency.")
     augment: bool = Field(True, description="Random resized crop and flip for images (never while the pool is scored).")
     evaluate_at: EvaluateAt = Field("last", description="When the final model is trained: last | every | label counts.")
+    keep: Keep = Field(
+        "all",
+        description="Final models that are saved: all | best (of a sweep, the trial with the highest accuracy) | none.",
+    )
 
 
 class CostConfig(_Section):

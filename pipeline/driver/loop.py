@@ -85,7 +85,7 @@ def run(
     """
     _check_arguments(config, until_round)
     news = LoggedReporter(reporter or SilentReporter())
-    directory = RunDirectory(out) if isinstance(out, (str, Path)) else out
+    directory = out if out is None or isinstance(out, RunDirectory) else RunDirectory(out)
     if directory is not None:
         directory.check(resume=resume)
     elif resume:
@@ -106,7 +106,8 @@ def run(
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
-        if directory is not None and learning.state.summary and not directory.model.exists():
+        kept = prepared.config.training.keep == "all"
+        if directory is not None and learning.state.summary and kept and not directory.model.exists():
             news.say(f"The run is finished, and its final model is no longer in {directory.model}")
         for number in learning.rounds(until_round):
             learning.choose_rows(number)

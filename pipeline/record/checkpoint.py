@@ -2,7 +2,8 @@
 
 `state.json` is written last and decides what counts: rows and rounds beyond the round it names are dropped on resume.
 It holds a checksum of itself, digests of what it counts in the other files, and of what the run was built on. The
-weights of the current feature version lie beside it, written once a refresh.
+model of the current feature version lies beside it, written once a refresh; without its weights where the cache has
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from asvp.features.cache import content_key
 from asvp.models.head import Head
 from asvp.spent import NOTHING
 
-FORMAT = 2
+FORMAT = 3
 _WITHOUT_DIGESTS = 1
 
 
@@ -80,7 +81,9 @@ class Files(Protocol):
         ...
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | None, directory: Files) -> None:
+def save_checkpoint(
+    folder: Path, checkpoint: Checkpoint, model: TrainedModel | None, directory: Files, *, cached: bool = False
+) -> None:
     """Write a checkpoint; files of earlier feature versions go only after it is complete.
 
     Parameters
@@ -91,6 +94,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | 
         Whose features are current.
     directory : Files
         Writes and removes files of the run's directory.
+    cached : bool
+        Whether the cache has the model's weights, so that they need not be written here.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | 
         digest = _known_digest(folder, model.key) if keep.exists() else None
         if digest is None:
             arrays = {"head.weight": model.head.weight, "head.bias": model.head.bias}
-            if model.weights is not None:
+            if model.weights is not None and not cached:
                 arrays |= {f"encoder.{name}": array for name, array in model.weights.load().items()}
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             directory.write(keep, lambda path: save_file(contiguous, path))
@@ -121,6 +126,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | 
 
 def load_checkpoint(folder: Path) -> tuple[Checkpoint, TrainedModel | None] | None:
     """Read a checkpoint, with the model of its feature version; None if no round was finished.
+
+    The model has no weights where they were left to the cache.
 
     Raises
     ------
@@ -191,7 +198,8 @@ def _load_model(folder: Path, key: str, digest: str | None) -> TrainedModel:
         # Whatever safetensors makes of bytes that were altered.
         raise _damaged(path, str(error)) from None
     encoder = {name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")}
-    return TrainedModel(key, "ft", head, HeldWeights(key, encoder), NOTHING, reused=True)
+    weights = HeldWeights(key, encoder) if encoder else None
+    return TrainedModel(key, "ft", head, weights, NOTHING, reused=True)
 
 
 def _file_digest(path: Path) -> str:

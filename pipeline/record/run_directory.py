@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -346,6 +347,13 @@ class RunDirectory:
             self.require_hold()
             raise
 
+    def drop_model(self) -> None:
+        """Remove model/, where it holds what asvp wrote and nothing else."""
+        if self._model_is_ours():
+            gone = temporary_beside(self.model)
+            self.model.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
     def require_same(self, config: Config) -> None:
         """Raise a RunDirectoryError unless the run that is here may go on with this configuration.
 
@@ -456,7 +464,7 @@ class RunDirectory:
         return RunDirectoryError(message, key=str(path), mend="Put the file back as it was, or begin a new run")
 
 
-MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "workers")
+MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "training.keep", "workers")
 """What a run may go on with though it was begun with another: who works, where, at what price and how long."""
 
 

@@ -14,7 +14,7 @@ import ray
 import yaml
 from forked import Forked
 from ray import tune
-from tiny_runs import picks, tiny_config, wait_until
+from tiny_runs import picks, tiny_config, wait_until, wide_config
 
 from asvp.config import Config
 from asvp.driver.loop import run
@@ -159,14 +159,30 @@ def is_whole(folder: Path) -> bool:
     return (folder / "summary.json").exists() and not list(folder.glob("checkpoint/.held.*"))
 
 
-def test_trials_of_a_node_that_is_lost_go_on_on_another(
-    ray_cluster: Any, chosen: list[Trial], undisturbed: dict[str, list[int]], tmp_path: Path, monkeypatch: Any
+@pytest.mark.parametrize("cached", [True, False])
+def test_trials_of_a_node_that_is_lost_go_on_on_another_with_a_cache_and_without(
+    ray_cluster: Any, cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache = str(tmp_path / "cache") if cached else None
+    base = wide_config(tmp_path, extraction={"cache": cache}, workers={"count": 2, "cpus": 1})
+    chosen = list(trials(Space(ARMS, (0, 1)), base.model_dump()))
     store = 100 << 20
     nodes = [ray_cluster.add_node(num_cpus=1, resources={"driver": 2}, object_store_memory=store) for _ in range(2)]
     ray_cluster.wait_for_nodes()
     monkeypatch.setattr(tuning, "_DRIVER", tune.PlacementGroupFactory([{"driver": 1}]))
-    result, said = sweep(chosen, tmp_path, lambda trial: ray_cluster.remove_node(nodes[0], allow_graceful=False))
+    out = tmp_path / "out"
+
+    def lose_its_node(trial: str) -> None:
+        process = holder(out, trial)
+        [actor] = (one for one in ray._private.state.actors().values() if one["Pid"] == process)
+        [node] = (node for node in nodes if node.node_id == actor["Address"]["NodeID"])
+        ray_cluster.remove_node(node, allow_graceful=False)
+        nodes.remove(node)
+
+    result, said = sweep(chosen, out, lose_its_node)
+    ray_cluster.remove_node(nodes[0])
     assert result.failed == {}
-    assert bought(tmp_path) == undisturbed
     assert any("it goes on by itself" in line for line in said)
+    for trial in chosen:
+        run(trial.config, out=tmp_path / trial.name, in_process=True)
+        assert picks(out / "runs" / trial.name) == picks(tmp_path / trial.name)
