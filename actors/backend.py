@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from asvp.actors.broker import Grant
-from asvp.actors.cluster import cluster, node_cores
+from asvp.actors.cluster import cluster, has_several_nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
 from asvp.actors.placing import placed
@@ -171,7 +171,7 @@ def homes(job: Job) -> frozenset[str]:
     """Nodes that hold the features that a job reads; nothing where there is only one node."""
     read = (getattr(job, name, None) for name in ("pool", "features", "present"))
     features: Features | None = next((one for one in read if one is not None), None)
-    if features is None or len(node_cores()) < 2:
+    if features is None or not has_several_nodes():
         return frozenset()
     shards = [shard for part in features.parts for shard in part.shards if isinstance(shard, ObjectStoreShard)]
     found: Mapping[Any, Any] = ray.experimental.get_object_locations([shard.reference for shard in shards])

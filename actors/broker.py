@@ -100,12 +100,16 @@ class _Broker:
         self._held: dict[str, tuple[str, str]] = {}
         self._seen: dict[str, float] = {}
         self._machine: dict[str, Any] = {}
+        self._begun = False
         self._failures = 0
         self._failed: ClusterError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start the workers; it does not wait for them."""
+        """Start the workers; it does not wait for them. Whatever is asked of a broker that begins anew does so too."""
+        if self._begun:
+            return
+        self._begun = True
         for _ in range(self._placement.workers):
             self._spawn(self._hire())
         self._spawn(self._watch())
@@ -118,6 +122,7 @@ class _Broker:
         ClusterError
             If no worker can be started.
         """
+        await self.start()
         self.alive(request.driver)
         if self._failed is not None:
             raise self._failed
@@ -146,6 +151,7 @@ class _Broker:
 
     async def hold(self, driver: str, key: str, ticket: str, urgent: bool = True) -> None:
         """Wait until nobody else is at the work with this key; from then on it is the driver's."""
+        await self.start()
         self.alive(driver)
         self._held[ticket] = (driver, key)
         if self._keys.ask(key, ticket):
@@ -183,6 +189,7 @@ class _Broker:
 
     async def machine(self) -> dict[str, Any]:
         """What the first worker that started tells of its machine."""
+        await self.start()
         while not self._machine:
             if self._failed is not None:
                 raise self._failed

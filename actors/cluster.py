@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -25,6 +27,7 @@ from asvp.errors import ClusterError
 SAY_AFTER_SECONDS = 15.0
 """How long something may be awaited before a person is told, and told again."""
 
+_REMEMBER_SECONDS = 5.0
 _KIND = "accelerator_type:"
 _ANSWER_SECONDS = 5.0
 _NODE_SECONDS = 60.0
@@ -119,6 +122,16 @@ def node_cores() -> dict[str, int]:
     """CPU cores of each living node that has any, by the node's id."""
     cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in _living()}
     return {node: count for node, count in cores.items() if count}
+
+
+def has_several_nodes() -> bool:
+    """Whether there is more than one node with cores, as it was a few seconds ago at most."""
+    return _several_nodes(int(time.monotonic() // _REMEMBER_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _several_nodes(moment: int) -> bool:
+    return len(node_cores()) > 1
 
 
 def _living() -> list[dict[str, Any]]:

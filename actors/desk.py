@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from asvp.actors import broker as brokers
 from asvp.actors.broker import Grant, PoolState, TakenForDeadError
@@ -24,6 +24,8 @@ from asvp.progress import Reporter
 
 MOST_DEATHS = 3
 """Workers that may die on one job."""
+_BEGINS_ANEW = 0.2
+"""Seconds between two questions to a broker that is being started again."""
 
 
 class Desk:
@@ -56,17 +58,19 @@ class Desk:
 
     def state(self) -> PoolState:
         """How the pool stands."""
-        with _broker_lives():
-            found: PoolState = ray.get(self._broker.state.remote())
-        return found
+        while True:
+            with suppress(TakenForDeadError), _broker_lives():
+                found: PoolState = ray.get(self._broker.state.remote())
+                return found
 
     def machine(self) -> dict[str, Any]:
         """What the workers work on."""
-        with _broker_lives():
-            asked = self._broker.machine.remote()
-            self.wait([asked], working=False)
-            found: dict[str, Any] = ray.get(asked)
-        return found
+        while True:
+            with suppress(TakenForDeadError), _broker_lives():
+                asked = self._broker.machine.remote()
+                self.wait([asked], working=False)
+                found: dict[str, Any] = ray.get(asked)
+                return found
 
     def ask(
         self, *, urgent: bool = True, width: int = 1, likes: str = "", near: frozenset[str] = frozenset()
@@ -83,7 +87,7 @@ class Desk:
         Raises
         ------
         TakenForDeadError
-            If the broker heard nothing of this driver for too long: ask again.
+            If the broker heard nothing of this driver for too long, or has begun anew: ask again.
         """
         with _broker_lives():
             grant: Grant = ray.get(answer)
@@ -91,9 +95,11 @@ class Desk:
 
     def keep(self, ticket: str) -> bool:
         """Whether a worker may be kept for another piece of the same work."""
-        with _broker_lives():
+        with suppress(TakenForDeadError), _broker_lives():
             kept: bool = ray.get(self._broker.keep.remote(ticket))
-        return kept
+            return kept
+        # A broker that has begun anew has other workers.
+        return False
 
     def give_back(self, ticket: str, *, died: bool = False) -> None:
         """A worker is no longer needed, or dead; or a request is withdrawn."""
@@ -264,9 +270,15 @@ def _connection() -> str | None:
 
 @contextmanager
 def _broker_lives() -> Iterator[None]:
-    """A broker that is gone is a `WorkError`; what it raised on purpose is raised as it is."""
+    """A broker that is gone is a `WorkError`; what it raised on purpose is raised as it is.
+
+    One that was killed begins anew, and then nothing that was asked of it before counts: a `TakenForDeadError`.
+    """
     try:
         yield
+    except ActorUnavailableError:
+        time.sleep(_BEGINS_ANEW)
+        raise TakenForDeadError() from None
     except RayActorError:
         raise WorkError(
             "the process that lends the workers of the pool has died, and with it the pool",

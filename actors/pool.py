@@ -71,7 +71,8 @@ def worker_pool(
     arguments = (share, placement.cpus * placement.workers)
     # Its calls run beside each other: most of them wait for a worker. It lives and dies with this process's node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16, scheduling_strategy=here).remote(
+    # Killed, it begins anew with new workers; whoever asked it for something asks again.
+    broker = Broker.options(num_cpus=0, max_concurrency=1 << 16, scheduling_strategy=here, max_restarts=-1).remote(
         placed, arguments, placement, quantum, patience
     )
     broker.start.remote()

@@ -12,7 +12,7 @@ from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, Ray
 from asvp.compute.jobs import Arrays, ShardJob
 from asvp.compute.model_store import stored_weights
 from asvp.compute.shard_cache import stored_shard
-from asvp.errors import AsvpError, CacheError, WorkError
+from asvp.errors import AsvpError, CacheError, LostError
 from asvp.features.cache import Cache
 
 DIED = (RayActorError, OutOfMemoryError)
@@ -52,7 +52,7 @@ class ObjectStoreShard:
         try:
             return stored_shard(self.job)
         except CacheError as error:
-            raise WorkError(f"a feature shard was lost with its node, and in the cache: {error}") from None
+            raise LostError(f"a feature shard was lost with its node, and in the cache: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class ObjectStoreWeights:
         try:
             return stored_weights(self.fingerprint, self.cache)
         except CacheError as error:
-            raise WorkError(f"fine-tuned weights were lost with their node, and in the cache: {error}") from None
+            raise LostError(f"fine-tuned weights were lost with their node, and in the cache: {error}") from None
 
 
-def lost(what: str) -> WorkError:
+def lost(what: str) -> LostError:
     """The error for something that lay on a node that is gone."""
-    return WorkError(
+    return LostError(
         f"{what} lost with its node, and there is no cache to read it from",
         key="extraction.cache",
         mend="Set extraction.cache to a folder or URI that every node sees, and resume",

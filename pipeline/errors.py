@@ -104,6 +104,12 @@ class RunDirectoryError(AsvpError):
     """An output directory that is in use, not writable, or holds another run."""
 
 
+class SupersededError(RunDirectoryError):
+    """An output directory that a newer process has taken over; nothing was written there."""
+
+    exit_code = 1
+
+
 class ClusterError(AsvpError):
     """A Ray cluster that does not answer or cannot hold the resources asked for."""
 
@@ -112,6 +118,14 @@ class WorkError(AsvpError):
     """Work that was started and could not be finished (the input was not at fault)."""
 
     exit_code = 1
+
+
+class StorageError(WorkError):
+    """A disk that is full, or storage that went away: whatever is written there next fails too."""
+
+
+class LostError(WorkError):
+    """Features or weights that were lost with a node, and can be made again."""
 
 
 class DeviceMemoryError(WorkError):

@@ -8,10 +8,11 @@ import os
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asvp.errors import AsvpError, RunDirectoryError, WorkError
+from asvp.errors import AsvpError, RunDirectoryError, StorageError
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """Names that only `temporary_beside` gives."""
@@ -19,35 +20,50 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 # What is raised by writers that are no Python tells the reason in its text alone.
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|code: (28|122)\b|os error (28|122)\b", re.IGNORECASE)
 
+_AWAY = {errno.EIO, errno.ESTALE, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT}
+_AWAY |= {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EREMOTEIO} if hasattr(errno, "EREMOTEIO") else set()
+"""What a disk or server gives that is not there any more, or lets nobody write any more."""
+
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that nobody else uses, for what is to be renamed when it is whole."""
     return path.with_name(f".{path.name[:150]}.{uuid.uuid4().hex}.tmp")
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[Path], Any], *, temporary: Callable[[Path], Path] = temporary_beside
+) -> None:
     """Have a file written under another name, then rename it.
+
+    Parameters
+    ----------
+    path : Path
+    write : callable
+        Given the other name.
+    temporary : callable
+        Gives the other name, in the same file system.
 
     Raises
     ------
-    WorkError
-        If the disk is full; the file that was there before stays as it was.
+    StorageError
+        If the disk is full, or storage went away; the file that was there before stays as it was.
     RunDirectoryError
         If the folder cannot be written.
     """
-    temporary = temporary_beside(path)
+    other = temporary(path)
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
+        write(other)
+        with other.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        other.replace(path)
     except AsvpError:
         raise
     except Exception as error:
         # Whatever a library raises that was asked to write a file: OSError, ArrowException, SafetensorError.
         raise write_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            other.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,7 +78,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_error(
     error: Exception, path: Path, what: str = "cannot be written", *, key: str | None = None
-) -> WorkError | RunDirectoryError:
+) -> StorageError | RunDirectoryError:
     """What an attempt to write has raised, as an error of ours.
 
     Parameters
@@ -77,13 +93,20 @@ def write_error(
     """
     value = None if key is None else str(path)
     if is_full(error):
-        return WorkError(
+        return StorageError(
             "the disk is full; what was finished before is kept",
             key=key or str(path),
             value=value,
             mend="Free space and go on with --resume",
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _AWAY:
+        return StorageError(
+            f"the storage has gone away: {reason}; what was finished before is kept",
+            key=key or str(path),
+            value=value,
+            mend="Bring it back and go on with --resume",
+        )
     return RunDirectoryError(f"{what}: {reason}", key=key or str(path), value=value)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +169,13 @@ def write_owned(path: Path, contents: Mapping[str, bytes], *, version: str, key:
         write_atomically(path / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
 
 
-def replace_folder(folder: Path, fill: Callable[[Path], None], *, ours: Callable[[Path], bool]) -> None:
+def replace_folder(
+    folder: Path,
+    fill: Callable[[Path], None],
+    *,
+    ours: Callable[[Path], bool],
+    temporary: Callable[[Path], Path] = temporary_beside,
+) -> None:
     """Have a folder filled under another name, then put it in place of the one that is there.
 
     Parameters
@@ -180,34 +185,36 @@ def replace_folder(folder: Path, fill: Callable[[Path], None], *, ours: Callable
         Given the folder to fill, which exists and is empty.
     ours : callable
         Given the filled one, whether the folder that is there may be removed; asked if there is one.
+    temporary : callable
+        Gives the other name, in the same file system.
 
     Raises
     ------
     RunDirectoryError
         If the folder that is there is not to be removed, or nothing can be written.
-    WorkError
-        If the disk is full. What was there before stays as it was, and nothing is left behind.
+    StorageError
+        If the disk is full, or storage went away. What was there before stays as it was, and nothing is left behind.
     """
-    temporary = temporary_beside(folder)
+    filled = temporary(folder)
     try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
+        filled.mkdir(parents=temporary is temporary_beside)
+        fill(filled)
         if os.path.lexists(folder):
-            if not ours(temporary):
+            if not ours(filled):
                 raise foreign_folder(folder)
-            before = temporary_beside(folder)
+            before = temporary(folder)
             folder.rename(before)
-            temporary.rename(folder)
+            filled.rename(folder)
             shutil.rmtree(before, ignore_errors=True)
         else:
-            temporary.rename(folder)
+            filled.rename(folder)
     except AsvpError:
         raise
     except Exception as error:
         # Whatever the writers of checkpoints raise: OSError, SafetensorError, and others.
         raise write_error(error, folder) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(filled, ignore_errors=True)
 
 
 def foreign_folder(folder: Path) -> RunDirectoryError:
@@ -219,47 +226,24 @@ def foreign_folder(folder: Path) -> RunDirectoryError:
     )
 
 
-def sweep_up(path: Path) -> None:
-    """Remove what processes that were killed while they wrote have left: files and folders with our temporary names."""
+def sweep_up(path: Path, *, but: Path | None = None) -> None:
+    """Remove what processes that were killed while they wrote have left: files and folders with our temporary names.
+
+    Parameters
+    ----------
+    path : Path
+    but : Path, optional
+        One of them that is in use.
+    """
     with suppress(OSError):
         for name in os.listdir(path):
-            if not TEMPORARY.fullmatch(name):
+            if not TEMPORARY.fullmatch(name) or path / name == but:
                 continue
             left = path / name
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(path: Path, place: Path, *, key: str = "--out") -> Iterator[None]:
-    """Hold a lock file while work goes on in a place; the lock ends with the process, however it ends.
-
-    Raises
-    ------
-    RunDirectoryError
-        If another process is at work there.
-    """
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise write_error(error, path) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunDirectoryError(
-                "another process is at work here", key=key, value=str(place), mend="Wait for it, or stop it"
-            ) from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"cannot be locked: {error.strerror}",
-                key=key,
-                value=str(place),
-                mend="Name a folder on a file system with locks",
-            ) from None
-        yield
 
 
 def _require_short(path: Path, key: str) -> None:

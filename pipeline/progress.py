@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asvp.errors import RunDirectoryError
+from asvp.errors import AsvpError, RunDirectoryError
 from asvp.notebook import in_notebook, shown_below_the_cell
 
 
@@ -168,12 +168,20 @@ class LoggedReporter:
         self._logger.addHandler(logging.NullHandler())
 
     @contextmanager
-    def to_file(self, path: Path) -> Iterator[None]:
-        """Append to a file for a while; an error that ends the block is logged with its traceback."""
+    def to_file(self, path: Path, require: Callable[[], None]) -> Iterator[None]:
+        """Append to a file for a while; an error that ends the block is logged with its traceback.
+
+        Parameters
+        ----------
+        path : Path
+        require : callable
+            Raises where the file is no longer ours to write; such lines are let go.
+        """
         try:
             handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise RunDirectoryError(f"cannot be written: {error.strerror}", key=str(path)) from None
+        handler.addFilter(lambda record: _passes(require))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._logger.addHandler(handler)
         try:
@@ -207,6 +215,14 @@ class LoggedReporter:
     def table(self, draw: Callable[[int | None], Any]) -> Any:
         """Pass a table on."""
         return self._inner.table(draw)
+
+
+def _passes(require: Callable[[], None]) -> bool:
+    try:
+        require()
+    except AsvpError:
+        return False
+    return True
 
 
 class _LogFile(logging.FileHandler):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
-from asvp.errors import AsvpError, RunDirectoryError, WorkError
+from asvp.errors import RunDirectoryError, WorkError
 from asvp.files import temporary_beside, write_atomically, write_text
-from asvp.folders import MARKER, entries, locked, mark, read_marker, replace_folder, settle, sweep_up, write_owned
+from asvp.folders import MARKER, entries, mark, read_marker, replace_folder, settle, sweep_up, write_owned
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:
@@ -166,16 +166,3 @@ def test_only_what_has_our_temporary_names_is_swept_up(tmp_path: Path) -> None:
         (tmp_path / name).write_text("mine")
     sweep_up(tmp_path)
     assert set(everything(tmp_path)) == {".mine.tmp", ".x.0123.tmp", "notes.tmp"}
-
-
-def test_two_processes_do_not_hold_one_lock(tmp_path: Path) -> None:
-    with (
-        locked(tmp_path / "lock", tmp_path),
-        pytest.raises(RunDirectoryError, match="another process"),
-        locked(tmp_path / "lock", tmp_path),
-    ):
-        raise AssertionError
-    with locked(tmp_path / "lock", tmp_path):
-        pass
-    with pytest.raises(AsvpError, match="cannot be written"), locked(tmp_path / "none" / "lock", tmp_path):
-        raise AssertionError

@@ -23,11 +23,14 @@ class SweepResult:
     ----------
     directory : Path
     failed : dict of str to str
-        Trials that did not finish, with the last line of what went wrong.
+        Trials that failed, with the reason.
+    unfinished : tuple of str
+        Trials that have not come to their end, those that failed among them.
     """
 
     directory: Path
     failed: dict[str, str]
+    unfinished: tuple[str, ...] = ()
 
     @property
     def trials(self) -> tuple[TrialStatus, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import asvp
 from asvp.actors.backend import PoolBackend
 from asvp.actors.cluster import cluster
+from asvp.actors.places import passing_places
 from asvp.actors.placing import placed
 from asvp.actors.pool import Pool, worker_pool
 from asvp.compute import Extraction
@@ -20,18 +21,23 @@ from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import as_begun
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared, tell_of_data
-from asvp.errors import AsvpError, ConfigError, RunDirectoryError
+from asvp.errors import ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
-from asvp.folders import MARKER, entries, locked, make_folder, mark, read_marker, require_room, settle
+from asvp.folders import MARKER, entries, make_folder, mark, read_marker, require_room, settle, sweep_up
+from asvp.holds import Hold, held, is_held
 from asvp.progress import Reporter, default_reporter
 from asvp.record.run_directory import RunDirectory
-from asvp.report.records import read_run
-from asvp.report.results import TrialRounds, write_results
+from asvp.report.results import TrialRounds
 from asvp.report.status import Planned
 from asvp.report.status_files import write_planned
+from asvp.tune_spaces.current_results import CurrentResults
+from asvp.tune_spaces.kept_models import ModelKeeper
+from asvp.tune_spaces.live import LiveTable
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
+from asvp.tune_spaces.standing import Standing, standing, unfinished
 from asvp.tune_spaces.tuning import run_trials
+from asvp.tune_spaces.watcher import Watcher
 
 _LOCK = ".asvp.lock"
 
@@ -43,6 +49,7 @@ def sweep(
     out: Path | str | None = None,
     seeds: Sequence[int] | None = None,
     resume: bool = False,
+    retry_failed: bool = False,
     address: str | None = None,
     reporter: Reporter | None = None,
 ) -> SweepResult:
@@ -59,7 +66,9 @@ def sweep(
     seeds : sequence of int, optional
         Instead of the space's own.
     resume : bool
-        Go on with the sweep that `out` holds.
+        Go on with the sweep that `out` holds; arms and seeds may be added.
+    retry_failed : bool
+        Try trials again that failed before.
     address : str, optional
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
@@ -81,7 +90,14 @@ def sweep(
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
     chosen = list(trials(arms, with_curves(base).model_dump(), seeds))
-    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or default_reporter())
+    return run_sweep(
+        chosen,
+        settle(out),
+        resume=resume,
+        retry_failed=retry_failed,
+        address=address,
+        reporter=reporter or default_reporter(),
+    )
 
 
 def default_directory(space: str | Space) -> Path:
@@ -110,6 +126,10 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
             key="--out",
             value=str(out),
             mend="Add --resume to go on with the sweep, or name another",
+        )
+    if is_held(out):
+        raise RunDirectoryError(
+            "another process is at work here", key="--out", value=str(out), mend="Wait for it, or stop it"
         )
     prepared: dict[str, Prepared] = {}
     datasets: dict[str, Any] = {}
@@ -141,9 +161,15 @@ def _holds_sweep(out: Path) -> bool:
 
 
 def run_sweep(
-    trials: Sequence[Trial], out: Path, *, resume: bool, address: str | None, reporter: Reporter
+    trials: Sequence[Trial],
+    out: Path,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    address: str | None,
+    reporter: Reporter,
 ) -> SweepResult:
-    """Run all trials on a Ray cluster and write results.parquet.
+    """Run all trials on a Ray cluster, and keep results.parquet current.
 
     Parameters
     ----------
@@ -151,44 +177,76 @@ def run_sweep(
     out : Path
         The sweep directory; every node must see it.
     resume : bool
-        Go on with the sweep that is there: finished trials are kept, begun ones go on at their checkpoints.
+        Go on with the sweep that is there: finished trials are left alone, begun ones go on at their checkpoints.
+    retry_failed : bool
+        Try trials again that failed before.
 
     Raises
     ------
     AsvpError
-        If the input is wrong, before any work. A trial that fails stops no other.
+        If the input is wrong, before any work; or if the disk is full or storage is gone. A trial that fails stops no
+        other.
     """
     out = settle(out)
     prepared = check_sweep(trials, out, resume=resume)
     for one in {id(one.dataset): one for one in prepared.values()}.values():
         tell_of_data(one, reporter)
     names = [trial.name for trial in trials]
+    configs = {name: prepared[name].config for name in names}
     with cluster(address):
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
+        for note in passing_places(out, first.config):
+            reporter.say(f"Warning: {note}")
         make_folder(out)
-        with locked(out / _LOCK, out):
+        with held(out, out) as hold:
+            sweep_up(out, but=hold.folder)
             mark(out, "sweep", asvp.__version__)
             write_planned(out, [Planned(one.name, one.arm, one.seed, tuple(one.config.budget)) for one in trials])
+            stands = standing(configs, out / "runs", retry_failed=retry_failed)
+            if resume:
+                reporter.say(f"Going on with the sweep: {stands}")
+            results = CurrentResults(out, _without_rounds(trials, configs), hold.write)
+            keeper = ModelKeeper(out / "runs", configs, stands.done)
+            watcher = Watcher(out / "runs", hold, results, keeper, LiveTable(out, reporter), reporter, stands.failed)
             try:
-                with worker_pool(*lies) as pool:
-                    failed = _run_trials(trials, prepared, pool, out, reporter)
+                if stands.left:
+                    with worker_pool(*lies) as pool:
+                        _run_trials(trials, prepared, stands, pool, hold, watcher, reporter)
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
-                unread = _write_finished_rounds(out, names)
-    return SweepResult(out, {**failed, **unread})
+                unread = results.write(whole=True)
+    return SweepResult(out, {**watcher.failed, **unread}, unfinished(names, out / "runs"))
+
+
+def _without_rounds(trials: Sequence[Trial], configs: Mapping[str, Config]) -> dict[str, TrialRounds]:
+    """Trials as results.parquet knows them before anything is read."""
+    return {
+        trial.name: TrialRounds(
+            trial.name, trial.arm, trial.seed, False, configs[trial.name].model_dump(mode="json"), ()
+        )
+        for trial in trials
+    }
 
 
 def _run_trials(
-    trials: Sequence[Trial], prepared: Mapping[str, Prepared], pool: Pool, out: Path, reporter: Reporter
-) -> dict[str, str]:
-    """Make the shared features and run all trials on the pool that is there; which failed, and why."""
+    trials: Sequence[Trial],
+    prepared: Mapping[str, Prepared],
+    stands: Standing,
+    pool: Pool,
+    hold: Hold,
+    watcher: Watcher,
+    reporter: Reporter,
+) -> None:
+    """Make the shared features and run the trials that are left on the pool that is there."""
     resolved: dict[str, Prepared] = {}
     features: dict[str, VersionZero] = {}
     shared: dict[str, tuple[Prepared, VersionZero]] = {}
     begun_with = _begun_with(trials, prepared)
     for trial in trials:
+        if trial.name not in stands.left:
+            continue
         one = prepared[trial.name]
         if one.config.encoder.dtype == "auto" and (dtype := begun_with.get(_shared_key(one.config))):
             one = one.resolved(dtype)
@@ -197,16 +255,19 @@ def _run_trials(
             shared[key] = _version_zero(one, pool, reporter)
         first, features[trial.name] = shared[key]
         resolved[trial.name] = replace(one.resolved(first.config.encoder.dtype), fingerprint=first.fingerprint)
+    out = hold.folder.parent
     given = {
         "prepared": resolved,
-        "arms": {trial.name: trial.arm for trial in trials},
+        "arms": {trial.name: (trial.arm, place) for place, trial in enumerate(trials)},
         "features": features,
         "pool": pool,
         "runs": str(out / "runs"),
+        "mandate": str(hold.folder),
     }
     # More drivers than workers: while one of them thinks, another has work for a worker.
     concurrent = 2 * pool.placement.workers + 2
-    return run_trials(out, list(resolved), given, concurrent, reporter)
+    with watcher.shown():
+        run_trials(out, list(resolved), given, concurrent, watcher)
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
@@ -234,21 +295,3 @@ def _version_zero(prepared: Prepared, pool: Pool, reporter: Reporter) -> tuple[P
     )
     backend.close()
     return resolved, VersionZero(pool_set, test_set)
-
-
-def _write_finished_rounds(out: Path, names: Sequence[str]) -> dict[str, str]:
-    """Write results.parquet; which trials cannot be read, and why."""
-    found, unread = [], {}
-    for name in names:
-        folder = out / "runs" / name
-        if not (folder / "config.yaml").is_file():
-            continue
-        try:
-            run = read_run(folder)
-        except AsvpError as error:
-            unread[name] = str(error)
-            continue
-        found.append(TrialRounds(run.path.name, run.arm, run.seed, run.finished, run.config, run.rounds))
-    if any(trial.rounds for trial in found):
-        write_results(found, out / "results.parquet")
-    return unread

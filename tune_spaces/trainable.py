@@ -12,65 +12,116 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError, RayTaskError
 
 from asvp.actors.backend import PoolBackend
 from asvp.actors.pool import Pool
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.loop import run
+from asvp.driver.loop import RunResult, run
 from asvp.driver.prepared import Prepared
-from asvp.files import write_json
-from asvp.folders import make_folder
+from asvp.errors import AsvpError, LostError, StorageError, SupersededError
 from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
+
+FAILED, STOP = "failed", "stop"
+"""Keys of a last report: the trial has failed for good, and why; the whole sweep has to stop, and why."""
 
 
 def run_trial(
     choice: Mapping[str, Any],
     prepared: Mapping[str, Prepared],
-    arms: Mapping[str, str],
+    arms: Mapping[str, tuple[str, int]],
     features: Mapping[str, VersionZero],
     pool: Pool,
     runs: str,
+    mandate: str,
 ) -> None:
     """Run a trial in its run directory; begun before, it goes on where its checkpoint is.
+
+    What raises is lost and tried again: a process or node that died, a directory that a newer try took over. What fails
+    for good (input, work that cannot be done, a mistake in the code) is kept in failure.json and reported as a last
+    result, which Ray Tune does not try again.
 
     Parameters
     ----------
     choice : mapping
         {"trial": name}: what Ray Tune varies.
     prepared, arms, features : mappings by the trial's name
+        An arm comes with the trial's place among all of them.
     pool : Pool
         Of workers, which all trials share.
     runs : str
         Folder of all run directories.
+    mandate : str
+        Folder of the sweep's hold.
     """
     # No GPU is for a driver, whatever it imports.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = choice["trial"]
-    one = prepared[name]
-    folder = Path(runs) / name
-    reporter = SilentReporter()
-    directory = RunDirectory(folder)
-    resume = directory.holds_run
-    directory.check(resume=resume)
-    make_folder(folder)
-    write_json(folder / "arm.json", {"arm": arms[name], "place": list(arms).index(name)})
-    backend = PoolBackend(pool, one.encoder, one.cache, reporter, name)
+    directory = RunDirectory(Path(runs) / name)
+    last: dict[str, Any] = {"labelled": 0}
+
+    def on_round(record: Mapping[str, Any]) -> None:
+        last.update(record)
+        _report(record)
+
     try:
-        result = run(
+        with directory.held(Path(mandate)):
+            directory.forget_failure()
+            directory.write_arm(*arms[name])
+            try:
+                _run(prepared[name], directory, features.get(name), pool, name, on_round)
+            except Exception as error:
+                if not _is_lost(error) and not isinstance(error, StorageError):
+                    directory.write_failure(type(error).__name__, _told(error))
+                raise
+    except Exception as error:
+        if _is_lost(error):
+            raise
+        last[STOP if isinstance(error, StorageError) else FAILED] = _told(error)
+    # A trial that was finished before reports its end again, so that Tune knows it too.
+    _report({**last, "done": True})
+
+
+def _run(
+    one: Prepared, directory: RunDirectory, features: VersionZero | None, pool: Pool, name: str, on_round: Any
+) -> RunResult:
+    """Run it on the shared features; where those were lost with a node, and are in no cache, on some of its own."""
+    reporter = SilentReporter()
+    backend = PoolBackend(pool, one.encoder, one.cache, reporter, name)
+
+    def run_on(shared: VersionZero | None) -> RunResult:
+        return run(
             one.config,
-            out=folder,
-            resume=resume,
+            out=directory,
+            resume=directory.holds_run,
             prepared=one,
             backend=backend,
-            features=features.get(name),
+            features=shared,
             reporter=reporter,
-            on_round=_report,
+            on_round=on_round,
         )
+
+    try:
+        return run_on(features)
+    except LostError:
+        return run_on(None)
     finally:
         backend.close()
-    # A trial that was finished before reports its end again, so that Tune knows it too.
-    _report({**result.rounds[-1], "done": True})
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether it was not the work that failed, but those who did it were lost: another try may do better."""
+    if isinstance(error, RayTaskError):
+        return isinstance(error.cause, RayError) and not isinstance(error.cause, RayTaskError)
+    return isinstance(error, (RayError, LostError, SupersededError))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, AsvpError):
+        return str(error)
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
 
 
 def _report(record: Mapping[str, Any]) -> None:

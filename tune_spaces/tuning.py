@@ -4,28 +4,60 @@ from __future__ import annotations
 
 import logging
 import os
-import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pyarrow.fs import LocalFileSystem
 from ray import tune
 
-from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
-from asvp.progress import Reporter
-from asvp.tune_spaces.live import LiveTable
-from asvp.tune_spaces.trainable import run_trial
+from asvp.errors import StorageError
+from asvp.files import write_error
+from asvp.tune_spaces.trainable import FAILED, STOP, run_trial
+
+MOST_LOSSES = 8
+"""How often in a row a trial may be lost with its process or node without having finished a round in between."""
 
 _DRIVER = tune.PlacementGroupFactory([{"memory": 256 << 20}])
 """What a trial holds: its own process, which waits for workers most of the time; no core, and no GPU."""
+_SETTINGS = {
+    # Ctrl-C raises in Tune too, which by itself would end as if the sweep were finished.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # results.parquet is the record of a sweep; a table of each trial in two more forms costs time and disk.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The state that Tune keeps for itself is not used: a sweep is resumed from its run directories.
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",
+}
 
 
-def run_trials(
-    out: Path, names: Sequence[str], shared: Mapping[str, Any], concurrent: int, reporter: Reporter
-) -> dict[str, str]:
-    """Run trials by Ray Tune, so many at a time; which failed, and why.
+class Listener(Protocol):
+    """Who is told how trials get on."""
+
+    def started(self, trial: str) -> None:
+        """A trial has begun, or goes on."""
+        ...
+
+    def round(self, trial: str, record: Mapping[str, Any]) -> None:
+        """A trial has finished a round, or a final model of an earlier one has arrived."""
+        ...
+
+    def ended(self, trial: str, failed: str | None) -> None:
+        """A trial has come to its end, or failed for good, and why."""
+        ...
+
+    def lost(self, trial: str, times: int) -> None:
+        """A trial's process or node was lost, so many times since its last round; it is tried again."""
+        ...
+
+    def step(self, states: Mapping[str, int]) -> None:
+        """Time passes; how many trials are in which of Ray Tune's states."""
+        ...
+
+
+def run_trials(out: Path, names: Sequence[str], shared: Mapping[str, Any], concurrent: int, listener: Listener) -> None:
+    """Run trials by Ray Tune, so many at a time, until each has come to its end or failed for good.
 
     Parameters
     ----------
@@ -35,91 +67,127 @@ def run_trials(
     shared : mapping
         What `run_trial` is given beside the trial's name.
     concurrent : int
-    reporter : Reporter
+    listener : Listener
+
+    Raises
+    ------
+    StorageError
+        If the disk is full, or storage went away.
     """
-    table = LiveTable(out, reporter)
+    watch = _Watch(listener)
     trainable = tune.with_resources(tune.with_parameters(run_trial, **shared), _DRIVER)
-    tuner = tune.Tuner(
-        trainable,
-        param_space={"trial": tune.grid_search(list(names))},
-        tune_config=tune.TuneConfig(
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-            metric="labelled",
-            mode="max",
-            max_concurrent_trials=concurrent,
-        ),
-        run_config=tune.RunConfig(
-            name=out.name,
-            storage_path=str(out.parent),
-            # A path is a path: without this, Tune reads it as a URI, in which # and % mean something.
-            storage_filesystem=LocalFileSystem(),
-            verbose=0,
-            callbacks=[_Tell(reporter, table)],
-            failure_config=tune.FailureConfig(max_failures=0),
-        ),
-    )
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    with _interruptions_raise(), table.shown():
-        results = tuner.fit()
-    failed = {}
-    for result in (results[number] for number in range(len(results))):
-        if result.error is not None:
-            lines = [line for line in str(result.error).strip().splitlines() if line.strip()]
-            failed[str((result.config or {}).get("trial", "?"))] = lines[-1] if lines else type(result.error).__name__
-    return failed
+    with _settings():
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"trial": tune.grid_search(list(names))},
+            tune_config=tune.TuneConfig(
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+                metric="labelled",
+                mode="max",
+                max_concurrent_trials=concurrent,
+                # Starting a process takes longer than many a trial.
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=out.name,
+                storage_path=str(out.parent),
+                # A path is a path: without this, Tune reads it as a URI, in which # and % mean something.
+                storage_filesystem=LocalFileSystem(),
+                verbose=0,
+                callbacks=[watch],
+                stop=_StopAll(watch),
+                # What fails for good ends with a report; what raises was lost, and `watch` counts how often.
+                failure_config=tune.FailureConfig(max_failures=-1),
+            ),
+        )
+        try:
+            tuner.fit()
+        except Exception as error:
+            told = write_error(error, out)
+            if not isinstance(told, StorageError):
+                raise
+            raise told from error
+    if watch.stop is not None:
+        raise watch.stop
 
 
-@contextmanager
-def _interruptions_raise() -> Iterator[None]:
-    """Let Ctrl-C raise in Ray Tune too, which by itself would end as if the sweep were finished."""
-    before = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER")
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]
-        else:
-            os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = before
+class _Watch(tune.Callback):
+    """Passes on what trials report, and ends those that are lost too often."""
 
-
-class _Tell(tune.Callback):
-    """Passes each trial's rounds on to the person who watches."""
-
-    def __init__(self, reporter: Reporter, table: LiveTable) -> None:
-        self._reporter = reporter
-        self._table = table
-        self._idle_since = time.monotonic()
+    def __init__(self, listener: Listener) -> None:
+        self.stop: StorageError | None = None
+        self._listener = listener
+        self._losses: Counter[str] = Counter()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune keeps a pickled copy of its callbacks, which nobody reads, and a terminal cannot be pickled."""
+        # Tune pickles what it is given, for a restore that is never asked for; who listens need not be picklable.
         return {}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """While trials wait and none runs, say so now and then."""
-        statuses = {trial.status for trial in trials}
-        now = time.monotonic()
-        if "RUNNING" in statuses or "PENDING" not in statuses:
-            self._idle_since = now
-        elif now - self._idle_since >= SAY_AFTER_SECONDS:
-            self._idle_since = now
-            self._reporter.say(f"Trials are waiting for room on the cluster ({free_resources()})")
+        """Tune has looked around."""
+        self._listener.step(Counter(trial.status for trial in trials))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial has begun, or goes on."""
-        self._table.started(_trial_name(trial))
+        self._listener.started(_trial_name(trial))
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A trial has finished a round, or come to its end."""
-        if result.get("done"):
-            self._table.ended(_trial_name(trial))
+        name = _trial_name(trial)
+        if STOP in result:
+            self.stop = self.stop or StorageError(result[STOP])
+        elif result.get("done"):
+            self._listener.ended(name, result.get(FAILED))
         else:
-            self._table.round(_trial_name(trial), result)
+            self._losses[name] = 0
+            trial.max_failures = -1
+            self._listener.round(name, result)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial was lost, and is tried again."""
+        name = _trial_name(trial)
+        self._losses[name] += 1
+        if self._losses[name] >= MOST_LOSSES:
+            trial.max_failures = 0
+        self._listener.lost(name, self._losses[name])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial has failed."""
-        self._table.ended(_trial_name(trial), "")
+        """A trial was lost too often."""
+        name = _trial_name(trial)
+        times = self._losses[name] + 1
+        self._listener.ended(name, f"its process or its node was lost {times} times in a row in the same round")
+
+
+class _StopAll(tune.Stopper):
+    """Stops all trials once one of them cannot write any more."""
+
+    def __init__(self, watch: _Watch) -> None:
+        self._watch = watch
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """A trial ends by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the sweep has to stop."""
+        return self._watch.stop is not None
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """What Ray Tune reads from its environment, for a while."""
+    before = {name: os.environ.get(name) for name in _SETTINGS}
+    os.environ.update(_SETTINGS)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _trial_name(trial: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -13,9 +14,15 @@ from typing import Any, NoReturn
 
 import click
 
-from asvp.errors import AsvpError, one_line
+from asvp.errors import AsvpError, StorageError, one_line
 
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+CLEAN_SECONDS = 9.0
+"""How long a command that was told to end may take to end in order."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NOTHING_LOST = "nothing is lost that was finished; start again"
+_how_to_go_on: list[Callable[[], str]] = []
+"""What the command under way would say, the innermost last."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -43,7 +50,7 @@ def run_command(command: Callable[[], Any]) -> None:
         interrupt = end.__cause__ if isinstance(end, click.Abort) else end
         # Ray raises a plain KeyboardInterrupt in place of what a signal's handler raised while it was waiting.
         number = interrupt.number if isinstance(interrupt, Stopped) else next(iter(signals), signal.SIGINT)
-        how = getattr(interrupt, "how_to_go_on", "nothing is lost that was finished; start again")
+        how = getattr(interrupt, "how_to_go_on", _NOTHING_LOST)
         fail(f"interrupted; {how}", 128 + number)
     except BrokenPipeError:
         # Who reads has seen enough: `asvp strategies | head -1`.
@@ -67,12 +74,18 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def told_how_to_go_on(how: Callable[[], str]) -> Iterator[None]:
-    """Have an interruption of the block say how to go on."""
+    """Have an interruption of the block, or a disk that is full in it, say how to go on."""
+    _how_to_go_on.append(how)
     try:
         yield
     except KeyboardInterrupt as interrupt:
         interrupt.how_to_go_on = how()  # type: ignore[attr-defined]
         raise
+    except StorageError as error:
+        mend = f"{(error.mend or 'Mend that').partition(' and go on')[0]}; {how()}"
+        raise StorageError(error.message, key=error.key, value=error.value, mend=mend) from error
+    finally:
+        _how_to_go_on.pop()
 
 
 def command_line(*words: str) -> str:
@@ -82,11 +95,22 @@ def command_line(*words: str) -> str:
 
 @contextmanager
 def _signals_raise(arrived: list[int]) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise, as Ctrl-C does, unless they are ignored (nohup); those that arrive are noted."""
+    """Let SIGTERM and SIGHUP raise, as Ctrl-C does, unless they are ignored (nohup); those that arrive are noted.
+
+    The second ends the process at once, and so does time: what holds up an end in order is not waited for.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         arrived.append(number)
-        raise Stopped(number)
+        if len(arrived) > 1:
+            _end_at_once("ended at once; what was finished is kept", number)
+        how = _how_to_go_on[-1] if _how_to_go_on else lambda: _NOTHING_LOST
+        late.append(threading.Timer(CLEAN_SECONDS, lambda: _end_at_once(f"interrupted; {how()}", number)))
+        late[0].daemon = True
+        late[0].start()
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+
+    late: list[threading.Timer] = []
 
     before: dict[int, Any] = {}
     with suppress(ValueError):
@@ -97,8 +121,17 @@ def _signals_raise(arrived: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in late:
+            timer.cancel()
         for changed, handler in before.items():
             signal.signal(changed, handler)
+
+
+def _end_at_once(message: str, number: int) -> NoReturn:
+    """End the process, whatever it is doing; written past Python's streams, which may be in use."""
+    with suppress(OSError):
+        os.write(2, f"\nasvp: {one_line(message)}\n".encode(errors="backslashreplace"))
+    os._exit(128 + number)
 
 
 def _open_standard_streams() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from itertools import zip_longest
 
 import click
 
@@ -20,6 +22,7 @@ from asvp.folders import read_marker, settle
 @click.option("--seeds", help="Seeds instead of the space's own, such as 0,1,2.")
 @click.option("--out", help="Sweep directory; default: a new one under sweeps/.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
 @address_option
 @json_option
 def sweep(
@@ -29,6 +32,7 @@ def sweep(
     seeds: str | None,
     out: str | None,
     resume: bool,
+    retry_failed: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
@@ -39,6 +43,8 @@ def sweep(
 
     if resume and out is None:
         raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
+    if retry_failed and not resume:
+        raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
     directory = settle(default_directory(space) if out is None else out)
 
     def how_to_go_on() -> str:
@@ -57,11 +63,10 @@ def sweep(
             out=directory,
             seeds=_parse_seeds(seeds),
             resume=resume,
+            retry_failed=retry_failed,
             address=address,
             reporter=reporter_for(),
         )
-    for trial, reason in result.failed.items():
-        print(f"asvp: {one_line(f'{trial} failed: {reason}')}", file=sys.stderr)
     comparison = result.report(result.directory)
     if as_json:
         OUT.print_values({"directory": str(result.directory), "failed": result.failed, **comparison.to_json()})
@@ -69,7 +74,20 @@ def sweep(
         comparison.print(OUT)
         OUT.print(f"Sweep directory: {result.directory}", soft_wrap=True)
     if result.failed:
+        print_failures(result.failed)
         sys.exit(1)
+
+
+def print_failures(failed: Mapping[str, str]) -> None:
+    """Which trials failed, and why, as a table on standard error; equal reasons are told once."""
+    by_reason: dict[str, list[str]] = {}
+    for trial, reason in failed.items():
+        by_reason.setdefault(one_line(reason), []).append(trial)
+    print(f"\nasvp: {len(failed)} trials failed:", file=sys.stderr)
+    width = max(map(len, failed))
+    for reason, trials in by_reason.items():
+        for trial, told in zip_longest(trials, [reason], fillvalue='"'):
+            print(f"  {trial:<{width}}  {told}", file=sys.stderr)
 
 
 def _parse_seeds(text: str | None) -> list[int] | None:

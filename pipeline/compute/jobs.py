@@ -202,7 +202,7 @@ class FineTuneJob:
     @property
     def key(self) -> str:
         """Equal for work with an equal result."""
-        settings = self.training.model_dump(exclude={"method", "evaluate_at"})
+        settings = self.training.model_dump(exclude={"method", "evaluate_at", "keep"})
         return content_key(
             "fine-tune",
             self.encoder,

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from asvp.compute.jobs import Arrays, FineTuneJob
+from asvp.errors import CacheError
 from asvp.features.cache import Cache, CacheEntry
 from asvp.models.head import Head
 from asvp.spent import Spent
@@ -45,6 +46,16 @@ def stored_weights(key: str, cache: Cache) -> Arrays:
     entry = cache.entry("models", key)
     files = entry.description().get("files")
     return _arrays(entry, "weights", files if isinstance(files, dict) else {})
+
+
+def holds_weights(key: str, cache: Cache) -> bool:
+    """Whether weights are kept under a job's key; they may still turn out to be damaged, or be gone tomorrow."""
+    try:
+        entry = cache.entry("models", key)
+        files = entry.description().get("files")
+        return entry.spent() is not None and isinstance(files, dict) and "weights" in files
+    except CacheError:
+        return False
 
 
 def keep_model(job: FineTuneJob, head: Head, weights: Arrays | None, spent: Spent, cache: Cache) -> None:

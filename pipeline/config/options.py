@@ -16,6 +16,7 @@ Auto = Literal["auto"]
 Mode = Literal["svp", "asvp", "standard"]
 Policy = Literal["never", "every", "at", "logme", "logme_ped"]
 Method = Literal["auto", "ft", "lp_ft", "lp"]
+Keep = Literal["all", "best", "none"]
 ClassWeight = Literal["balanced"]
 
 
@@ -198,6 +199,10 @@ class TrainingConfig(_Section):
         "last",
         description="When a final model is trained: last | several (at a third, two thirds, five sixths and all of the "
         "budget; what sweeps do unless told otherwise) | every | label counts.",
+    )
+    keep: Keep = Field(
+        "all",
+        description="Final models that are saved: all | best (of a sweep, the trial with the highest accuracy) | none.",
     )
 
 

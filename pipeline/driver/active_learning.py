@@ -260,6 +260,9 @@ class ActiveLearning:
         self.state = state
         if state.next_round == len(self._counts):
             return
+        if state.model is not None and state.model.weights is None:
+            kept = [attempt.round for attempt in state.attempts if attempt.kept]
+            state.model = self._journal.require_same_model(self._refresher.again(state.labelled, kept[-1]), checkpoint)
         if shared is not None and shared.pool.fingerprint == checkpoint.features:
             self._features.share(shared)
         else:

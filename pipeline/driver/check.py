@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.data.source import rows_named
+from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
 from asvp.errors import DataError
@@ -76,6 +77,7 @@ class _Speed:
     dim: int
     rows_per_second: float | None
     encoder_dtype: str
+    weights_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def check_config(config: Config) -> RunPlan:
     versions = 2 if prepared.mode.keeps_first else 1
     store, disk = _object_store(), _free_disk(config)
     seconds = _estimate(prepared, placement, speed)
+    models = model_disk(config, prepared.mode, speed.weights_bytes)
     warnings = [str(finding) for finding in findings]
     return RunPlan(
         lines={
@@ -131,6 +134,7 @@ def check_config(config: Config) -> RunPlan:
             + (f", {versions} of them at a time" if versions > 1 else "")
             + f"; the object store here would have {_size(store)}",
             "cache": f"{config.extraction.cache or 'none'}" + (f", {_size(disk)} free" if disk is not None else ""),
+            **_told_models(models),
             **_told_times(seconds),
         },
         classes=classes,
@@ -146,6 +150,7 @@ def check_config(config: Config) -> RunPlan:
             "labels": labels,
             "object_store_bytes": store,
             "disk_bytes": disk,
+            "model_bytes": asdict(models),
             "estimated_seconds": seconds,
         },
     )
@@ -171,7 +176,8 @@ def _measure(prepared: Prepared) -> _Speed:
         began = time.perf_counter()
         encoder.encode(taken)
         spent = time.perf_counter() - began
-    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name)
+    weights = sum(array.nbytes for array in encoder.state().values())
+    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name, weights)
 
 
 def _team(prepared: Prepared) -> _Team:
@@ -219,6 +225,13 @@ def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[s
         "extraction": rows / (speed.rows_per_second * placement.workers * one),
         "final_model": passes / (speed.rows_per_second * all_idle),
     }
+
+
+def _told_models(models: ModelDisk) -> dict[str, str]:
+    if not models.cache + models.final:
+        return {}
+    kept = f"{_size(models.final)} in the run directory" if models.final else "none in the run directory"
+    return {"models": f"up to {_size(models.cache)} in the cache, {kept} (training.keep)"}
 
 
 def _told_times(seconds: dict[str, float] | None) -> dict[str, str]:

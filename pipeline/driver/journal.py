@@ -7,7 +7,8 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from asvp.compute import Backend
+from asvp.compute import Backend, TrainedModel
+from asvp.compute.model_store import holds_weights
 from asvp.driver.built_on import built_on, require_unchanged
 from asvp.driver.final_model import save_final_model
 from asvp.driver.prepared import Prepared
@@ -48,7 +49,7 @@ class Journal:
             return
         files = {**self._last.files, ROUNDS: rounds_digest(state.records[: self._last.rounds])}
         both = replace(self._last, files_to_come=files, ledger_to_come=ledger.state())
-        save_checkpoint(self._directory.checkpoint, both, state.model)
+        self._save(both, state, self._directory)
         self._write_test_rows(state)
         self._directory.write_rounds(state.records)
 
@@ -56,7 +57,7 @@ class Journal:
         """Put the finished rounds on disk; the checkpoint comes last, and makes them count."""
         if self._directory is None:
             return
-        if state.summary and state.final is not None:
+        if state.summary and state.final is not None and self._prepared.config.training.keep != "none":
             save_final_model(self._directory, self._prepared, self._backend, state.final)
         labelled = state.labelled.table(self._ids, self._prepared.dataset.classes)
         self._directory.write_labelled(labelled)
@@ -75,8 +76,13 @@ class Journal:
             built_on=self._built_on,
             files=file_digests(state.records, labelled, state.summary),
         )
-        save_checkpoint(self._directory.checkpoint, checkpoint, state.model)
+        self._save(checkpoint, state, self._directory)
         self._last = checkpoint
+
+    def _save(self, checkpoint: Checkpoint, state: RunState, directory: RunDirectory) -> None:
+        cache, model = self._prepared.cache, state.model
+        cached = cache is not None and model is not None and holds_weights(model.key, cache)
+        save_checkpoint(directory.checkpoint, checkpoint, model, directory, cached=cached)
 
     def read(self) -> tuple[RunState, Checkpoint] | None:
         """The state that the last finished round left, scorer and final model apart; None if there is none.
@@ -102,6 +108,16 @@ class Journal:
             told = [one["labelled"] for one in found[0].records if one["final_accuracy"] is not None]
             found[0].correct = {labelled: there[labelled] for labelled in told if labelled in there}
         return found
+
+    def require_same_model(self, model: TrainedModel, checkpoint: Checkpoint) -> TrainedModel:
+        """The model, if it is the one whose features the run was at work on; raise a RunDirectoryError otherwise."""
+        if self._directory is not None and model.key != checkpoint.model:
+            raise RunDirectoryError(
+                "tells of a model that cannot be made again from the rows and the encoder that are here now",
+                key=str(self._directory.checkpoint / "state.json"),
+                mend="Put the data and the encoder back, or begin a new run",
+            )
+        return model
 
     def require_same_features(self, pool: Features, checkpoint: Checkpoint) -> None:
         """Raise a RunDirectoryError unless the features made now are those that the run was at work on."""

@@ -41,7 +41,7 @@ class RunResult:
 def run(
     config: Config,
     *,
-    out: Path | str | None = None,
+    out: Path | str | RunDirectory | None = None,
     resume: bool = False,
     until_round: int | None = None,
     in_process: bool = False,
@@ -57,7 +57,7 @@ def run(
     Parameters
     ----------
     config : Config
-    out : path, optional
+    out : path or RunDirectory, optional
         The run directory; None leaves no files.
     resume : bool
         Go on with the run that `out` holds.
@@ -85,7 +85,7 @@ def run(
     """
     _check_arguments(config, until_round)
     news = LoggedReporter(reporter or SilentReporter())
-    directory = None if out is None else RunDirectory(out)
+    directory = out if out is None or isinstance(out, RunDirectory) else RunDirectory(out)
     if directory is not None:
         directory.check(resume=resume)
     elif resume:
@@ -103,10 +103,11 @@ def run(
         prepared = prepared.resolved(backend.dtype())
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
-            stack.enter_context(news.to_file(directory.log))
+            stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
-        if directory is not None and learning.state.summary and not directory.model.exists():
+        kept = prepared.config.training.keep == "all"
+        if directory is not None and learning.state.summary and kept and not directory.model.exists():
             news.say(f"The run is finished, and its final model is no longer in {directory.model}")
         for number in learning.rounds(until_round):
             learning.choose_rows(number)

@@ -67,6 +67,12 @@ class Refresher:
         unverified = "kept: too few labels were held out to verify it" if self._share else ""
         return Refresh(model, told=unverified)
 
+    def again(self, labelled: LabelledSet, number: int) -> TrainedModel:
+        """The model of the refresh in round `number`, out of the cache or trained once more."""
+        until = labelled.until(number)
+        held = self._held_out(until)
+        return self._models.train("ft", until.only(~held) if held.any() else until, "finetune", present=None)
+
     def _held_out(self, labelled: LabelledSet) -> NDArray[np.bool_]:
         """Rows kept out, chosen in the round they were bought in and for good: no refresh before has seen them either.
 

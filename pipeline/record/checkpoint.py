@@ -2,17 +2,18 @@
 
 `state.json` is written last and decides what counts: rows and rounds beyond the round it names are dropped on resume.
 It holds a checksum of itself, digests of what it counts in the other files, and of what the run was built on. The
-weights of the current feature version lie beside it, written once a refresh.
+model of the current feature version lies beside it, written once a refresh; without its weights where the cache has
+them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -20,11 +21,10 @@ from safetensors.numpy import load_file, save_file
 from asvp.compute.jobs import HeldWeights, TrainedModel
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
-from asvp.files import write_atomically, write_json
 from asvp.models.head import Head
 from asvp.spent import NOTHING
 
-FORMAT = 2
+FORMAT = 3
 _WITHOUT_DIGESTS = 1
 
 
@@ -69,13 +69,40 @@ class Checkpoint:
     ledger_to_come: dict[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | None) -> None:
+class Files(Protocol):
+    """Who writes and removes files of a run's directory: its `RunDirectory`."""
+
+    def write(self, path: Path, write: Callable[[Path], Any]) -> None:
+        """Have a file written, whole or not at all."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+
+def save_checkpoint(
+    folder: Path, checkpoint: Checkpoint, model: TrainedModel | None, directory: Files, *, cached: bool = False
+) -> None:
     """Write a checkpoint; files of earlier feature versions go only after it is complete.
+
+    Parameters
+    ----------
+    folder : Path
+    checkpoint : Checkpoint
+    model : TrainedModel or None
+        Whose features are current.
+    directory : Files
+        Writes and removes files of the run's directory.
+    cached : bool
+        Whether the cache has the model's weights, so that they need not be written here.
 
     Raises
     ------
-    WorkError
+    StorageError
         If the disk is full.
+    SupersededError
+        If a newer process has taken the directory over.
     """
     keep = None
     digest = None
@@ -84,20 +111,23 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: TrainedModel | 
         digest = _known_digest(folder, model.key) if keep.exists() else None
         if digest is None:
             arrays = {"head.weight": model.head.weight, "head.bias": model.head.bias}
-            if model.weights is not None:
+            if model.weights is not None and not cached:
                 arrays |= {f"encoder.{name}": array for name, array in model.weights.load().items()}
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            write_atomically(keep, lambda path: save_file(contiguous, path))
+            directory.write(keep, lambda path: save_file(contiguous, path))
             digest = _file_digest(keep)
     content = {"format": FORMAT, **asdict(checkpoint), "model_digest": digest}
-    write_json(folder / "state.json", {**content, "checksum": content_key(content)})
+    state = json.dumps({**content, "checksum": content_key(content)}, indent=2) + "\n"
+    directory.write(folder / "state.json", lambda path: path.write_text(state, encoding="utf-8"))
     for path in folder.glob("model-*.safetensors"):
         if path != keep:
-            path.unlink(missing_ok=True)
+            directory.remove(path)
 
 
 def load_checkpoint(folder: Path) -> tuple[Checkpoint, TrainedModel | None] | None:
     """Read a checkpoint, with the model of its feature version; None if no round was finished.
+
+    The model has no weights where they were left to the cache.
 
     Raises
     ------
@@ -168,7 +198,8 @@ def _load_model(folder: Path, key: str, digest: str | None) -> TrainedModel:
         # Whatever safetensors makes of bytes that were altered.
         raise _damaged(path, str(error)) from None
     encoder = {name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")}
-    return TrainedModel(key, "ft", head, HeldWeights(key, encoder), NOTHING, reused=True)
+    weights = HeldWeights(key, encoder) if encoder else None
+    return TrainedModel(key, "ft", head, weights, NOTHING, reused=True)
 
 
 def _file_digest(path: Path) -> str:

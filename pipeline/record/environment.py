@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def describe_environment(machine: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -47,6 +49,7 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache
 def _git() -> dict[str, Any] | None:
     """Commit of this source tree, and whether it was changed; None for an installed package."""
     folder = Path(__file__).resolve().parents[2]

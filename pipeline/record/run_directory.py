@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,13 @@ import asvp
 from asvp.config import Config, build_config, read_scalar
 from asvp.config.budget import format_budget
 from asvp.config.text import YAML_ERRORS
-from asvp.errors import ConfigError, RunDirectoryError
+from asvp.errors import AsvpError, ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
-from asvp.files import write_atomically, write_json, write_text
+from asvp.files import temporary_beside, write_atomically
 from asvp.folders import (
     MARKER,
     entries,
     foreign_folder,
-    locked,
     make_folder,
     mark,
     read_marker,
@@ -34,11 +34,12 @@ from asvp.folders import (
     settle,
     sweep_up,
 )
+from asvp.holds import Hold, held
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
-_BEFORE_THE_FIRST_ROUND = {"environment.json", "checkpoint", "arm.json", "run.log"}
+_BEFORE_THE_FIRST_ROUND = {"environment.json", "checkpoint", "arm.json", "run.log", "failure.json"}
 """What a run that was killed while it began may leave without a configuration."""
 
 
@@ -67,6 +68,10 @@ class RunDirectory:
         self._labelled = self.path / "labelled.parquet"
         self._summary = self.path / "summary.json"
         self._test_rows = self.path / TEST_ROWS
+        self._arm = self.path / "arm.json"
+        self._failure = self.path / "failure.json"
+        self._hold: Hold | None = None
+        self._begun: Config | None = None
 
     @property
     def holds_run(self) -> bool:
@@ -153,10 +158,60 @@ class RunDirectory:
         return found
 
     @contextmanager
-    def opened(self, config: Config, machine: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
-        """Make the folder, keep other processes out, and write configuration and environment if the run is new.
+    def held(self, mandate: Path | None = None) -> Iterator[None]:
+        """Make the folder, and keep other processes out for as long as the block lasts, or the process lives.
 
-        The lock ends with the process, however it ends.
+        Parameters
+        ----------
+        mandate : Path, optional
+            The folder of the sweep's hold: then an earlier try that is still at work here is fenced out.
+
+        Raises
+        ------
+        RunDirectoryError
+            If another process is at work here.
+        """
+        if self._hold is not None:
+            yield
+            return
+        make_folder(self.checkpoint)
+        with held(self.checkpoint, self.path, mandate=mandate) as hold:
+            self._hold = hold
+            try:
+                sweep_up(self.path)
+                sweep_up(self.checkpoint, but=hold.folder)
+                yield
+            finally:
+                self._hold = None
+
+    def require_hold(self) -> None:
+        """Raise a SupersededError if a newer process has taken this directory over."""
+        if self._hold is not None:
+            self._hold.require()
+
+    def write(self, path: Path, write: Callable[[Path], Any]) -> None:
+        """Have a file of this directory written, whole or not at all.
+
+        Raises
+        ------
+        SupersededError
+            If a newer process has taken the directory over; nothing is written.
+        """
+        if self._hold is None:
+            write_atomically(path, write)
+        else:
+            self._hold.write(path, write)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of this directory, if it is there; errors as in `write`."""
+        if self._hold is None:
+            path.unlink(missing_ok=True)
+        else:
+            self._hold.remove(path)
+
+    @contextmanager
+    def opened(self, config: Config, machine: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+        """Hold the directory, if it is not held yet, and write configuration and environment if the run is new.
 
         Parameters
         ----------
@@ -170,16 +225,14 @@ class RunDirectory:
         RunDirectoryError
             If another process is at work here, or the folder holds a run with another configuration.
         """
-        make_folder(self.checkpoint)
-        with locked(self.checkpoint / "lock", self.path):
+        with self.held():
             # Somebody else may have begun here since the folder was looked at.
             self.check(resume=resume)
-            sweep_up(self.path)
-            sweep_up(self.checkpoint)
             if not resume:
                 # What shows the folder to be ours comes first, the configuration last.
-                write_json(self._environment, {**describe_environment(machine), "config": config_digest(config)})
-                write_text(self._config, config.to_yaml())
+                self._write_json(self._environment, {**describe_environment(machine), "config": config_digest(config)})
+                self._write_text(self._config, config.to_yaml())
+                self._begun = config
             yield
 
     def rounds(self) -> list[dict[str, Any]]:
@@ -197,7 +250,7 @@ class RunDirectory:
 
     def write_rounds(self, rounds: Sequence[Mapping[str, Any]]) -> None:
         """Replace rounds.jsonl."""
-        write_text(self._rounds, "".join(json.dumps(record) + "\n" for record in rounds))
+        self._write_text(self._rounds, "".join(json.dumps(record) + "\n" for record in rounds))
 
     def labelled(self) -> pa.Table | None:
         """The table {row, id, label, round} of the rows bought; None if there is no such file.
@@ -223,7 +276,7 @@ class RunDirectory:
 
     def write_labelled(self, table: pa.Table) -> None:
         """Replace labelled.parquet."""
-        write_atomically(self._labelled, lambda path: pq.write_table(table, path, write_page_checksum=True))
+        self.write(self._labelled, lambda path: pq.write_table(table, path, write_page_checksum=True))
 
     def test_rows(self) -> dict[int, NDArray[np.bool_]]:
         """By labels bought, which test rows final models got right, shape (N,); errors as in `read_test_rows`."""
@@ -231,11 +284,11 @@ class RunDirectory:
 
     def write_test_rows(self, correct: Correct) -> None:
         """Replace test_rows.parquet."""
-        write_test_rows(self._test_rows, correct)
+        write_test_rows(self._test_rows, correct, write=self.write)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json."""
-        write_json(self._summary, summary)
+        self._write_json(self._summary, summary)
 
     def read_summary(self) -> dict[str, Any] | None:
         """The summary, if there is one.
@@ -255,6 +308,35 @@ class RunDirectory:
             raise self._damaged(self._summary, "is cut short or damaged: it is no object")
         return summary
 
+    def write_arm(self, arm: str, place: int) -> None:
+        """Say which arm of a sweep this is, and where it stands among its trials."""
+        told = {"arm": arm, "place": place}
+        if _told(self._arm) != told:
+            self._write_json(self._arm, told)
+
+    def failure(self) -> dict[str, Any] | None:
+        """What failure.json tells of a trial that failed for good: kind and message, both text; None if there is none.
+
+        Something else by this name counts as none.
+        """
+        told = _told(self._failure)
+        fits = told is not None and all(isinstance(told.get(name), str) for name in ("kind", "message"))
+        return told if fits else None
+
+    def write_failure(self, kind: str, message: str) -> None:
+        """Keep why a trial failed for good, for whoever goes on with its sweep."""
+        self._write_json(self._failure, {"kind": kind, "message": message})
+
+    def forget_failure(self) -> None:
+        """Remove failure.json: the trial is tried again."""
+        if self.failure() is not None:
+            self.remove(self._failure)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end; whether its files fit each other is found out when it is read."""
+        return self._summary.exists()
+
     def require_own_model(self) -> None:
         """Raise a RunDirectoryError if model/, which will be replaced, holds what asvp did not write."""
         if os.path.lexists(self.model) and not self._model_is_ours():
@@ -267,7 +349,22 @@ class RunDirectory:
             fill(folder)
             mark(folder, "model", asvp.__version__, entries(folder))
 
-        replace_folder(self.model, fill_and_mark, ours=lambda made: self._model_is_ours(entries(made)))
+        self.require_hold()
+        temporary = temporary_beside if self._hold is None else self._hold.temporary
+        try:
+            replace_folder(
+                self.model, fill_and_mark, ours=lambda made: self._model_is_ours(entries(made)), temporary=temporary
+            )
+        except AsvpError:
+            self.require_hold()
+            raise
+
+    def drop_model(self) -> None:
+        """Remove model/, where it holds what asvp wrote and nothing else."""
+        if self._model_is_ours():
+            gone = temporary_beside(self.model)
+            self.model.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def require_same(self, config: Config) -> None:
         """Raise a RunDirectoryError unless the run that is here may go on with this configuration.
@@ -303,9 +400,9 @@ class RunDirectory:
 
     def go_on_with(self, config: Config) -> None:
         """Keep the configuration that an unfinished run goes on with, and drop the summary of a shorter budget."""
-        if config != self.read_config():
-            write_text(self._config, config.to_yaml())
-        self._summary.unlink(missing_ok=True)
+        if config != (self._begun or self.read_config()):
+            self._write_text(self._config, config.to_yaml())
+        self.remove(self._summary)
 
     def _nothing_to_resume(self) -> RunDirectoryError:
         if not self.path.exists():
@@ -324,7 +421,9 @@ class RunDirectory:
             return False
         if "environment.json" in there and not _is_environment(self._environment):
             return False
-        if "arm.json" in there and not _is_arm(self.path / "arm.json"):
+        if "arm.json" in there and not _is_arm(self._arm):
+            return False
+        if "failure.json" in there and self.failure() is None:
             return False
         if "run.log" in there and "environment.json" not in there:
             return False
@@ -343,6 +442,12 @@ class RunDirectory:
         except (OSError, ValueError):
             return not there
         return isinstance(record, dict) and "classes" in record and (like is None or there <= like)
+
+    def _write_text(self, path: Path, text: str) -> None:
+        self.write(path, lambda other: other.write_text(text, encoding="utf-8"))
+
+    def _write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        self._write_text(path, json.dumps(content, indent=2) + "\n")
 
     def _round(self, number: int, line: str) -> dict[str, Any]:
         try:
@@ -371,7 +476,7 @@ class RunDirectory:
         return RunDirectoryError(message, key=str(path), mend="Put the file back as it was, or begin a new run")
 
 
-MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "workers")
+MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "training.keep", "workers")
 """What a run may go on with though it was begun with another: who works, where, at what price and how long."""
 
 
@@ -400,22 +505,23 @@ _LABELLED = {"row": pa.types.is_int64, "id": _is_text, "label": _is_text, "round
 """The columns of labelled.parquet, and what their types must be."""
 
 
-def _is_environment(path: Path) -> bool:
-    """Whether a file is what `describe_environment` made, in this or an earlier version."""
+def _told(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    packages = found.get("packages") if isinstance(found, dict) else None
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_environment(path: Path) -> bool:
+    """Whether a file is what `describe_environment` made, in this or an earlier version."""
+    packages = (_told(path) or {}).get("packages")
     return isinstance(packages, dict) and "asvp" in packages
 
 
 def _is_arm(path: Path) -> bool:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and set(found) == {"arm", "place"}
+    return set(_told(path) or {}) == {"arm", "place"}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,15 +75,11 @@ def results_table(trials: Iterable[TrialRounds]) -> pa.Table:
     Columns are trial, arm, seed, finished, the keys of a round (groups as seconds/extract), and config/SECTION/KEY;
     lists and free mappings are JSON text. The order of the columns does not depend on the trials.
     """
-    rows = [
-        {
-            **{name: getattr(trial, name) for name in _TRIAL_COLUMNS},
-            **_flatten_round(one),
-            **_flatten_config(trial.config),
-        }
-        for trial in trials
-        for one in trial.rounds
-    ]
+    rows: list[dict[str, Any]] = []
+    for trial in trials:
+        told: dict[str, Any] = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
+        options = _flatten_config(trial.config)
+        rows += [{**told, **_flatten_round(one), **options} for one in trial.rounds]
     names = list(dict.fromkeys(name for row in rows for name in row))
     config = [name for name in names if name.startswith("config/")]
     fixed = [*_TRIAL_COLUMNS, *_ROUND_COLUMNS]
@@ -92,11 +88,16 @@ def results_table(trials: Iterable[TrialRounds]) -> pa.Table:
     return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in order})
 
 
-def write_results(trials: Iterable[TrialRounds], path: str | Path) -> Path:
-    """Write `results_table` atomically; a reader sees the old file or the whole new one."""
+def write_results(
+    trials: Iterable[TrialRounds],
+    path: str | Path,
+    *,
+    write: Callable[[Path, Callable[[Path], Any]], None] = write_atomically,
+) -> Path:
+    """Write `results_table` atomically (by `write`); a reader sees the old file or the whole new one."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, lambda temporary: pq.write_table(results_table(trials), temporary))
+    write(target, lambda temporary: pq.write_table(results_table(trials), temporary))
     return target
 
 

@@ -159,6 +159,55 @@ def test_a_signal_that_a_library_takes_for_ctrl_c_keeps_its_exit_status(tmp_path
     assert err.startswith("asvp: interrupted")
 
 
+SLOW_TO_END = """
+import os, signal, sys, threading
+import asvp.cli.ending as ending
+
+def slow():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    finally:
+        if sys.argv[1] == "again":
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            # What never ends, and can be interrupted by nobody.
+            threading.Event().wait()
+
+ending.CLEAN_SECONDS = 600.0 if sys.argv[1] == "again" else 0.05
+def command():
+    with ending.told_how_to_go_on(lambda: "this goes on: asvp more"):
+        slow()
+ending.run_command(command)
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    _, err = ended(asvp(cwd=tmp_path, program=["-c", SLOW_TO_END, "again"]), 130)
+    assert err.strip() == "asvp: ended at once; what was finished is kept"
+
+
+def test_an_end_in_order_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
+    _, err = ended(asvp(cwd=tmp_path, program=["-c", SLOW_TO_END, "late"]), 130)
+    assert err.strip() == "asvp: interrupted; this goes on: asvp more"
+
+
+FULL = """
+import asvp.cli.ending as ending
+from asvp.errors import StorageError
+
+def command():
+    with ending.told_how_to_go_on(lambda: "this goes on: asvp more"):
+        raise StorageError("the disk is full", key="/x", mend="Free space and go on with --resume")
+ending.run_command(command)
+"""
+
+
+def test_a_full_disk_says_how_to_go_on(tmp_path: Path) -> None:
+    _, err = ended(asvp(cwd=tmp_path, program=["-c", FULL]), 1)
+    assert err == "asvp: /x: the disk is full. Free space; this goes on: asvp more\n"
+
+
 def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     process = asvp("strategies", cwd=tmp_path, stdout=writing)

@@ -18,6 +18,7 @@ LEAVES = {
     "cost.cpu_hour": "0",
     "extraction.cache": "null",
     "extraction.cache_limit": "5GB",
+    "training.keep": "none",
     "workers.count": "2",
     "workers.cpus": "2",
     "workers.gpus": "0",

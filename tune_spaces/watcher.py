@@ -1,0 +1,100 @@
+"""Who is told how the trials of a sweep get on: keeps what has to be kept, and passes the rest on to a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
+from asvp.holds import Hold
+from asvp.progress import Reporter
+from asvp.record.run_directory import RunDirectory
+from asvp.tune_spaces.current_results import CurrentResults
+from asvp.tune_spaces.kept_models import ModelKeeper
+from asvp.tune_spaces.live import LiveTable
+
+
+class Watcher:
+    """The `Listener` of a sweep.
+
+    Parameters
+    ----------
+    runs : Path
+        Folder of the run directories.
+    hold : Hold
+        Of the sweep directory.
+    results : CurrentResults
+    keeper : ModelKeeper
+    table : LiveTable
+    reporter : Reporter
+    failed : mapping of str to str, optional
+        Trials that had failed before.
+
+    Attributes
+    ----------
+    failed : dict of str to str
+        Trials that failed for good, and why.
+    """
+
+    def __init__(
+        self,
+        runs: Path,
+        hold: Hold,
+        results: CurrentResults,
+        keeper: ModelKeeper,
+        table: LiveTable,
+        reporter: Reporter,
+        failed: Mapping[str, str] | None = None,
+    ) -> None:
+        self.failed = dict(failed or {})
+        self._keeper = keeper
+        self._runs = runs
+        self._hold = hold
+        self._results = results
+        self._table = table
+        self._reporter = reporter
+        self._idle_since = time.monotonic()
+
+    def shown(self) -> AbstractContextManager[None]:
+        """Keep a table of the trials in sight for as long as the block lasts."""
+        return self._table.shown()
+
+    def started(self, trial: str) -> None:
+        """A trial has begun, or goes on."""
+        self._table.started(trial)
+
+    def round(self, trial: str, record: Mapping[str, Any]) -> None:
+        """A trial has finished a round, or a final model of an earlier one has arrived."""
+        self._results.news_of(trial)
+        self._table.round(trial, record)
+
+    def ended(self, trial: str, failed: str | None) -> None:
+        """A trial has come to its end, or failed for good, and why."""
+        self._results.news_of(trial)
+        self._table.ended(trial, failed)
+        if failed is None:
+            self._keeper.finished(trial)
+            return
+        self.failed[trial] = failed
+        directory = RunDirectory(self._runs / trial)
+        if directory.failure() is None:
+            with directory.held(self._hold.folder):
+                directory.write_failure("lost", failed)
+
+    def lost(self, trial: str, times: int) -> None:
+        """A trial's process or node was lost; it is tried again."""
+        self._reporter.say(f"{trial}: its process or its node was lost ({times} in this round); it goes on by itself")
+
+    def step(self, states: Mapping[str, int]) -> None:
+        """Keep the results current; while trials wait and none runs, say so now and then."""
+        self._hold.require()
+        self._results.write_if_due()
+        now = time.monotonic()
+        if states.get("RUNNING") or not states.get("PENDING"):
+            self._idle_since = now
+        elif now - self._idle_since >= SAY_AFTER_SECONDS:
+            self._idle_since = now
+            self._reporter.say(f"Trials are waiting for room on the cluster ({free_resources()})")
