@@ -104,7 +104,7 @@ def load_model(backbone: Backbone, config: EncoderConfig) -> PreTrainedModel:
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 # Pixels that lie together spare a copy before and after each convolution, on CPUs and on GPUs.
-                module.to(memory_format=torch.channels_last)
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
         return cast(PreTrainedModel, model)
 
 

@@ -222,10 +222,10 @@ def _train(
                 on_step(step, steps)
         # Once an epoch: on a GPU each look at a number waits for all that was queued before it.
         _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
-    order = torch.randperm(len(labels), generator=generator).numpy()
+    mixed = torch.randperm(len(labels), generator=generator).numpy()
     pieces = _pieces(len(labels), min(config.batch_size, micro_batch or config.batch_size))
     settle_statistics(
-        encoder.model, (encoder.features(encoder.inputs.collate(examples, order[first:last])) for first, last in pieces)
+        encoder.model, (encoder.features(encoder.inputs.collate(examples, mixed[first:last])) for first, last in pieces)
     )
 
 
