@@ -27,8 +27,9 @@ from asvp.progress import Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
+from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.result import SweepResult
-from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
+from asvp.tune_spaces.space import Space, Trial, trials
 from asvp.tune_spaces.tuning import run_trials
 
 _LOCK = ".asvp.lock"
@@ -78,8 +79,9 @@ def sweep(
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
-    chosen = list(trials(arms, base.model_dump(), seeds))
-    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=reporter or SilentReporter())
+    news = reporter or SilentReporter()
+    chosen = list(trials(arms, base.model_dump(), seeds, news.say))
+    return run_sweep(chosen, settle(out), resume=resume, address=address, reporter=news)
 
 
 def default_directory(space: str | Space) -> Path:
@@ -120,7 +122,8 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
                 mend="Set it for all arms, for example with -s workers.count=2",
             )
         key = trial.config.data.model_dump_json()
-        one = prepare(trial.config, datasets.get(key))
+        with trial.named():
+            one = prepare(trial.config, datasets.get(key))
         datasets[key] = one.dataset
         directory = RunDirectory(out / "runs" / trial.name)
         if resume and directory.holds_run:
