@@ -28,8 +28,10 @@ from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
 from asvp.tune_spaces.catalogue import load_space, space_name
+from asvp.tune_spaces.plan import concurrent
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.space import Space, Trial, trials
+from asvp.tune_spaces.telling import tell_start
 from asvp.tune_spaces.tuning import run_trials
 
 _LOCK = ".asvp.lock"
@@ -112,6 +114,7 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
             mend="Add --resume to go on with the sweep, or name another",
         )
     prepared: dict[str, Prepared] = {}
+    arms: dict[str, Prepared] = {}
     datasets: dict[str, Any] = {}
     for trial in trials:
         if trial.config.workers != trials[0].config.workers:
@@ -122,8 +125,12 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
                 mend="Set it for all arms, for example with -s workers.count=2",
             )
         key = trial.config.data.model_dump_json()
-        with trial.named():
-            one = prepare(trial.config, datasets.get(key))
+        # No check looks at the seed.
+        arm = trial.config.model_dump_json(exclude={"seed"})
+        if arm not in arms:
+            with trial.named():
+                arms[arm] = prepare(trial.config, datasets.get(key))
+        one = arms[arm].with_seed(trial.config.seed)
         datasets[key] = one.dataset
         directory = RunDirectory(out / "runs" / trial.name)
         if resume and directory.holds_run:
@@ -168,6 +175,8 @@ def run_sweep(
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
+        if not resume:
+            tell_start(trials, prepared, lies[0], reporter.say)
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)
@@ -204,9 +213,7 @@ def _run_trials(
         "pool": pool,
         "runs": str(out / "runs"),
     }
-    # More drivers than workers: while one of them thinks, another has work for a worker.
-    concurrent = 2 * pool.placement.workers + 2
-    return run_trials(out, list(resolved), given, concurrent, reporter)
+    return run_trials(out, list(resolved), given, concurrent(pool.placement), reporter)
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:

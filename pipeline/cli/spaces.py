@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import click
-from rich.table import Table
-from rich.text import Text
 
 from asvp.cli.options import OUT, config_options, json_option
+from asvp.cli.planned import aligned
 from asvp.config import load_config
 
 
@@ -26,7 +23,7 @@ def spaces(space: str | None, config: str | None, overrides: tuple[str, ...], as
     elif as_json:
         OUT.print_values(known())
     else:
-        OUT.print(_rows(known().items()))
+        OUT.print(aligned(known().items()))
 
 
 def _show(name: str, config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -42,16 +39,8 @@ def _show(name: str, config: str | None, overrides: tuple[str, ...], as_json: bo
         OUT.print_values({"space": name, "question": question(name), "seeds": list(space.seeds), "arms": told})
         return
     OUT.print(question(name) or name)
-    OUT.print(_rows((arm, settings_line(one.changes) or "changes nothing") for arm, one in arms.items()))
+    OUT.print(aligned((arm, settings_line(one.changes) or "changes nothing") for arm, one in arms.items()))
     for line in told_same(arms):
         OUT.print(line)
     seeds = ", ".join(map(str, space.seeds))
     OUT.print(f"{len(arms)} arms x {len(space.seeds)} seeds ({seeds}): {len(arms) * len(space.seeds)} trials")
-
-
-def _rows(rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    for name, told in rows:
-        table.add_row(Text(name), Text(told))
-    return table

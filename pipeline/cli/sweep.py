@@ -8,6 +8,7 @@ import click
 
 from asvp.cli.ending import command_line, told_how_to_go_on
 from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.cli.planned import show_plan
 from asvp.config import load_config
 from asvp.errors import ConfigError, one_line
 from asvp.folders import read_marker, settle
@@ -20,6 +21,7 @@ from asvp.folders import read_marker, settle
 @click.option("--seeds", help="Seeds instead of the space's own, such as 0,1,2.")
 @click.option("--out", help="Sweep directory; default: a new one under sweeps/.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
 def sweep(
@@ -29,6 +31,7 @@ def sweep(
     seeds: str | None,
     out: str | None,
     resume: bool,
+    dry_run: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
@@ -40,6 +43,10 @@ def sweep(
     if resume and out is None:
         raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
     directory = settle(default_directory(space) if out is None else out)
+    if dry_run:
+        base = load_config(config, overrides)
+        show_plan(space, base, directory, _parse_seeds(seeds), resume=resume, address=address, as_json=as_json)
+        return
 
     def how_to_go_on() -> str:
         if read_marker(directory) is None:

@@ -20,7 +20,8 @@ from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
-from asvp.driver.sizing import Speed, duration, free_disk, measure_speed, object_store, size
+from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
+from asvp.driver.words import duration, size
 from asvp.errors import DataError
 from asvp.features.feature_set import shard_starts
 

@@ -1,0 +1,294 @@
+"""What a sweep will do and need, worked out before it starts: trials, jobs after sharing, device-hours, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from asvp.compute.placement import Placement
+from asvp.config import CostConfig
+from asvp.driver.prepared import Prepared
+from asvp.spent import NOTHING, Spent
+from asvp.tune_spaces.behaviour import refreshes
+from asvp.tune_spaces.cautions import cautions
+from asvp.tune_spaces.rates import Rates
+from asvp.tune_spaces.space import Trial
+from asvp.tune_spaces.work import ExtractionWork, TrainingWork, Work, distinct, each_encoder, shared_by, work_of
+
+_HOUR = 3600.0
+_ROW_NUMBER_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number that is known within bounds: the lower where no indicator asks for a refresh, the upper where all do."""
+
+    low: float
+    high: float
+
+    def times(self, factor: float) -> Between:
+        """So many times as much."""
+        return Between(self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """How many jobs of a kind there are.
+
+    Attributes
+    ----------
+    asked : Between
+        By all trials, each as if it were alone.
+    distinct : Between
+        Of which this many are different, as far as that is known; the others are shared.
+    cached : int
+        Of the different ones, found in the cache.
+    """
+
+    asked: Between
+    distinct: Between
+    cached: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the work of extractions and trainings comes to, what is shared or in the cache left out.
+
+    Attributes
+    ----------
+    cpu_hours, gpu_hours : Between
+        Hours of cores and of GPUs.
+    dollars : Between
+        At the prices of the configuration.
+    wall_seconds : Between
+        With all workers at work all the time; a sweep takes longer.
+    """
+
+    cpu_hours: Between
+    gpu_hours: Between
+    dollars: Between
+    wall_seconds: Between
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an encoder's features and weights take.
+
+    Attributes
+    ----------
+    dim : int
+        D.
+    weight_bytes : int
+        Of a copy of the weights on disk; 0 for ready-made features.
+    """
+
+    dim: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Room that a sweep needs at most.
+
+    Attributes
+    ----------
+    cache, runs : int
+        On the disks of the cache and of the sweep directory.
+    store : int
+        In the object stores of all nodes together.
+    """
+
+    cache: int
+    runs: int
+    store: int
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will do and need.
+
+    Attributes
+    ----------
+    arms : mapping of str to mapping
+        What each changes.
+    seeds : tuple of int
+    pool_extractions, test_extractions, trainings : Jobs
+    placement : Placement
+    estimate : Estimate or None
+        None where no rate is known at all.
+    unknown : tuple of str
+        Kinds of work that the estimate leaves out, since nobody knows their rate.
+    measured : bool
+        Whether a rate was measured just now, on a small sample; the others are remembered.
+    labels : int
+        Bought by all trials.
+    label_dollars : float
+    room : Bytes or None
+        None where the width of features was not looked up.
+    warnings : tuple of str
+        What will cost money or hurt, each with its mend.
+    """
+
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...]
+    pool_extractions: Jobs
+    test_extractions: Jobs
+    trainings: Jobs
+    placement: Placement
+    estimate: Estimate | None
+    unknown: tuple[str, ...]
+    measured: bool
+    labels: int
+    label_dollars: float
+    room: Bytes | None
+    warnings: tuple[str, ...]
+
+    @property
+    def trials(self) -> int:
+        """Arms times seeds."""
+        return len(self.arms) * len(self.seeds)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "trials": self.trials}
+
+
+def plan_sweep(
+    trials: Sequence[Trial],
+    prepared: Mapping[str, Prepared],
+    placement: Placement,
+    rates: Mapping[Hashable, Rates],
+    sizes: Mapping[Hashable, Sizes] | None = None,
+) -> SweepPlan:
+    """Count, and estimate where rates are known; nothing is measured, read or started.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+    prepared : mapping of str to Prepared
+        By the trial's name.
+    placement : Placement
+        Of the workers.
+    rates : mapping of hashable to Rates
+        By `asvp.tune_spaces.work.shared_by`.
+    sizes : mapping of hashable to Sizes, optional
+        By the same; None: no bytes are told.
+    """
+    each = [prepared[trial.name] for trial in trials]
+    fewest, most = distinct(each, most=False), distinct(each, most=True)
+    cost = trials[0].config.cost
+    labels = sum(sum(trial.config.budget) for trial in trials)
+    known, unknown = _estimate(fewest, most, placement, rates, cost)
+    return SweepPlan(
+        arms={trial.arm: trial.changes for trial in trials},
+        seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
+        pool_extractions=_jobs(each, fewest, most, rates, "pool"),
+        test_extractions=_jobs(each, fewest, most, rates, "test"),
+        trainings=_jobs(each, fewest, most, rates, "training"),
+        placement=placement,
+        estimate=known,
+        unknown=unknown,
+        measured=any(one.measured for one in rates.values()),
+        labels=labels,
+        label_dollars=labels * cost.per_label,
+        room=None if sizes is None else _room(each, most, placement, rates, sizes),
+        warnings=tuple(cautions(trials, each, placement, rates)),
+    )
+
+
+def _kind(work: Work) -> str:
+    if isinstance(work, TrainingWork):
+        return "training"
+    return "pool" if work.pool else "test"
+
+
+def _count(works: Sequence[Work] | set[Work], kind: str) -> int:
+    return sum(_kind(work) == kind for work in works)
+
+
+def _jobs(
+    each: Sequence[Prepared], fewest: Sequence[Work], most: Sequence[Work], rates: Mapping[Hashable, Rates], kind: str
+) -> Jobs:
+    asked = (sum(_count(work_of(prepared, most=most), kind) for prepared in each) for most in (False, True))
+    cached = sum(_kind(work) == kind and _is_cached(work, rates) for work in fewest)
+    return Jobs(Between(*asked), Between(_count(fewest, kind), _count(most, kind)), cached)
+
+
+def _is_cached(work: Work, rates: Mapping[Hashable, Rates]) -> bool:
+    return isinstance(work, ExtractionWork) and work.first and _kind(work) in rates[work.encoder].cached
+
+
+def _estimate(
+    fewest: Sequence[Work],
+    most: Sequence[Work],
+    placement: Placement,
+    rates: Mapping[Hashable, Rates],
+    cost: CostConfig,
+) -> tuple[Estimate | None, tuple[str, ...]]:
+    """What is known of the cost, and what is not."""
+    unknown = sorted({_in_words(work) for work in most if not _is_cached(work, rates) and _cost(work, rates) is None})
+    if all(_cost(work, rates) is None for work in most):
+        return None, tuple(unknown)
+    low, high = (
+        sum((_cost(work, rates) or NOTHING for work in works if not _is_cached(work, rates)), NOTHING)
+        for works in (fewest, most)
+    )
+    cpu, gpu = Between(low.cpu_seconds, high.cpu_seconds), Between(low.gpu_seconds, high.gpu_seconds)
+    # The scarcer kind of device decides: all workers' GPUs, or their cores where there are none.
+    wall = (gpu if placement.gpus else cpu).times(1 / (placement.workers * (placement.gpus or placement.cpus)))
+    cpu, gpu = cpu.times(1 / _HOUR), gpu.times(1 / _HOUR)
+    dollars = Between(*(cost.cpu_hour * a + cost.gpu_hour * b for a, b in ((cpu.low, gpu.low), (cpu.high, gpu.high))))
+    return Estimate(cpu, gpu, dollars, wall), tuple(unknown)
+
+
+def _cost(work: Work, rates: Mapping[Hashable, Rates]) -> Spent | None:
+    known = rates[work.encoder]
+    if isinstance(work, ExtractionWork):
+        return None if known.encoded is None else known.encoded.times(work.rows)
+    rate = known.trained.get(work.method)
+    return None if rate is None else rate.times(work.rows * work.epochs)
+
+
+def _in_words(work: Work) -> str:
+    return "extraction" if isinstance(work, ExtractionWork) else f"training ({work.method})"
+
+
+def _room(
+    each: Sequence[Prepared],
+    most: Sequence[Work],
+    placement: Placement,
+    rates: Mapping[Hashable, Rates],
+    sizes: Mapping[Hashable, Sizes],
+) -> Bytes:
+    """Features and models in the cache, final models and checkpoints of runs, versions held at the same time."""
+    configs = each_encoder(each)
+    a_row = {
+        shared: sizes[shared].dim * np.dtype(prepared.config.extraction.feature_dtype).itemsize + _ROW_NUMBER_BYTES
+        for shared, prepared in configs.items()
+    }
+    cache = sum(
+        work.rows * a_row[work.encoder] if isinstance(work, ExtractionWork) else _weights(work, sizes)
+        for work in most
+        if configs[work.encoder].cache is not None and not _is_cached(work, rates)
+    )
+    runs = store = 0
+    for shared, prepared in configs.items():
+        alike = [one for one in each if shared_by(one.config) == shared]
+        refreshing = sum(bool(refreshes(one.config).rounds) for one in alike)
+        # A final model each, and the model of the last refresh in a checkpoint.
+        runs += (len(alike) + refreshing) * sizes[shared].weight_bytes
+        rows = len(prepared.dataset.pool) + len(prepared.dataset.test)
+        store += rows * a_row[shared] * (1 + min(refreshing, concurrent(placement)))
+    return Bytes(cache, runs, store)
+
+
+def _weights(work: TrainingWork, sizes: Mapping[Hashable, Sizes]) -> int:
+    return 0 if work.method == "lp" else sizes[work.encoder].weight_bytes
+
+
+def concurrent(placement: Placement) -> int:
+    """Trials at work at a time: more drivers than workers, so that while one thinks another has work for a worker."""
+    return 2 * placement.workers + 2

@@ -1,0 +1,109 @@
+"""A plan in words: two lines at a sweep's start, and the rows of `asvp sweep --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from asvp.compute.placement import Placement
+from asvp.driver.prepared import Prepared
+from asvp.driver.words import duration, size
+from asvp.tune_spaces.plan import Between, Jobs, SweepPlan, plan_sweep
+from asvp.tune_spaces.rates import known_rates
+from asvp.tune_spaces.space import Trial
+
+
+def tell_start(
+    trials: Sequence[Trial], prepared: Mapping[str, Prepared], placement: Placement, say: Callable[[str], None]
+) -> None:
+    """Say in a line what a sweep does, in another what that takes, and whatever costs money for nothing."""
+    rates = known_rates(prepared.values(), gpu=placement.gpus > 0)
+    plan = plan_sweep(trials, prepared, placement, rates)
+    extractions, trainings = plan.pool_extractions.distinct, plan.trainings.distinct
+    say(
+        f"{_of(plan)}; {number(extractions)} extractions of the pool and {number(trainings)} trainings after sharing, "
+        f"on {placement}"
+    )
+    say(estimate_in_words(plan))
+    for warning in plan.warnings:
+        say(f"Warning: {warning}")
+
+
+def rows(plan: SweepPlan, *, cache: str | None, disk: int | None, out: str, out_disk: int | None) -> dict[str, str]:
+    """What is told of a plan, by its name.
+
+    Parameters
+    ----------
+    plan : SweepPlan
+    cache : str or None
+        `extraction.cache`.
+    disk, out_disk : int or None
+        Bytes free where the cache and the sweep directory lie; None: not known.
+    out : str
+        The sweep directory.
+    """
+    told = {
+        "trials": _of(plan),
+        "extractions": f"of the pool {_jobs(plan.pool_extractions)}; of the test rows {_jobs(plan.test_extractions)}",
+        "trainings": _jobs(plan.trainings),
+        "workers": f"{plan.placement}",
+        "time and cost": estimate_in_words(plan),
+        "labels": f"{plan.labels:,} bought by all trials, which are charged ${plan.label_dollars:,.2f}",
+    }
+    if plan.room is not None:
+        room = plan.room
+        told |= {
+            "object store": f"at most {size(room.store)} for features, over all nodes",
+            "cache": f"{cache}: at most {size(room.cache)} more{_free(disk)}" if cache else "none",
+            "directory": f"{out}: at most {size(room.runs)} for models{_free(out_disk)}",
+        }
+    return told
+
+
+def estimate_in_words(plan: SweepPlan) -> str:
+    """What the work takes, how that is known, and what of it is not."""
+    found, missing = plan.estimate, " and ".join(plan.unknown)
+    if found is None:
+        return f"How long that takes is not known: no rate of {missing} is remembered here"
+    devices = [
+        f"{_hours(hours)} {name}-hours"
+        for name, hours in (("GPU", found.gpu_hours), ("core", found.cpu_hours))
+        if hours.high
+    ]
+    how = "measured on a small sample" if plan.measured else "as remembered by the cache"
+    if not devices:
+        amount = "nothing to extract or train is left"
+    else:
+        dollars = between(found.dollars, lambda value: f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}")
+        amount = f"{', '.join(devices)}, {dollars}, {between(found.wall_seconds, duration)} or more"
+    without = f", without {missing}, of which no rate is remembered here" if missing else ""
+    return f"About {amount} ({how}{without}; proxies, picks and indicators come on top)"
+
+
+def number(count: Between) -> str:
+    """Jobs: 12, or 12 to 18."""
+    return between(count, lambda value: f"{value:,.0f}")
+
+
+def between(value: Between, word: Callable[[float], str]) -> str:
+    """One word where both bounds are told alike, else two."""
+    low, high = word(value.low), word(value.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _of(plan: SweepPlan) -> str:
+    return f"{plan.trials:,} trials: {len(plan.arms):,} arms x {len(plan.seeds):,} seeds"
+
+
+def _jobs(jobs: Jobs) -> str:
+    asked = [f"{number(jobs.asked)} asked for"] if jobs.asked != jobs.distinct else []
+    cached = [f"{jobs.cached} in the cache"] if jobs.cached else []
+    told = "; ".join([*asked, *cached])
+    return number(jobs.distinct) + (f" ({told})" if told else "")
+
+
+def _hours(hours: Between) -> str:
+    return between(hours, lambda value: f"{value:.1f}" if value >= 10 else f"{value:.2g}")
+
+
+def _free(disk: int | None) -> str:
+    return "" if disk is None else f", {size(disk)} free"
