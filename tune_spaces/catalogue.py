@@ -1,9 +1,10 @@
-"""Spaces found: ready ones, YAML files, and those of other packages."""
+"""Spaces found: ready ones, Python and YAML files, and those of other packages."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,10 +31,12 @@ def spaces() -> dict[str, str]:
 
 
 def question(name_or_path: str) -> str:
-    """What a space answers, as `spaces` tells it or a YAML file says; nothing where nobody does."""
+    """What a space answers, as `spaces` tells it or a file says; nothing where nobody does."""
     known = spaces()
     if name_or_path in known or existing_file(name_or_path) is None:
         return known.get(name_or_path, "")
+    if _is_python(name_or_path):
+        return _first_line(_module_of(name_or_path).__doc__)
     return str(read_mapping(name_or_path, {}, what="SPACE").get("question", ""))
 
 
@@ -45,11 +48,11 @@ def space_name(name_or_path: str) -> str:
 
 
 def load_space(name_or_path: str, config: Config) -> Space:
-    """A space by the name of a ready one, from a YAML file, by an entry point's name or by an import path.
+    """A space by the name of a ready one, from a file, by an entry point's name or by an import path.
 
-    What is named first goes first, so that another package takes the place of no ready one and of no file. Behind an
-    entry point or an import path such as `mypackage.mine:space` lies a `Space`, or a function that makes one of the
-    configuration that all arms share.
+    What is named first goes first, so that another package takes the place of no ready one and of no file. A file that
+    ends in .py holds a function `space(config)`, any other is YAML. Behind an entry point or an import path such as
+    `mypackage.mine:space` lies a `Space`, or a function that makes one of the configuration that all arms share.
 
     Raises
     ------
@@ -59,6 +62,8 @@ def load_space(name_or_path: str, config: Config) -> Space:
     if name_or_path in _own_spaces():
         found: Space = _own_space(name_or_path).space(config)
         return found
+    if existing_file(name_or_path) is not None and _is_python(name_or_path):
+        return _of_module(_module_of(name_or_path), config, name_or_path)
     if existing_file(name_or_path) is not None:
         return _written(read_mapping(name_or_path, {}, what="SPACE"), f"{name_or_path}: ")
     foreign = load_plugin(SPACES, name_or_path, key="SPACE")
@@ -68,11 +73,38 @@ def load_space(name_or_path: str, config: Config) -> Space:
     near = difflib.get_close_matches(name_or_path, known, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        "is neither a search space nor a YAML file",
+        "is neither a search space nor a file",
         key="SPACE",
         value=name_or_path,
         mend=f"{hint}Spaces: {', '.join(known)}",
     )
+
+
+def _is_python(path: str) -> bool:
+    return Path(path).suffix == ".py"
+
+
+def _module_of(path: str) -> ModuleType:
+    """A Python file, imported by itself; a ConfigError with whatever goes wrong in it."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, existing_file(path))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        # Whatever somebody's code raises when it is imported.
+        raise ConfigError(f"cannot be imported: {type(error).__name__}: {error}", key="SPACE", value=path) from error
+    return module
+
+
+def _of_module(module: ModuleType, config: Config, path: str) -> Space:
+    make = getattr(module, "space", None)
+    if not callable(make):
+        raise ConfigError(
+            "has no function space(config)", key="SPACE", value=path, mend="Define one that returns a Space"
+        )
+    return _made_by_another_package(make, config, path)
 
 
 def _own_spaces() -> list[str]:

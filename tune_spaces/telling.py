@@ -61,7 +61,7 @@ def rows(plan: SweepPlan, *, cache: str | None, disk: int | None, out: str, out_
 
 def estimate_in_words(plan: SweepPlan) -> str:
     """What the work takes, how that is known, and what of it is not."""
-    found, missing = plan.estimate, " and ".join(plan.unknown)
+    found, missing = plan.estimate, _listed(plan.unknown)
     if found is None:
         return f"How long that takes is not known: no rate of {missing} is remembered here"
     devices = [
@@ -99,6 +99,10 @@ def _jobs(jobs: Jobs) -> str:
     cached = [f"{jobs.cached} in the cache"] if jobs.cached else []
     told = "; ".join([*asked, *cached])
     return number(jobs.distinct) + (f" ({told})" if told else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(one for one in (", ".join(names[:-1]), *names[-1:]) if one)
 
 
 def _hours(hours: Between) -> str:

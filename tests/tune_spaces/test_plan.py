@@ -136,7 +136,9 @@ def test_no_rate_is_made_up(folder: Path) -> None:
     nothing = plan(folder, {"svp": {}, **refreshes(every=[1])})
     assert nothing.estimate is None
     assert nothing.unknown == ("extraction", "training (ft)", "training (lp_ft)")
-    assert estimate_in_words(nothing).startswith("How long that takes is not known: no rate of extraction and training")
+    assert estimate_in_words(nothing).startswith(
+        "How long that takes is not known: no rate of extraction, training (ft) and"
+    )
     half = plan(folder, {"svp": {}}, rates=Rates(Spent(1.0, 1.0), measured=True))
     assert half.unknown == ("training (lp_ft)",)
     assert estimate_in_words(half) == (

@@ -158,3 +158,22 @@ def test_an_error_of_what_all_arms_share_names_none(settings: dict[str, Any]) ->
         raise ConfigError("is missing", key="data.pool")
     with pytest.raises(ConfigError, match=r"^mode: is wrong \(in arm svp\)$"), trial.named():
         raise ConfigError("is wrong", key="mode")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("raise RuntimeError('no luck')", "cannot be imported: RuntimeError: no luck"),
+        ("import not_there", "cannot be imported: ModuleNotFoundError"),
+        ("space = 3", r"has no function space\(config\)"),
+        ("def space(config): return {}", "gives a dict, not a Space"),
+        ("def space(config): return 1 / 0", "ended with ZeroDivisionError"),
+        ("from asvp.tune_spaces import Space\ndef space(config): return Space({'a b': {}})", "is no name"),
+    ],
+)
+def test_a_python_file_that_gives_no_space_is_refused(
+    settings: dict[str, Any], tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "mine.py").write_text(content)
+    with pytest.raises(ConfigError, match=told):
+        load_space(str(tmp_path / "mine.py"), build_config(settings))
