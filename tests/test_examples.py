@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recording import Told
 from tiny_runs import tiny_config
 
 from asvp.config import load_config
@@ -45,6 +46,12 @@ def test_a_space_from_a_file_is_swept(ray_local: Any, tmp_path: Path) -> None:
     loaded = load_space(str(SPACES / "strategy_or_refresh.py"), config)
     few = {name: arm for name, arm in loaded.arms.items() if name.endswith("badge-svp")}
     assert list(few) == ["2x10-badge-svp", "5x4-badge-svp"]
-    result = sweep(Space(few, (0,), loaded.axes), config, out=tmp_path / "sweep")
+    told = Told()
+    result = sweep(Space(few, (0,), loaded.axes), config, out=tmp_path / "sweep", reporter=told)
     assert result.failed == {}
+    # What it will do is said before anything is done.
+    assert told.lines[0].startswith(
+        "4 trials: 4 arms x 1 seeds; 1 extractions of the pool and 4 trainings after sharing, on "
+    )
+    assert told.lines[1].startswith("How long that takes is not known: no rate of extraction, training (ft) and picks")
     assert set(result.to_pandas()["arm"]) == {f"{name}-lr_{rate}" for name in few for rate in (0.05, 0.1)}

@@ -16,6 +16,7 @@ from asvp.driver.prepared import Prepared
 from asvp.driver.sizing import measure_speed
 from asvp.models.encoder.location import encoder_folder, weight_files
 from asvp.spent import Share
+from asvp.tune_spaces.earlier import round_seconds, runs_beside
 from asvp.tune_spaces.plan import Sizes, SweepPlan, plan_sweep
 from asvp.tune_spaces.rates import known_rates
 from asvp.tune_spaces.space import Space, trials
@@ -65,7 +66,8 @@ def dry_run(
         if rates[shared].encoded is None and speed.rows_per_second is not None:
             share = Share(placement.cpus, placement.gpus) if placement.gpus else Share()
             rates[shared] = replace(rates[shared], encoded=share.spent(1 / speed.rows_per_second), measured=True)
-    return plan_sweep(chosen, prepared, placement, rates, sizes)
+    loops = round_seconds(runs_beside(out), gpu=placement.gpus > 0)
+    return plan_sweep(chosen, prepared, placement, rates, sizes, loops)
 
 
 def _weight_bytes(prepared: Prepared) -> int:

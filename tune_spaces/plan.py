@@ -11,9 +11,10 @@ import numpy as np
 from asvp.compute.placement import Placement
 from asvp.config import CostConfig
 from asvp.driver.prepared import Prepared
-from asvp.spent import NOTHING, Spent
+from asvp.spent import NOTHING, Share, Spent
 from asvp.tune_spaces.behaviour import refreshes
 from asvp.tune_spaces.cautions import cautions
+from asvp.tune_spaces.earlier import Seconds, loop_key
 from asvp.tune_spaces.rates import Rates
 from asvp.tune_spaces.space import Trial
 from asvp.tune_spaces.work import ExtractionWork, TrainingWork, Work, distinct, each_encoder, shared_by, work_of
@@ -55,7 +56,7 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the work of extractions and trainings comes to, what is shared or in the cache left out.
+    """What the work comes to, what is shared or in the cache left out.
 
     Attributes
     ----------
@@ -162,6 +163,7 @@ def plan_sweep(
     placement: Placement,
     rates: Mapping[Hashable, Rates],
     sizes: Mapping[Hashable, Sizes] | None = None,
+    loops: Seconds | None = None,
 ) -> SweepPlan:
     """Count, and estimate where rates are known; nothing is measured, read or started.
 
@@ -176,12 +178,16 @@ def plan_sweep(
         By `asvp.tune_spaces.work.shared_by`.
     sizes : mapping of hashable to Sizes, optional
         By the same; None: no bytes are told.
+    loops : mapping of hashable to float, optional
+        Busy seconds of a round, by `asvp.tune_spaces.earlier.loop_key`.
     """
     each = [prepared[trial.name] for trial in trials]
     fewest, most = distinct(each, most=False), distinct(each, most=True)
     cost = trials[0].config.cost
     labels = sum(sum(trial.config.budget) for trial in trials)
-    known, unknown = _estimate(fewest, most, placement, rates, cost)
+    rounds, without = _loops(each, loops or {})
+    around = Share(placement.cpus, placement.gpus).spent(rounds)
+    known, unknown = _estimate(fewest, most, placement, rates, cost, around)
     return SweepPlan(
         arms={trial.arm: trial.changes for trial in trials},
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
@@ -190,7 +196,7 @@ def plan_sweep(
         trainings=_jobs(each, fewest, most, rates, "training"),
         placement=placement,
         estimate=known,
-        unknown=unknown,
+        unknown=(*unknown, *without),
         measured=any(one.measured for one in rates.values()),
         labels=labels,
         label_dollars=labels * cost.per_label,
@@ -227,13 +233,14 @@ def _estimate(
     placement: Placement,
     rates: Mapping[Hashable, Rates],
     cost: CostConfig,
+    around: Spent,
 ) -> tuple[Estimate | None, tuple[str, ...]]:
-    """What is known of the cost, and what is not."""
+    """What is known of the cost, that of the work around the jobs included, and what is not."""
     unknown = sorted({_in_words(work) for work in most if not _is_cached(work, rates) and _cost(work, rates) is None})
     if all(_cost(work, rates) is None for work in most):
         return None, tuple(unknown)
     low, high = (
-        sum((_cost(work, rates) or NOTHING for work in works if not _is_cached(work, rates)), NOTHING)
+        sum((_cost(work, rates) or NOTHING for work in works if not _is_cached(work, rates)), around)
         for works in (fewest, most)
     )
     cpu, gpu = Between(low.cpu_seconds, high.cpu_seconds), Between(low.gpu_seconds, high.gpu_seconds)
@@ -242,6 +249,15 @@ def _estimate(
     cpu, gpu = cpu.times(1 / _HOUR), gpu.times(1 / _HOUR)
     dollars = Between(*(cost.cpu_hour * a + cost.gpu_hour * b for a, b in ((cpu.low, gpu.low), (cpu.high, gpu.high))))
     return Estimate(cpu, gpu, dollars, wall), tuple(unknown)
+
+
+def _loops(each: Sequence[Prepared], loops: Seconds) -> tuple[float, tuple[str, ...]]:
+    """Busy seconds of proxies, picks and indicators in all rounds whose like has been run; what is said of others."""
+    keys = {id(prepared): loop_key(prepared.config.model_dump(mode="json")) for prepared in each}
+    known = [prepared for prepared in each if keys[id(prepared)] in loops]
+    seconds = sum(loops[keys[id(prepared)]] * len(prepared.config.budget) for prepared in known)
+    missing = len(each) - len(known)
+    return seconds, (f"picks ({missing:,} trial{'' if missing == 1 else 's'})",) if missing else ()
 
 
 def _cost(work: Work, rates: Mapping[Hashable, Rates]) -> Spent | None:

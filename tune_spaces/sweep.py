@@ -176,7 +176,7 @@ def run_sweep(
         first = prepared[trials[0].name]
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
         if not resume:
-            tell_start(trials, prepared, lies[0], reporter.say)
+            tell_start(trials, prepared, lies[0], out, reporter.say)
         make_folder(out)
         with locked(out / _LOCK, out):
             mark(out, "sweep", asvp.__version__)

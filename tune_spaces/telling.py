@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from asvp.compute.placement import Placement
 from asvp.driver.prepared import Prepared
 from asvp.driver.words import duration, size
+from asvp.tune_spaces.earlier import round_seconds, runs_beside
 from asvp.tune_spaces.plan import Between, Jobs, SweepPlan, plan_sweep
 from asvp.tune_spaces.rates import known_rates
 from asvp.tune_spaces.space import Trial
 
 
 def tell_start(
-    trials: Sequence[Trial], prepared: Mapping[str, Prepared], placement: Placement, say: Callable[[str], None]
+    trials: Sequence[Trial],
+    prepared: Mapping[str, Prepared],
+    placement: Placement,
+    out: Path,
+    say: Callable[[str], None],
 ) -> None:
     """Say in a line what a sweep does, in another what that takes, and whatever costs money for nothing."""
-    rates = known_rates(prepared.values(), gpu=placement.gpus > 0)
-    plan = plan_sweep(trials, prepared, placement, rates)
+    gpu = placement.gpus > 0
+    rates, loops = known_rates(prepared.values(), gpu=gpu), round_seconds(runs_beside(out), gpu=gpu)
+    plan = plan_sweep(trials, prepared, placement, rates, loops=loops)
     extractions, trainings = plan.pool_extractions.distinct, plan.trainings.distinct
     say(
         f"{_of(plan)}; {number(extractions)} extractions of the pool and {number(trainings)} trainings after sharing, "
@@ -69,14 +76,14 @@ def estimate_in_words(plan: SweepPlan) -> str:
         for name, hours in (("GPU", found.gpu_hours), ("core", found.cpu_hours))
         if hours.high
     ]
-    how = "measured on a small sample" if plan.measured else "as remembered by the cache"
+    how = "measured on a small sample" if plan.measured else "as remembered here"
     if not devices:
-        amount = "nothing to extract or train is left"
+        amount = "nothing is left to compute"
     else:
         dollars = between(found.dollars, lambda value: f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}")
         amount = f"{', '.join(devices)}, {dollars}, {between(found.wall_seconds, duration)} or more"
     without = f", without {missing}, of which no rate is remembered here" if missing else ""
-    return f"About {amount} ({how}{without}; proxies, picks and indicators come on top)"
+    return f"About {amount} ({how}{without}; evaluations and idle workers come on top)"
 
 
 def number(count: Between) -> str:

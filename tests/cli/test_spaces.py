@@ -113,7 +113,7 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     assert (told["space"], told["trials"], told["seeds"]) == ("svp_vs_asvp", 12, [0, 1])
     # Random and svp one, asvp none of its own or two, intervals 2 and 3 two each, standard four; the method is ft.
     assert told["trainings"]["distinct"] == {"low": 20, "high": 24}
-    assert told["unknown"] == ["training (ft)"]
+    assert told["unknown"] == ["training (ft)", "picks (12 trials)"]
     assert told["measured"] is True
     assert told["estimate"]["cpu_hours"]["low"] > 0
     assert told["room"]["store"] > 0

@@ -13,6 +13,7 @@ from asvp.compute.placement import Placement
 from asvp.config import Config
 from asvp.spent import Spent
 from asvp.tune_spaces.arms import refreshes
+from asvp.tune_spaces.earlier import loop_key
 from asvp.tune_spaces.plan import Between, Jobs, Sizes, SweepPlan, plan_sweep
 from asvp.tune_spaces.rates import Rates
 from asvp.tune_spaces.space import Space, trials
@@ -112,7 +113,7 @@ def test_the_estimate_is_rows_times_rates(folder: Path) -> None:
     assert found.estimate.dollars.high == pytest.approx(9.0 * core_seconds / 3600)
     assert found.estimate.wall_seconds.low == pytest.approx(core_seconds / 4)
     assert (found.labels, found.label_dollars) == (100, 50.0)
-    assert found.unknown == ()
+    assert found.unknown == ("picks (2 trials)",)
     cached = plan(
         folder, {"svp": {}}, rates=replace(rates, cached=frozenset({"pool"})), placement=Placement(1, 1.0, 0.0)
     )
@@ -132,18 +133,32 @@ def test_on_gpus_their_hours_decide(folder: Path) -> None:
     assert found.estimate.dollars.low == pytest.approx(gpu_seconds)
 
 
+def test_rounds_like_those_of_earlier_runs_are_counted(folder: Path) -> None:
+    base = tiny_config(folder, **ROUNDS)
+    chosen = list(trials(Space({"random": RANDOM, "svp": {}}, (0, 1)), base.model_dump()))
+    prepared = check_sweep(chosen, folder / "sweep", resume=False)
+    rates = dict.fromkeys(each_encoder(prepared.values()), Rates(Spent(0.0, 0.0), {"lp_ft": Spent(0.0, 0.0)}))
+    loops = {loop_key(prepared["svp-seed0"].config.model_dump(mode="json")): 5.0}
+    found = plan_sweep(chosen, prepared, Placement(2, 3.0, 0.0), rates, loops=loops)
+    assert found.unknown == ("picks (2 trials)",)
+    assert found.estimate is not None
+    # Two trials of svp, four rounds each, three cores a worker.
+    assert found.estimate.cpu_hours.low == found.estimate.cpu_hours.high == pytest.approx(2 * 4 * 5.0 * 3 / 3600)
+
+
 def test_no_rate_is_made_up(folder: Path) -> None:
     nothing = plan(folder, {"svp": {}, **refreshes(every=[1])})
     assert nothing.estimate is None
-    assert nothing.unknown == ("extraction", "training (ft)", "training (lp_ft)")
-    assert estimate_in_words(nothing).startswith(
-        "How long that takes is not known: no rate of extraction, training (ft) and"
+    assert nothing.unknown == ("extraction", "training (ft)", "training (lp_ft)", "picks (2 trials)")
+    assert estimate_in_words(nothing) == (
+        "How long that takes is not known: no rate of extraction, training (ft), training (lp_ft) and picks (2 trials) "
+        "is remembered here"
     )
     half = plan(folder, {"svp": {}}, rates=Rates(Spent(1.0, 1.0), measured=True))
-    assert half.unknown == ("training (lp_ft)",)
+    assert half.unknown == ("training (lp_ft)", "picks (1 trial)")
     assert estimate_in_words(half) == (
-        "About 0.12 core-hours, $0.0047, 4 min or more (measured on a small sample, without training (lp_ft), of which "
-        "no rate is remembered here; proxies, picks and indicators come on top)"
+        "About 0.12 core-hours, $0.0047, 4 min or more (extraction measured on a small sample, all else as remembered "
+        "here, without training (lp_ft) and picks (1 trial), of which no rate is remembered here; evaluations and idle workers come on top)"
     )
 
 
@@ -159,7 +174,7 @@ def test_bytes_are_those_of_features_and_models(folder: Path) -> None:
     assert found.room.store == a_row * 2 * 360
     assert plan(folder, {"svp": {}}).room.cache == 0
     told = rows(found, cache="somewhere", disk=5_000_000, out="out", out_disk=None)
-    assert told["trials"] == "2 trials: 2 arms x 1 seeds"
+    assert told["trials"] == "2 trials: 2 arms x 1 seed"
     assert told["trainings"] == "3"
     assert told["cache"] == "somewhere: at most 37 KB more, 5.0 MB free"
     assert told["directory"] == "out: at most 3.0 KB for models"
