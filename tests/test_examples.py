@@ -51,7 +51,7 @@ def test_a_space_from_a_file_is_swept(ray_local: Any, tmp_path: Path) -> None:
     assert result.failed == {}
     # What it will do is said before anything is done.
     assert told.lines[0].startswith(
-        "4 trials: 4 arms x 1 seeds; 1 extractions of the pool and 4 trainings after sharing, on "
+        "4 trials: 4 arms x 1 seed; 1 extraction of the pool and 4 trainings after sharing, "
     )
     assert told.lines[1].startswith("How long that takes is not known: no rate of extraction, training (ft) and picks")
     assert set(result.to_pandas()["arm"]) == {f"{name}-lr_{rate}" for name in few for rate in (0.05, 0.1)}

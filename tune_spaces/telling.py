@@ -27,8 +27,8 @@ def tell_start(
     plan = plan_sweep(trials, prepared, placement, rates, loops=loops)
     extractions, trainings = plan.pool_extractions.distinct, plan.trainings.distinct
     say(
-        f"{_of(plan)}; {number(extractions)} extractions of the pool and {number(trainings)} trainings after sharing, "
-        f"on {placement}"
+        f"{_of(plan)}; {number(extractions, 'extraction')} of the pool and {number(trainings, 'training')} after "
+        f"sharing, on {placement}"
     )
     say(estimate_in_words(plan))
     for warning in plan.warnings:
@@ -76,7 +76,9 @@ def estimate_in_words(plan: SweepPlan) -> str:
         for name, hours in (("GPU", found.gpu_hours), ("core", found.cpu_hours))
         if hours.high
     ]
-    how = "measured on a small sample" if plan.measured else "as remembered here"
+    how = (
+        "extraction measured on a small sample, all else as remembered here" if plan.measured else "as remembered here"
+    )
     if not devices:
         amount = "nothing is left to compute"
     else:
@@ -86,9 +88,10 @@ def estimate_in_words(plan: SweepPlan) -> str:
     return f"About {amount} ({how}{without}; evaluations and idle workers come on top)"
 
 
-def number(count: Between) -> str:
-    """Jobs: 12, or 12 to 18."""
-    return between(count, lambda value: f"{value:,.0f}")
+def number(count: Between, thing: str = "") -> str:
+    """Things: 12, 12 to 18, 1 training, 12 trainings."""
+    amount = between(count, lambda value: f"{value:,.0f}")
+    return amount if not thing else f"{amount} {thing}{'' if count.high == 1 else 's'}"
 
 
 def between(value: Between, word: Callable[[float], str]) -> str:
@@ -98,7 +101,8 @@ def between(value: Between, word: Callable[[float], str]) -> str:
 
 
 def _of(plan: SweepPlan) -> str:
-    return f"{plan.trials:,} trials: {len(plan.arms):,} arms x {len(plan.seeds):,} seeds"
+    trials, arms, seeds = (Between(count, count) for count in (plan.trials, len(plan.arms), len(plan.seeds)))
+    return f"{number(trials, 'trial')}: {number(arms, 'arm')} x {number(seeds, 'seed')}"
 
 
 def _jobs(jobs: Jobs) -> str:

@@ -158,7 +158,8 @@ def test_no_rate_is_made_up(folder: Path) -> None:
     assert half.unknown == ("training (lp_ft)", "picks (1 trial)")
     assert estimate_in_words(half) == (
         "About 0.12 core-hours, $0.0047, 4 min or more (extraction measured on a small sample, all else as remembered "
-        "here, without training (lp_ft) and picks (1 trial), of which no rate is remembered here; evaluations and idle workers come on top)"
+        "here, without training (lp_ft) and picks (1 trial), of which no rate is remembered here; evaluations and idle "
+        "workers come on top)"
     )
 
 
