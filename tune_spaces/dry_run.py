@@ -17,8 +17,9 @@ from asvp.driver.sizing import measure_speed
 from asvp.models.encoder.location import encoder_folder, weight_files
 from asvp.spent import Share
 from asvp.tune_spaces.earlier import round_seconds, runs_beside
-from asvp.tune_spaces.plan import Sizes, SweepPlan, plan_sweep
+from asvp.tune_spaces.plan import SweepPlan, plan_sweep
 from asvp.tune_spaces.rates import known_rates
+from asvp.tune_spaces.room import Sizes
 from asvp.tune_spaces.space import Space, trials
 from asvp.tune_spaces.sweep import check_sweep
 from asvp.tune_spaces.work import each_encoder

@@ -6,21 +6,18 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from asvp.compute.placement import Placement
 from asvp.config import CostConfig
 from asvp.driver.prepared import Prepared
 from asvp.spent import NOTHING, Share, Spent
-from asvp.tune_spaces.behaviour import refreshes
 from asvp.tune_spaces.cautions import cautions
 from asvp.tune_spaces.earlier import Seconds, loop_key
-from asvp.tune_spaces.rates import Rates
+from asvp.tune_spaces.rates import Rates, cost_of, is_cached
+from asvp.tune_spaces.room import Bytes, Sizes, room_of
 from asvp.tune_spaces.space import Trial
-from asvp.tune_spaces.work import ExtractionWork, TrainingWork, Work, distinct, each_encoder, shared_by, work_of
+from asvp.tune_spaces.work import ExtractionWork, TrainingWork, Work, distinct, work_of
 
 _HOUR = 3600.0
-_ROW_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -72,39 +69,6 @@ class Estimate:
     gpu_hours: Between
     dollars: Between
     wall_seconds: Between
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What an encoder's features and weights take.
-
-    Attributes
-    ----------
-    dim : int
-        D.
-    weight_bytes : int
-        Of a copy of the weights on disk; 0 for ready-made features.
-    """
-
-    dim: int
-    weight_bytes: int
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """Room that a sweep needs at most.
-
-    Attributes
-    ----------
-    cache, runs : int
-        On the disks of the cache and of the sweep directory.
-    store : int
-        In the object stores of all nodes together.
-    """
-
-    cache: int
-    runs: int
-    store: int
 
 
 @dataclass(frozen=True)
@@ -200,15 +164,13 @@ def plan_sweep(
         measured=any(one.measured for one in rates.values()),
         labels=labels,
         label_dollars=labels * cost.per_label,
-        room=None if sizes is None else _room(each, most, placement, rates, sizes),
+        room=None if sizes is None else room_of(each, most, placement, rates, sizes),
         warnings=tuple(cautions(trials, each, placement, rates)),
     )
 
 
 def _kind(work: Work) -> str:
-    if isinstance(work, TrainingWork):
-        return "training"
-    return "pool" if work.pool else "test"
+    return "training" if isinstance(work, TrainingWork) else work.source
 
 
 def _count(works: Sequence[Work] | set[Work], kind: str) -> int:
@@ -219,12 +181,8 @@ def _jobs(
     each: Sequence[Prepared], fewest: Sequence[Work], most: Sequence[Work], rates: Mapping[Hashable, Rates], kind: str
 ) -> Jobs:
     asked = (sum(_count(work_of(prepared, most=most), kind) for prepared in each) for most in (False, True))
-    cached = sum(_kind(work) == kind and _is_cached(work, rates) for work in fewest)
+    cached = sum(_kind(work) == kind and is_cached(work, rates) for work in fewest)
     return Jobs(Between(*asked), Between(_count(fewest, kind), _count(most, kind)), cached)
-
-
-def _is_cached(work: Work, rates: Mapping[Hashable, Rates]) -> bool:
-    return isinstance(work, ExtractionWork) and work.first and _kind(work) in rates[work.encoder].cached
 
 
 def _estimate(
@@ -236,11 +194,11 @@ def _estimate(
     around: Spent,
 ) -> tuple[Estimate | None, tuple[str, ...]]:
     """What is known of the cost, that of the work around the jobs included, and what is not."""
-    unknown = sorted({_in_words(work) for work in most if not _is_cached(work, rates) and _cost(work, rates) is None})
-    if all(_cost(work, rates) is None for work in most):
+    unknown = sorted({_in_words(work) for work in most if not is_cached(work, rates) and cost_of(work, rates) is None})
+    if all(cost_of(work, rates) is None for work in most):
         return None, tuple(unknown)
     low, high = (
-        sum((_cost(work, rates) or NOTHING for work in works if not _is_cached(work, rates)), around)
+        sum((cost_of(work, rates) or NOTHING for work in works if not is_cached(work, rates)), around)
         for works in (fewest, most)
     )
     cpu, gpu = Between(low.cpu_seconds, high.cpu_seconds), Between(low.gpu_seconds, high.gpu_seconds)
@@ -260,51 +218,5 @@ def _loops(each: Sequence[Prepared], loops: Seconds) -> tuple[float, tuple[str, 
     return seconds, (f"picks ({missing:,} trial{'' if missing == 1 else 's'})",) if missing else ()
 
 
-def _cost(work: Work, rates: Mapping[Hashable, Rates]) -> Spent | None:
-    known = rates[work.encoder]
-    if isinstance(work, ExtractionWork):
-        return None if known.encoded is None else known.encoded.times(work.rows)
-    rate = known.trained.get(work.method)
-    return None if rate is None else rate.times(work.rows * work.epochs)
-
-
 def _in_words(work: Work) -> str:
     return "extraction" if isinstance(work, ExtractionWork) else f"training ({work.method})"
-
-
-def _room(
-    each: Sequence[Prepared],
-    most: Sequence[Work],
-    placement: Placement,
-    rates: Mapping[Hashable, Rates],
-    sizes: Mapping[Hashable, Sizes],
-) -> Bytes:
-    """Features and models in the cache, final models and checkpoints of runs, versions held at the same time."""
-    configs = each_encoder(each)
-    a_row = {
-        shared: sizes[shared].dim * np.dtype(prepared.config.extraction.feature_dtype).itemsize + _ROW_NUMBER_BYTES
-        for shared, prepared in configs.items()
-    }
-    cache = sum(
-        work.rows * a_row[work.encoder] if isinstance(work, ExtractionWork) else _weights(work, sizes)
-        for work in most
-        if configs[work.encoder].cache is not None and not _is_cached(work, rates)
-    )
-    runs = store = 0
-    for shared, prepared in configs.items():
-        alike = [one for one in each if shared_by(one.config) == shared]
-        refreshing = sum(bool(refreshes(one.config).rounds) for one in alike)
-        # A final model each, and the model of the last refresh in a checkpoint.
-        runs += (len(alike) + refreshing) * sizes[shared].weight_bytes
-        rows = len(prepared.dataset.pool) + len(prepared.dataset.test)
-        store += rows * a_row[shared] * (1 + min(refreshing, concurrent(placement)))
-    return Bytes(cache, runs, store)
-
-
-def _weights(work: TrainingWork, sizes: Mapping[Hashable, Sizes]) -> int:
-    return 0 if work.method == "lp" else sizes[work.encoder].weight_bytes
-
-
-def concurrent(placement: Placement) -> int:
-    """Trials at work at a time: more drivers than workers, so that while one thinks another has work for a worker."""
-    return 2 * placement.workers + 2

@@ -11,7 +11,7 @@ from asvp.driver.prepared import Prepared
 from asvp.errors import AsvpError
 from asvp.features.cache import EntryInfo
 from asvp.spent import NOTHING, Spent
-from asvp.tune_spaces.work import each_encoder
+from asvp.tune_spaces.work import ExtractionWork, Work, each_encoder
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,20 @@ def remembered(prepared: Prepared, *, gpu: bool) -> Rates:
         if (rate := _rate([one for entry in models if (one := _told(entry, "models", fingerprint, method))], gpu=gpu))
     }
     return Rates(_rate(features or told, gpu=gpu), trained, cached=frozenset(cached))
+
+
+def is_cached(work: Work, rates: Mapping[Hashable, Rates]) -> bool:
+    """Whether some work was done before, as far as that can be known before anything runs."""
+    return isinstance(work, ExtractionWork) and work.first and work.source in rates[work.encoder].cached
+
+
+def cost_of(work: Work, rates: Mapping[Hashable, Rates]) -> Spent | None:
+    """What some work takes; None where nobody knows."""
+    known = rates[work.encoder]
+    if isinstance(work, ExtractionWork):
+        return None if known.encoded is None else known.encoded.times(work.rows)
+    rate = known.trained.get(work.method)
+    return None if rate is None else rate.times(work.rows * work.epochs)
 
 
 def _resolved(prepared: Prepared, *, gpu: bool) -> Prepared:

@@ -28,8 +28,8 @@ from asvp.record.run_directory import RunDirectory
 from asvp.report.records import read_run
 from asvp.report.results import TrialRounds, write_results
 from asvp.tune_spaces.catalogue import load_space, space_name
-from asvp.tune_spaces.plan import concurrent
 from asvp.tune_spaces.result import SweepResult
+from asvp.tune_spaces.room import concurrent
 from asvp.tune_spaces.space import Space, Trial, trials
 from asvp.tune_spaces.telling import tell_start
 from asvp.tune_spaces.tuning import run_trials

@@ -79,12 +79,11 @@ def estimate_in_words(plan: SweepPlan) -> str:
     how = (
         "extraction measured on a small sample, all else as remembered here" if plan.measured else "as remembered here"
     )
-    if not devices:
-        amount = "nothing is left to compute"
-    else:
-        dollars = between(found.dollars, lambda value: f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}")
-        amount = f"{', '.join(devices)}, {dollars}, {between(found.wall_seconds, duration)} or more"
     without = f", without {missing}, of which no rate is remembered here" if missing else ""
+    if not devices:
+        return f"Nothing is left to extract or to train{without}"
+    dollars = between(found.dollars, lambda value: f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}")
+    amount = f"{', '.join(devices)}, {dollars}, {between(found.wall_seconds, duration)} or more"
     return f"About {amount} ({how}{without}; evaluations and idle workers come on top)"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from asvp.alignment.verification import holdout_share
 from asvp.compute.jobs import TrainingMethod
@@ -28,8 +29,7 @@ class ExtractionWork:
     encoder : hashable
         Equal for trials whose data, encoder and shards are equal.
     rows : int
-    pool : bool
-        Whether they are those of the pool, else the test rows.
+    source : {"pool", "test"}
     first : bool
         Whether the pre-trained encoder makes them (version 0).
     """
@@ -37,7 +37,7 @@ class ExtractionWork:
     key: Hashable
     encoder: Hashable
     rows: int
-    pool: bool
+    source: Literal["pool", "test"]
     first: bool
 
 
@@ -109,18 +109,18 @@ class _Trial:
     def work(self) -> Iterator[Work]:
         pool, test = len(self.prepared.dataset.pool), len(self.prepared.dataset.test)
         shared = shared_by(self.prepared.config)
-        yield ExtractionWork((shared, "pool"), shared, pool, pool=True, first=True)
-        yield ExtractionWork((shared, "test"), shared, test, pool=False, first=True)
+        yield ExtractionWork((shared, "pool"), shared, pool, source="pool", first=True)
+        yield ExtractionWork((shared, "test"), shared, test, source="test", first=True)
         for number in self.refreshed:
             model = self._training("ft", number, holdout_share(self.prepared.mode.refresh.holdout))
             yield model
-            yield ExtractionWork((model.key, "pool"), shared, pool, pool=True, first=False)
-            yield ExtractionWork((model.key, "test"), shared, test, pool=False, first=False)
+            yield ExtractionWork((model.key, "pool"), shared, pool, source="pool", first=False)
+            yield ExtractionWork((model.key, "test"), shared, test, source="test", first=False)
         for number in self._evaluated():
             model = self._training(self._method(number), number)
             yield model
             if model.method != "lp":
-                yield ExtractionWork((model.key, "test"), shared, test, pool=False, first=False)
+                yield ExtractionWork((model.key, "test"), shared, test, source="test", first=False)
 
     def _evaluated(self) -> list[int]:
         """Rounds after which a final model is trained."""

@@ -14,8 +14,9 @@ from asvp.config import Config
 from asvp.spent import Spent
 from asvp.tune_spaces.arms import refreshes
 from asvp.tune_spaces.earlier import loop_key
-from asvp.tune_spaces.plan import Between, Jobs, Sizes, SweepPlan, plan_sweep
+from asvp.tune_spaces.plan import Between, Jobs, SweepPlan, plan_sweep
 from asvp.tune_spaces.rates import Rates
+from asvp.tune_spaces.room import Sizes
 from asvp.tune_spaces.space import Space, trials
 from asvp.tune_spaces.sweep import check_sweep
 from asvp.tune_spaces.telling import estimate_in_words, rows
