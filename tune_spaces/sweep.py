@@ -52,7 +52,7 @@ def sweep(
     Parameters
     ----------
     space : str or Space
-        A name of `asvp spaces`, an import path, a YAML file, or the space itself.
+        A name of `asvp spaces`, an import path, a Python or YAML file, or the space itself.
     config : Config, optional
         What all arms share; None: the defaults.
     out : path, optional

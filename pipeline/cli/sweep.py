@@ -35,7 +35,7 @@ def sweep(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Compare arms. SPACE is a module of tune_spaces or a YAML file; CONFIG what all arms share."""
+    """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
     from asvp.progress import reporter_for
     from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
