@@ -19,7 +19,7 @@ SOURCES := $(shell find pipeline actors tune_spaces -type f -not -name '*.pyc' |
 .PHONY: demo test lint format docs install clean
 
 demo: $(LINKED)
-	@$(BIN)/asvp sweep svp_vs_asvp demo
+	@$(BIN)/asvp sweep svp_vs_asvp demo --seeds 0,1
 
 test: $(LINKED)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)

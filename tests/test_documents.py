@@ -18,7 +18,7 @@ FOLDERS = ["pipeline", "pipeline/*", "actors", "tune_spaces", "examples/*"]
 READMES = [place for folder in FOLDERS for place in sorted(ROOT.glob(f"{folder}/README.md"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *READMES]
 # docs/data.md has a test of its own, which also compares what the examples print.
-WITH_PYTHON = ["cache.md", "encoders.md"]
+WITH_PYTHON = ["cache.md", "encoders.md", "sweeps.md"]
 
 
 def blocks(document: Path, language: str) -> list[str]:

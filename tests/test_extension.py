@@ -96,7 +96,8 @@ from pathlib import Path
 from asvp.config import load_config
 from asvp.driver.loop import run
 from asvp.selection import check_strategy
-from asvp.tune_spaces.space import load_space, trials
+from asvp.tune_spaces.catalogue import load_space
+from asvp.tune_spaces.space import trials
 from asvp.tune_spaces.sweep import check_sweep
 path, strategy, out = sys.argv[1:]
 run(load_config(path, [f"selection.strategy={strategy}"]), out=out, in_process=True)

@@ -2,155 +2,201 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from numbers import Integral
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from asvp.config import Config, build_config
-from asvp.config.text import existing_file, merge, read_mapping
-from asvp.errors import ConfigError
-from asvp.plugins import SPACES, call_plugin, is_import_path, load_plugin, origin, with_plugins
-
-_NAME = re.compile(r"[\w.+-]+")
-_LONGEST_NAME = 200
-_NO_SPACES = {"live", "result", "space", "sweep", "trainable", "tuning"}
+from asvp.config.text import merge
+from asvp.errors import AsvpError, ConfigError
+from asvp.tune_spaces.axes import Axis
+from asvp.tune_spaces.behaviour import behaviour
+from asvp.tune_spaces.expansion import Candidate, arms_with_axes, in_arm, points
+from asvp.tune_spaces.naming import joined, require_name, unique
 
 
 @dataclass(frozen=True)
 class Space:
-    """Arms and seeds.
+    """Arms and seeds, and axes that are crossed with the arms.
 
     Attributes
     ----------
     arms : mapping of str to mapping
-        What each arm changes in the configuration, nested like it.
+        What each arm changes in the configuration, nested like it. In place of any value there may be an axis, which is
+        this arm's alone; without arms, the axes make them all.
     seeds : sequence of int
+    axes : mapping of str to Axis
+        By dotted key; for every arm that does not give that key itself.
+    samples : int, optional
+        How many values each `choice`, `uniform` and `loguniform` is given.
     """
 
-    arms: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1)
+    axes: Mapping[str, Axis | Mapping[str, Any]] = field(default_factory=dict)
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm with one seed."""
+    """One arm with one seed, and what the arm changes."""
 
     arm: str
     seed: int
     config: Config
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Of the trial's run directory."""
         return f"{self.arm}-seed{self.seed}"
 
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Have errors in the block name the arm, where it has changed what is at fault."""
+        try:
+            yield
+        except AsvpError as error:
+            if (error.key or "").partition(".")[0] not in self.changes:
+                raise
+            raise in_arm(error, self.arm) from None
 
-def spaces() -> dict[str, str]:
-    """Names of the ready spaces, those of installed packages too, and what question each answers.
 
-    One that cannot be loaded is left out with a warning in the log.
+@dataclass(frozen=True)
+class ChosenArm:
+    """An arm whose axes have values.
+
+    Attributes
+    ----------
+    changes : mapping
+        In the configuration that all arms share.
+    config : Config
+        With the shared configuration's seed.
+    same : tuple of str
+        Other names of it: arms, or points of axes, that come to the same.
     """
-    own = {name: _first_line(_own_space(name).__doc__) for name in _own_spaces()}
-    return with_plugins(own, SPACES, _question_of_another_package)
+
+    changes: Mapping[str, Any]
+    config: Config
+    same: tuple[str, ...] = ()
 
 
-def _own_spaces() -> list[str]:
-    here = [str(Path(__file__).parent)]
-    return sorted(info.name for info in pkgutil.iter_modules(here) if info.name not in _NO_SPACES)
+def chosen_arms(space: Space, base: Mapping[str, Any]) -> dict[str, ChosenArm]:
+    """All arms by name, their axes given values; those that come to the same are one.
 
+    The name has the values of those axes alone that make a difference; `asvp.tune_spaces.behaviour` tells which do.
 
-def _own_space(name: str) -> ModuleType:
-    return importlib.import_module(f"asvp.tune_spaces.{name}")
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().partition("\n")[0]
-
-
-def _question_of_another_package(name: str) -> str:
-    """The first line of a function's docstring; of a ready `Space`, its arms."""
-    made = load_plugin(SPACES, name, key=SPACES)
-    question = ", ".join(made.arms) if isinstance(made, Space) else _first_line(made.__doc__)
-    return f"{question} (added by {origin(SPACES, name)})".lstrip()
-
-
-def space_name(name_or_path: str) -> str:
-    """What a sweep of a space may be called as a folder."""
-    if is_import_path(name_or_path):
-        return name_or_path.replace(":", ".")
-    return Path(name_or_path).stem.replace(":", ".")
-
-
-def load_space(name_or_path: str, config: Config) -> Space:
-    """A space by its module's name, from a YAML file with `arms` and `seeds`, by an entry point's name or import path.
-
-    What is named first goes first, so that another package takes the place of no module here and of no file. Behind an
-    entry point or an import path such as `mypackage.mine:space` lies a `Space`, or a function that makes one of the
-    configuration that all arms share.
+    Parameters
+    ----------
+    space : Space
+    base : mapping
+        The configuration that all arms share.
 
     Raises
     ------
-    ConfigError
-        If there is none, or it is not understood.
+    ConfigError, SelectionError
+        If an arm makes a configuration that cannot be, or a name is none; the message names the arm.
     """
-    if name_or_path in _own_spaces():
-        found: Space = _own_space(name_or_path).space(config)
-        return found
-    if existing_file(name_or_path) is not None:
-        return _parse(read_mapping(name_or_path, {}, what="SPACE"), name_or_path)
-    foreign = load_plugin(SPACES, name_or_path, key="SPACE")
-    if foreign is not None:
-        return _made_by_another_package(foreign, config, name_or_path)
-    known = spaces()
-    near = difflib.get_close_matches(name_or_path, known, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise ConfigError(
-        "is neither a search space nor a YAML file",
-        key="SPACE",
-        value=name_or_path,
-        mend=f"{hint}Spaces: {', '.join(known)}",
-    )
+    check_space(space)
+    alike: dict[Hashable, list[tuple[Candidate, Config]]] = {}
+    for arm in arms_with_axes(space.arms or {"": {}}, space.axes):
+        for candidate in (arm.at(point) for point in points(arm, space.samples)):
+            try:
+                config = build_config(merge(_shared(base, candidate.changes), candidate.changes))
+                comes_to = behaviour(config)
+            except AsvpError as error:
+                raise in_arm(error, candidate.name) from None
+            alike.setdefault(comes_to, []).append((candidate, config))
+    found: dict[str, ChosenArm] = {}
+    for group in alike.values():
+        first, config = group[0]
+        name = unique(_common_name([candidate for candidate, _ in group]), set(found))
+        others = tuple(one.name for one, _ in group if one.name != name) if len(group) > 1 else ()
+        found[name] = ChosenArm(first.changes, config, others)
+    return found
 
 
-def _made_by_another_package(foreign: Any, config: Config, name: str) -> Space:
-    """A space that a package gives or makes, held to what is asked of a YAML file."""
-    made = call_plugin(foreign, config, key="SPACE", value=name) if callable(foreign) else foreign
-    if not isinstance(made, Space):
-        raise ConfigError(
-            f"gives a {type(made).__name__}, not a Space",
-            key="SPACE",
-            value=name,
-            mend="Name a Space or a function (config) -> Space; docs/extending.md shows one",
-        )
-    return _parse({"arms": made.arms, "seeds": made.seeds}, name)
-
-
-def trials(space: Space, base: Mapping[str, Any], seeds: Sequence[int] | None = None) -> Iterator[Trial]:
+def trials(
+    space: Space,
+    base: Mapping[str, Any],
+    seeds: Sequence[int] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[Trial]:
     """Every arm with every seed, seeds in turn, so that all arms of a seed are finished first.
 
+    Parameters
+    ----------
+    space : Space
+    base : mapping
+        The configuration that all arms share.
+    seeds : sequence of int, optional
+        Instead of the space's own.
+    say : callable, optional
+        Told of arms that are one.
+
     Raises
     ------
-    ConfigError
+    ConfigError, SelectionError
         If an arm makes a configuration that cannot be, which the message names, or names or seeds are none.
     """
-    _check_arms(space.arms, "arms")
+    arms = chosen_arms(space, base)
     chosen = space.seeds if seeds is None else seeds
-    _check_seeds(chosen, "seeds")
+    check_seeds(chosen, "seeds")
+    if say is not None:
+        for line in told_same(arms):
+            say(line)
     for seed in chosen:
-        for arm, changes in space.arms.items():
-            try:
-                yield Trial(arm, int(seed), build_config(merge(_shared(base, changes), changes, {"seed": int(seed)})))
-            except ConfigError as error:
-                raise ConfigError(
-                    f"{error.message} (in arm {arm})", key=error.key, value=error.value, mend=error.mend
-                ) from None
+        for name, arm in arms.items():
+            yield Trial(name, int(seed), arm.config.model_copy(update={"seed": int(seed)}), arm.changes)
+
+
+def told_same(arms: Mapping[str, ChosenArm]) -> list[str]:
+    """A line for each arm that stands for others, of which a few are named."""
+    lines = []
+    for name, arm in arms.items():
+        if arm.same:
+            more = f" and {len(arm.same) - _NAMED} more" if len(arm.same) > _NAMED else ""
+            lines.append(f"Arm {name} stands for {', '.join(arm.same[:_NAMED])}{more}: they come to the same")
+    return lines
+
+
+_NAMED = 3
+
+
+def check_space(space: Space, place: str = "") -> None:
+    """Raise a ConfigError unless arms, axes, seeds and samples are what they should be.
+
+    Parameters
+    ----------
+    space : Space
+        Made by anybody of anything.
+    place : str
+        Put before keys in messages: the file.
+    """
+    if not isinstance(space.axes, Mapping) or not all(isinstance(key, str) and key for key in space.axes):
+        raise ConfigError(
+            "is not a mapping of keys to axes",
+            key=f"{place}axes",
+            value=space.axes,
+            mend="Write axes: {refresh.every: {grid: [1, 2]}}",
+        )
+    _check_arms(space.arms, f"{place}arms", needed=not space.axes)
+    for holder, keys in (("axes", space.axes), *((f"arms.{name}", changes) for name, changes in space.arms.items())):
+        if "seed" in keys:
+            raise ConfigError("is given to all arms alike", key=f"{place}{holder}.seed", mend="Write seeds: [0, 1]")
+    if space.samples is not None and (type(space.samples) is not int or space.samples < 1):
+        raise ConfigError("is no number from 1", key=f"{place}samples", value=space.samples)
+
+
+def _common_name(alike: Sequence[Candidate]) -> str:
+    """The first one's arm, with those of its values that are the same wherever the arm comes to the same."""
+    first = alike[0]
+    own = [one for one in alike if one.arm == first.arm]
+    return joined(
+        first.arm, [told for path, told in first.parts.items() if all(one.parts[path] == told for one in own)]
+    )
 
 
 def _shared(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -161,22 +207,19 @@ def _shared(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str,
     return {**base, "selection": {**selection, "options": {}}}
 
 
-def _check_arms(arms: Any, key: str) -> None:
-    if not isinstance(arms, Mapping) or not arms:
+def _check_arms(arms: Any, key: str, *, needed: bool) -> None:
+    if not isinstance(arms, Mapping) or (needed and not arms):
         raise ConfigError(
             "is not a mapping of names to changes", key=key, value=arms, mend="Write arms: {svp: {mode: svp}}"
         )
     for name, changes in arms.items():
-        # A name becomes that of a folder.
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
-            raise ConfigError(
-                f"is no name: letters, digits, and _.+- only, at most {_LONGEST_NAME} bytes", key=key, value=name
-            )
+        require_name(name, key)
         if not isinstance(changes, Mapping):
             raise ConfigError("is not a mapping of keys to values", key=f"{key}.{name}", value=changes)
 
 
-def _check_seeds(seeds: Any, key: str) -> None:
+def check_seeds(seeds: Any, key: str) -> None:
+    """Raise a ConfigError unless seeds are different whole numbers from 0."""
     listed = isinstance(seeds, Iterable) and not isinstance(seeds, (str, bytes, Mapping))
     numbers = list(seeds) if listed else []
     if not numbers or not all(
@@ -185,13 +228,3 @@ def _check_seeds(seeds: Any, key: str) -> None:
         raise ConfigError("is not a list of whole numbers", key=key, value=seeds, mend="Write seeds: [0, 1]")
     if len({int(seed) for seed in numbers}) < len(numbers):
         raise ConfigError("names a seed twice", key=key, value=seeds)
-
-
-def _parse(raw: Mapping[str, Any], path: str) -> Space:
-    unknown = sorted(set(raw) - {"arms", "seeds"})
-    if unknown:
-        raise ConfigError("is an unknown key", key=f"{path}: {unknown[0]}", mend="A space has arms and seeds")
-    arms, seeds = raw.get("arms"), raw.get("seeds", [0])
-    _check_arms(arms, f"{path}: arms")
-    _check_seeds(seeds, f"{path}: seeds")
-    return Space(raw["arms"], tuple(seeds))

@@ -30,12 +30,15 @@ from asvp.record.run_directory import RunDirectory
 from asvp.report.results import TrialRounds
 from asvp.report.status import Planned
 from asvp.report.status_files import write_planned
+from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.kept_models import ModelKeeper
 from asvp.tune_spaces.live import LiveTable
 from asvp.tune_spaces.result import SweepResult
-from asvp.tune_spaces.space import Space, Trial, load_space, space_name, trials
+from asvp.tune_spaces.room import concurrent
+from asvp.tune_spaces.space import Space, Trial, trials
 from asvp.tune_spaces.standing import Standing, standing, unfinished
+from asvp.tune_spaces.telling import tell_start
 from asvp.tune_spaces.tuning import run_trials
 from asvp.tune_spaces.watcher import Watcher
 
@@ -58,7 +61,7 @@ def sweep(
     Parameters
     ----------
     space : str or Space
-        A name of `asvp spaces`, an import path, a YAML file, or the space itself.
+        A name of `asvp spaces`, an import path, a Python or YAML file, or the space itself.
     config : Config, optional
         What all arms share; None: the defaults.
     out : path, optional
@@ -89,15 +92,9 @@ def sweep(
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
-    chosen = list(trials(arms, with_curves(base).model_dump(), seeds))
-    return run_sweep(
-        chosen,
-        settle(out),
-        resume=resume,
-        retry_failed=retry_failed,
-        address=address,
-        reporter=reporter or default_reporter(),
-    )
+    news = reporter or default_reporter()
+    chosen = list(trials(arms, with_curves(base).model_dump(), seeds, news.say))
+    return run_sweep(chosen, settle(out), resume=resume, retry_failed=retry_failed, address=address, reporter=news)
 
 
 def default_directory(space: str | Space) -> Path:
@@ -132,6 +129,7 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
             "another process is at work here", key="--out", value=str(out), mend="Wait for it, or stop it"
         )
     prepared: dict[str, Prepared] = {}
+    arms: dict[str, Prepared] = {}
     datasets: dict[str, Any] = {}
     for trial in trials:
         if trial.config.workers != trials[0].config.workers:
@@ -142,7 +140,12 @@ def check_sweep(trials: Sequence[Trial], out: Path, *, resume: bool) -> dict[str
                 mend="Set it for all arms, for example with -s workers.count=2",
             )
         key = trial.config.data.model_dump_json()
-        one = prepare(trial.config, datasets.get(key))
+        # No check looks at the seed.
+        arm = trial.config.model_dump_json(exclude={"seed"})
+        if arm not in arms:
+            with trial.named():
+                arms[arm] = prepare(trial.config, datasets.get(key))
+        one = arms[arm].with_seed(trial.config.seed)
         datasets[key] = one.dataset
         directory = RunDirectory(out / "runs" / trial.name)
         if resume and directory.holds_run:
@@ -199,6 +202,8 @@ def run_sweep(
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
         for note in passing_places(out, first.config):
             reporter.say(f"Warning: {note}")
+        if not resume:
+            tell_start(trials, prepared, lies[0], out, reporter.say)
         make_folder(out)
         with held(out, out) as hold:
             sweep_up(out, but=hold.folder)
@@ -264,10 +269,8 @@ def _run_trials(
         "runs": str(out / "runs"),
         "mandate": str(hold.folder),
     }
-    # More drivers than workers: while one of them thinks, another has work for a worker.
-    concurrent = 2 * pool.placement.workers + 2
     with watcher.shown():
-        run_trials(out, list(resolved), given, concurrent, watcher)
+        run_trials(out, list(resolved), given, concurrent(pool.placement), watcher)
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:

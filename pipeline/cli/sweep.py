@@ -10,6 +10,7 @@ import click
 
 from asvp.cli.ending import command_line, told_how_to_go_on
 from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.cli.planned import show_plan
 from asvp.config import load_config
 from asvp.errors import ConfigError, one_line
 from asvp.folders import read_marker, settle
@@ -23,6 +24,7 @@ from asvp.folders import read_marker, settle
 @click.option("--out", help="Sweep directory; default: a new one under sweeps/.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
 def sweep(
@@ -33,10 +35,11 @@ def sweep(
     out: str | None,
     resume: bool,
     retry_failed: bool,
+    dry_run: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Compare arms. SPACE is a module of tune_spaces or a YAML file; CONFIG what all arms share."""
+    """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
     from asvp.progress import reporter_for
     from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
@@ -46,6 +49,10 @@ def sweep(
     if retry_failed and not resume:
         raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
     directory = settle(default_directory(space) if out is None else out)
+    if dry_run:
+        base = load_config(config, overrides)
+        show_plan(space, base, directory, _parse_seeds(seeds), resume=resume, address=address, as_json=as_json)
+        return
 
     def how_to_go_on() -> str:
         if read_marker(directory) is None:

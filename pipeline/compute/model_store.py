@@ -73,7 +73,9 @@ def keep_model(job: FineTuneJob, head: Head, weights: Arrays | None, spent: Spen
     files["head"] = entry.write("head", save(_contiguous(head.state())), "safetensors")
     # Two processes may have made the same model with other last bits; the names keep what belongs together.
     what = f"fine-tuned encoder ({job.method})"
-    entry.describe({"what": what, "seconds": spent.seconds, "spent": spent.as_json(), "files": files})
+    # What the work was tells, with what it cost, how long work like it takes here.
+    work = {"encoder": job.encoder, "method": job.method, "rows": len(job.rows), "epochs": job.training.epochs}
+    entry.describe({"what": what, "seconds": spent.seconds, "spent": spent.as_json(), "files": files, **work})
 
 
 def _head(job: FineTuneJob, entry: CacheEntry, files: Mapping[str, Any]) -> Head:

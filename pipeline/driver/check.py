@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,19 +18,16 @@ from asvp.compute.placement import Placement, place
 from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
-from asvp.data.source import rows_named
 from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
+from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
+from asvp.driver.words import duration, size
 from asvp.errors import DataError
 from asvp.features.feature_set import shard_starts
-from asvp.models.encoder import Encoder
-from asvp.models.threads import cpu_threads
 
-_SAMPLE_ROWS = 128
 # A training step costs about a forward pass and twice that for the gradients.
 _STEP_IN_FORWARD_PASSES = 3.0
-_SHARED_MEMORY_OF_RAY = 0.3
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ def check_config(config: Config) -> RunPlan:
     dataset = prepared.dataset
     findings = examine(dataset)
     _stop_where_a_run_would(findings)
-    speed = _measure(prepared)
+    speed = measure_speed(prepared)
     team = _team(prepared.resolved(speed.encoder_dtype))
     placement = team.placement
     rows, tests = len(dataset.pool), len(dataset.test)
@@ -115,7 +109,7 @@ def check_config(config: Config) -> RunPlan:
     labels = labels_by_round(config.budget)
     classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
     versions = 2 if prepared.mode.keeps_first else 1
-    store, disk = _object_store(), _free_disk(config)
+    store, disk = object_store(), free_disk(config.extraction.cache)
     seconds = _estimate(prepared, placement, speed)
     models = model_disk(config, prepared.mode, speed.weights_bytes)
     warnings = [str(finding) for finding in findings]
@@ -130,11 +124,10 @@ def check_config(config: Config) -> RunPlan:
             "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
             "final model": f"{config.training.method}, {config.training.epochs} epochs",
             "extraction": f"{shards} shards of the pool; {placement} ({team.reason})",
-            "features": f"{_size(feature_bytes)} a version"
+            "features": f"{size(feature_bytes)} a version"
             + (f", {versions} of them at a time" if versions > 1 else "")
-            + f"; the object store here would have {_size(store)}",
-            "cache": f"{config.extraction.cache or 'none'}" + (f", {_size(disk)} free" if disk is not None else ""),
-            **_told_models(models),
+            + f"; the object store here would have {size(store)}",
+            "cache": f"{config.extraction.cache or 'none'}" + (f", {size(disk)} free" if disk is not None else ""),
             **_told_times(seconds),
         },
         classes=classes,
@@ -160,24 +153,6 @@ def _stop_where_a_run_would(findings: Sequence[Finding]) -> None:
     for finding in findings:
         if finding.stops:
             raise DataError(finding.message, key="data", mend=finding.mend)
-
-
-def _measure(prepared: Prepared) -> _Speed:
-    """Feature width, and rows a second of one worker's thread."""
-    dataset = prepared.dataset
-    sample = np.unique(np.linspace(0, len(dataset.pool) - 1, min(_SAMPLE_ROWS, len(dataset.pool))).astype(np.int64))
-    taken = dataset.pool.take(sample)
-    if isinstance(taken, np.ndarray):
-        return _Speed(int(taken.shape[1]), None, prepared.config.encoder.dtype)
-    with cpu_threads(1):
-        encoder = Encoder.load(prepared.config.encoder, dataset.kind)
-        with rows_named(dataset.pool, sample):
-            encoder.encode(taken)
-        began = time.perf_counter()
-        encoder.encode(taken)
-        spent = time.perf_counter() - began
-    weights = sum(array.nbytes for array in encoder.state().values())
-    return _Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name, weights)
 
 
 def _team(prepared: Prepared) -> _Team:
@@ -210,7 +185,7 @@ def _rule_in_words(rule: Placement) -> str:
     return f"{'one' if a_gpu == 1 else a_gpu} a GPU" if rule.gpus <= 1 else f"one for every {rule.gpus:g} GPUs"
 
 
-def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[str, float] | None:
+def _estimate(prepared: Prepared, placement: Placement, speed: Speed) -> dict[str, float] | None:
     """Seconds of an extraction of all rows and of the final model; None where no encoder works.
 
     The rate is that of one CPU thread, or of one GPU with whatever threads feed it.
@@ -230,16 +205,16 @@ def _estimate(prepared: Prepared, placement: Placement, speed: _Speed) -> dict[s
 def _told_models(models: ModelDisk) -> dict[str, str]:
     if not models.cache + models.final:
         return {}
-    kept = f"{_size(models.final)} in the run directory" if models.final else "none in the run directory"
-    return {"models": f"up to {_size(models.cache)} in the cache, {kept} (training.keep)"}
+    kept = f"{size(models.final)} in the run directory" if models.final else "none in the run directory"
+    return {"models": f"up to {size(models.cache)} in the cache, {kept} (training.keep)"}
 
 
 def _told_times(seconds: dict[str, float] | None) -> dict[str, str]:
     if seconds is None:
         return {}
     return {
-        "time": f"about {_duration(seconds['extraction'])} for a version of the features, "
-        f"{_duration(seconds['final_model'])} for the final model (from a small sample)"
+        "time": f"about {duration(seconds['extraction'])} for a version of the features, "
+        f"{duration(seconds['final_model'])} for the final model (from a small sample)"
     }
 
 
@@ -278,33 +253,3 @@ def _refreshes(prepared: Prepared) -> str:
 
 def _listed(counts: Sequence[int]) -> str:
     return ", ".join(f"{count:,}" for count in counts)
-
-
-def _object_store() -> int:
-    """Bytes Ray would give the object store of a cluster started here."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else memory
-    return int(min(memory * _SHARED_MEMORY_OF_RAY, shared))
-
-
-def _free_disk(config: Config) -> int | None:
-    cache = config.extraction.cache
-    if cache is None or "://" in cache:
-        return None
-    path = Path(os.path.expanduser(cache)).absolute()
-    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
-
-
-def _size(count: int) -> str:
-    amount, unit = float(count), "B"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

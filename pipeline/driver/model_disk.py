@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asvp.config import Config, labels_by_round
+from asvp.config import Config, evaluated_counts, labels_by_round
 from asvp.driver.modes import ModePlan
 
 
@@ -29,11 +29,9 @@ class ModelDisk:
 
 def model_disk(config: Config, mode: ModePlan, weights: int) -> ModelDisk:
     """What the models of a run take, of which each has so many bytes of weights."""
-    rounds = len(config.budget)
     refreshes = _most_refreshes(config, mode)
     tunes = config.training.method != "lp"
-    at = config.training.evaluate_at
-    finals = {"every": rounds, "last": 1}.get(at, 0) if isinstance(at, str) else len({*at, sum(config.budget)})
+    finals = len(evaluated_counts(config.budget, config.training.evaluate_at))
     cached = config.extraction.cache is not None
     return ModelDisk(
         cache=weights * (refreshes + (finals if tunes else 0)) if cached else 0,

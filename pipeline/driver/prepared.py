@@ -64,6 +64,10 @@ class Prepared:
         encoder = self.config.encoder.model_copy(update={"dtype": dtype})
         return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
 
+    def with_seed(self, seed: int) -> Prepared:
+        """The same with another seed."""
+        return replace(self, config=self.config.model_copy(update={"seed": seed}))
+
     def fingerprinted(self) -> Prepared:
         """The same with the encoder's fingerprint, so that no other process has to read the encoder's files."""
         return replace(self, fingerprint=self.encoder_fingerprint)

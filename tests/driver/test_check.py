@@ -9,8 +9,9 @@ from tiny_runs import tiny_config
 
 import asvp.driver.check
 from asvp.compute.placement import Placement
-from asvp.driver.check import _estimate, _Speed
+from asvp.driver.check import _estimate
 from asvp.driver.preparation import prepare
+from asvp.driver.sizing import Speed
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_the_rate_of_a_gpu_is_not_multiplied_by_the_threads_that_feed_it(
     tmp_path: Path, placement: Placement, extraction: int, training: int
 ) -> None:
     prepared = prepare(tiny_config(tmp_path))
-    seconds = _estimate(prepared, placement, _Speed(32, 10.0, "float32"))
+    seconds = _estimate(prepared, placement, Speed(32, 10.0, "float32"))
     assert seconds is not None
     assert seconds["extraction"] == pytest.approx((300 + 60) / (10.0 * extraction))
     passes = 40 * 1 * asvp.driver.check._STEP_IN_FORWARD_PASSES

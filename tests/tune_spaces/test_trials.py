@@ -71,7 +71,8 @@ from pathlib import Path
 import asvp.tune_spaces.tuning as tuning
 from asvp.config import load_config
 from asvp.progress import SilentReporter
-from asvp.tune_spaces.space import load_space, trials
+from asvp.tune_spaces.catalogue import load_space
+from asvp.tune_spaces.space import trials
 from asvp.tune_spaces.sweep import run_sweep
 
 config, space, out = sys.argv[1:]

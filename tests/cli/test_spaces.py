@@ -1,0 +1,132 @@
+"""`asvp spaces` and `asvp sweep --dry-run`: what is shown, and that nothing is started or written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import tiny_settings
+
+from asvp.cli.app import main
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration, which is the current one."""
+    settings = {**tiny_settings(tmp_path), "budget": "20+10x3"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name: str, space: Any) -> str:
+    Path(name).write_text(yaml.safe_dump(space, sort_keys=False))
+    return name
+
+
+def asvp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error."""
+    monkeypatch.setattr("sys.argv", ["asvp", *words])
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    told = capsys.readouterr()
+    return int(code or 0), told.out, told.err
+
+
+def test_spaces_are_listed_with_their_questions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = asvp(monkeypatch, capsys, "spaces")
+    assert code == 0
+    assert "refresh_intervals  How often to refresh? Never, and every 1, 2, 4, ... rounds." in out
+    known = json.loads(asvp(monkeypatch, capsys, "spaces", "--json")[1])
+    assert known["budgets"].startswith("Many rounds or few?")
+
+
+def test_arms_of_a_space_are_shown(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = {
+        "question": "How often?",
+        "arms": {"svp": {"mode": "svp"}, "asvp": {"mode": "asvp", "refresh": {"policy": "every"}}},
+        "axes": {"refresh.every": {"grid": [1, 9]}},
+        "seeds": [3, 4],
+    }
+    code, out, _ = asvp(monkeypatch, capsys, "spaces", write("mine.yaml", space), "config.yaml")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["How", "svp", "asvp-every_1", "Arm", "2"]
+    assert "mode=asvp refresh.policy=every refresh.every=1" in out
+    assert "Arm svp stands for svp-every_1, svp-every_9, asvp-every_9: they come to the same" in out
+    assert "2 arms x 2 seeds (3, 4): 4 trials" in out
+    told = json.loads(asvp(monkeypatch, capsys, "spaces", "mine.yaml", "config.yaml", "--json")[1])
+    assert (told["question"], told["seeds"], list(told["arms"])) == ("How often?", [3, 4], ["svp", "asvp-every_1"])
+    assert told["arms"]["asvp-every_1"]["changes"]["refresh"] == {"policy": "every", "every": 1}
+
+
+@pytest.mark.parametrize("command", [["spaces"], ["sweep", "--dry-run"], ["sweep"]])
+@pytest.mark.parametrize(
+    ("arm", "told"),
+    [
+        ({"refresh": {"evry": 2}}, "refresh.evry: is an unknown key (in arm bad) (got 2). Did you mean refresh.every?"),
+        ({"selection": {"strategy": "marign"}}, "Did you mean margin?"),
+        ({"mode": "asv"}, "(in arm bad)"),
+        ({"proxy": {"lr": {"gird": [1]}}}, "Did you mean grid?"),
+    ],
+)
+def test_a_mistyped_key_or_value_ends_with_2_before_work_naming_arm_and_key(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    arm: dict[str, Any],
+    told: str,
+) -> None:
+    write("mine.yaml", {"arms": {"good": {}, "bad": arm}})
+    before = sorted(place.iterdir())
+    code, out, err = asvp(monkeypatch, capsys, command[0], "mine.yaml", "config.yaml", *command[1:])
+    assert code == 2
+    assert out == ""
+    assert told in err
+    assert "(in arm bad)" in err
+    assert sorted(place.iterdir()) == before
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(place.rglob("*"))
+    words = ["sweep", "svp_vs_asvp", "config.yaml", "--dry-run", "--out", "mine", "--seeds", "0,1"]
+    code, out, _ = asvp(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "trials         12 trials: 6 arms x 2 seeds" in out
+    assert "asvp_every_2  mode=asvp refresh.policy=every refresh.every=2" in out
+    assert "training (ft)" in out
+    assert "Warning: extraction.cache is null" in out
+    assert out.endswith("Nothing was started.\n")
+    told = json.loads(asvp(monkeypatch, capsys, *words, "--json")[1])
+    assert (told["space"], told["trials"], told["seeds"]) == ("svp_vs_asvp", 12, [0, 1])
+    # Random and svp one, asvp none of its own or two, intervals 2 and 3 two each, standard four; the method is ft.
+    assert told["trainings"]["distinct"] == {"low": 20, "high": 24}
+    assert told["unknown"] == ["training (ft)", "picks (12 trials)"]
+    assert told["measured"] is True
+    assert told["estimate"]["cpu_hours"]["low"] > 0
+    assert told["room"]["store"] > 0
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [(["-s", "budget=200+200"], "budget: the pool has only 300 rows"), (["--out", "."], "is not empty")],
+)
+def test_a_dry_run_is_refused_where_the_sweep_would_be(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: list[str], told: str
+) -> None:
+    code, out, err = asvp(monkeypatch, capsys, "sweep", "strategies", "config.yaml", "--dry-run", *settings)
+    assert (code, out) == (2, "")
+    assert told in err

@@ -1,0 +1,1 @@
+"""Ready spaces, a module each."""
