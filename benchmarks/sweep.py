@@ -45,7 +45,8 @@ from asvp.actors.desk import Desk
 from asvp.actors.pool import Pool, worker_pool
 from asvp.compute.jobs import EncoderSpec, EvaluateJob, Held
 from asvp.compute.placement import Placement
-from asvp.config import Config, EncoderConfig, build_config
+from asvp.config import Config, EncoderConfig, build_config, labels_by_round
+from asvp.config.budget import parse_budget
 from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.features.moments import Moments
 from asvp.features.table import feature_table
@@ -366,7 +367,7 @@ def against(
     changes: tuple[str, ...],
     out: Path | None,
 ) -> None:
-    """The four arms of svp_vs_asvp on this code and on an older one: wall time, and fine-tunes computed."""
+    """Random, svp, asvp and standard on this code and on an older one: wall time, and fine-tunes computed."""
     wanted = [
         "data.pool=builtin:debian_sections",
         "data.test=builtin:debian_sections",
@@ -387,11 +388,21 @@ def against(
         "refresh.holdout=0",
         *changes,
     ]
+    # Ready spaces are not the same in all versions.
+    refreshed = labels_by_round(parse_budget(budget))[1]
+    space = {
+        "arms": {
+            "random": {"mode": "svp", "selection": {"strategy": "random"}},
+            "svp": {"mode": "svp"},
+            "asvp": {"mode": "asvp", "refresh": {"policy": "at", "at": [refreshed]}},
+            "standard": {"mode": "standard"},
+        }
+    }
     told: dict[str, Any] = {"machine": machine(), "sides": {}}
     with older(code) as (package, environment):
         sides = {"here": ("asvp", {}), "older": (package, environment)}
         for side, (name, variables) in sides.items():
-            told["sides"][side] = _one_side(name, {**os.environ, **variables}, wanted, seeds)
+            told["sides"][side] = _one_side(name, {**os.environ, **variables}, wanted, space, seeds)
     here, there = told["sides"]["here"], told["sides"]["older"]
     rows_told = [
         ("wall of the whole command, here / older", _ratio(here, there, "command_seconds"), "below 1"),
@@ -425,12 +436,15 @@ print(json.dumps(kept))
 """
 
 
-def _one_side(package: str, environment: Mapping[str, str], wanted: Sequence[str], seeds: str) -> dict[str, Any]:
+def _one_side(
+    package: str, environment: Mapping[str, str], wanted: Sequence[str], space: Mapping[str, Any], seeds: str
+) -> dict[str, Any]:
     """A sweep by the command line of a version, with a Ray and a cache of its own."""
     # Names of Ray's sockets must be short.
     with tempfile.TemporaryDirectory(prefix="asvp-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "ray").mkdir()
+        (folder / "four.yaml").write_text(json.dumps(space), encoding="utf-8")
         variables = {**environment, "RAY_TMPDIR": str(folder / "ray")}
         options = [*wanted, f"extraction.cache={folder / 'cache'}"]
         asked = subprocess.run(
@@ -443,7 +457,7 @@ def _one_side(package: str, environment: Mapping[str, str], wanted: Sequence[str
             check=True,
         )
         known = json.loads(asked.stdout)
-        command = [sys.executable, "-m", package, "sweep", "svp_vs_asvp", "--seeds", seeds, "--address", "local"]
+        command = [sys.executable, "-m", package, "sweep", "four.yaml", "--seeds", seeds, "--address", "local"]
         command += ["--out", str(folder / "sweep"), "--json", *(part for one in known for part in ("-s", one))]
         began, since = time.perf_counter(), time.time()
         with open(folder / "log", "w", encoding="utf-8") as log:
