@@ -3,9 +3,9 @@
     python benchmarks/gpu.py --out gpu.json               # everything
     python benchmarks/gpu.py --small --out small.json     # to see whether it works: minutes on two cores, no GPU needed
 
-It takes one worker alone, the sweep of `make demo`, and `svp_vs_asvp` with three seeds on debian_sections; what does not
-fit the time is cut off, and said to be. Data and encoder come with the packages of `make install`. Where asvp is not
-installed, the checkout that this file lies in is used. docs/gpu.md says how to read what it prints.
+It takes one worker alone, the sweep of `make demo`, and `svp_vs_asvp` with three seeds on debian_sections; what
+does not fit the time is cut off, and said to be. Data and encoder come with the packages of `make install`. Where asvp
+is not installed, the checkout that this file lies in is used. docs/gpu.md says how to read what it prints.
 """
 
 from __future__ import annotations
