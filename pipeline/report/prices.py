@@ -53,7 +53,9 @@ class Price:
             return False
         draws = [self.draws[seed] - other.draws[seed] for seed in shared] if self.draws and other.draws else []
         more = [self.paid[seed] - other.paid[seed] for seed in shared]
-        return interval(more, np.stack(draws, axis=1) if draws else None).tells
+        found = interval(more, np.stack(draws, axis=1) if draws else None)
+        # Half a cent is none that anybody would mind.
+        return found.tells and found.mean >= 0.005
 
 
 def price_of(runs: Sequence[RunRecord], target: float, redrawn: Redrawn | None) -> Price:

@@ -16,6 +16,9 @@ from asvp.report.redrawn import Redrawn
 from asvp.report.savings import cost_curve
 from asvp.report.tables import count, dollars
 
+_SMALLEST = 0.001
+"""Of accuracy."""
+
 
 @dataclass(frozen=True)
 class Behind:
@@ -36,8 +39,8 @@ class Behind:
 
     @property
     def told_apart(self) -> bool:
-        """Whether the difference is more than chance."""
-        return self.difference is not None and self.difference.tells
+        """Whether the difference is more than chance, and a thousandth or more: less is none that matters."""
+        return self.difference is not None and self.difference.tells and abs(self.difference.mean) >= _SMALLEST
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,18 @@ def rankings(records: Sequence[RunRecord], redrawn: Redrawn | None = None) -> li
     if not arms:
         return []
     free = not any(cost for runs in arms.values() for run in runs for cost in cost_curve(run).values())
-    spent = _labels if free else cost_curve
+    spent = _labels if free else _cents
     found = [_ranking(arms, amount, labelled, spent, redrawn) for amount, labelled in _amounts(arms, spent)]
     return [replace(one, cost=0.0) for one in found] if free else found
 
 
 _Spent = Callable[[RunRecord], Mapping[int, float]]
 """What a run has paid by each label count."""
+
+
+def _cents(run: RunRecord) -> dict[int, float]:
+    """Dollars in whole cents, so that arms which did the same so far are compared at the same point."""
+    return {labelled: round(cost, 2) for labelled, cost in cost_curve(run).items()}
 
 
 def _labels(run: RunRecord) -> dict[int, float]:

@@ -131,13 +131,9 @@ def _behind(ranking: Ranking) -> list[str]:
     worse = [
         f"{other.arm} (by {found.mean:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f})"
         for other, found in compared
-        if found.tells
+        if other.told_apart
     ]
-    doubts = [
-        f"{other.arm} ({found.mean:.3f} behind; {seeds_that_would_tell(found)})"
-        for other, found in compared
-        if not found.tells and found.seeds > 1
-    ]
+    doubts = [f"{other.arm} ({_doubt(found)})" for other, found in compared if not other.told_apart and found.seeds > 1]
     single = [other.arm for other, found in compared if found.seeds == 1]
     apart = [other.arm for other in ranking.behind if other.difference is None]
     said = []
@@ -154,6 +150,12 @@ def _behind(ranking: Ranking) -> list[str]:
 
 def _are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
+
+
+def _doubt(found: Interval) -> str:
+    if abs(found.mean) < 0.0005:
+        return "as good"
+    return f"{found.mean:.3f} behind; {seeds_that_would_tell(found)}"
 
 
 def seeds_that_would_tell(found: Interval) -> str:

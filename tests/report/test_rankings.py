@@ -43,6 +43,24 @@ def test_arms_that_have_no_label_count_in_common_are_taken_at_their_ends(make_ru
     assert (found.best, found.accuracy.mean, found.behind[0].accuracy) == ("b", 0.6, 0.5)
 
 
+def test_arms_that_did_the_same_so_far_are_not_told_apart_by_the_seconds_it_took(make_run):
+    runs = [
+        make_run(arm, seed, [0.5 + 0.01 * seed, 0.6], sampling=seconds)
+        for seed in (0, 1, 2)
+        for arm, seconds in (("svp", 0.10), ("asvp", 0.11))
+    ]
+    for found in rankings(runs):
+        assert found.behind[0].difference.mean == 0
+        assert not found.behind[0].told_apart
+
+
+def test_a_difference_below_a_thousandth_is_none(make_run):
+    runs = [make_run(arm, seed, [0.5, end]) for seed in (0, 1, 2) for arm, end in (("a", 0.6004), ("b", 0.6))]
+    (behind,) = rankings(runs)[-1].behind
+    assert behind.difference.tells
+    assert not behind.told_apart
+
+
 def test_where_nothing_has_a_price_arms_are_compared_at_the_same_labels(make_run):
     runs = [make_run("a", 0, [0.5, 0.6]), make_run("b", 0, [0.4, 0.7])]
     for run in runs:
