@@ -24,7 +24,7 @@ from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.features.cache import content_key
 from asvp.folders import MARKER, entries, make_folder, mark, read_marker, require_room, settle, sweep_up
-from asvp.holds import Hold, held, is_held
+from asvp.holds import held, is_held
 from asvp.progress import Reporter, default_reporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.results import TrialRounds
@@ -53,6 +53,7 @@ def sweep(
     seeds: Sequence[int] | None = None,
     resume: bool = False,
     retry_failed: bool = False,
+    max_concurrent: int | None = None,
     address: str | None = None,
     reporter: Reporter | None = None,
 ) -> SweepResult:
@@ -72,6 +73,8 @@ def sweep(
         Go on with the sweep that `out` holds; arms and seeds may be added.
     retry_failed : bool
         Try trials again that failed before.
+    max_concurrent : int, optional
+        Trials at work at a time; None: twice as many as there are workers, and two more.
     address : str, optional
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
@@ -85,6 +88,8 @@ def sweep(
     base = load_config() if config is None else config
     if not isinstance(base, Config):
         raise ConfigError(f"is a {type(base).__name__}, not a Config", key="config", mend="Use asvp.load_config")
+    if max_concurrent is not None and max_concurrent < 1:
+        raise ConfigError("must be at least 1 trial", key="max_concurrent", value=max_concurrent)
     if not isinstance(space, (str, Space)):
         raise ConfigError("is neither a name nor a Space", key="space", value=space)
     arms = load_space(space, base) if isinstance(space, str) else space
@@ -94,7 +99,15 @@ def sweep(
         out = default_directory(space)
     news = reporter or default_reporter()
     chosen = list(trials(arms, with_curves(base).model_dump(), seeds, news.say))
-    return run_sweep(chosen, settle(out), resume=resume, retry_failed=retry_failed, address=address, reporter=news)
+    return run_sweep(
+        chosen,
+        settle(out),
+        resume=resume,
+        retry_failed=retry_failed,
+        max_concurrent=max_concurrent,
+        address=address,
+        reporter=news,
+    )
 
 
 def default_directory(space: str | Space) -> Path:
@@ -169,6 +182,7 @@ def run_sweep(
     *,
     resume: bool,
     retry_failed: bool = False,
+    max_concurrent: int | None = None,
     address: str | None,
     reporter: Reporter,
 ) -> SweepResult:
@@ -183,6 +197,8 @@ def run_sweep(
         Go on with the sweep that is there: finished trials are left alone, begun ones go on at their checkpoints.
     retry_failed : bool
         Try trials again that failed before.
+    max_concurrent : int, optional
+        Trials at work at a time.
 
     Raises
     ------
@@ -218,7 +234,18 @@ def run_sweep(
             try:
                 if stands.left:
                     with worker_pool(*lies) as pool:
-                        _run_trials(trials, prepared, stands, pool, hold, watcher, reporter)
+                        resolved, features = _with_features(trials, prepared, stands, pool, reporter)
+                        given = {
+                            "prepared": resolved,
+                            "arms": {trial.name: (trial.arm, place) for place, trial in enumerate(trials)},
+                            "features": features,
+                            "pool": pool,
+                            "runs": str(out / "runs"),
+                            "mandate": str(hold.folder),
+                        }
+                        most = max_concurrent or concurrent(pool.placement)
+                        with watcher.shown():
+                            run_trials(out, list(resolved), given, most, watcher)
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
                 unread = results.write(whole=True)
@@ -235,16 +262,10 @@ def _without_rounds(trials: Sequence[Trial], configs: Mapping[str, Config]) -> d
     }
 
 
-def _run_trials(
-    trials: Sequence[Trial],
-    prepared: Mapping[str, Prepared],
-    stands: Standing,
-    pool: Pool,
-    hold: Hold,
-    watcher: Watcher,
-    reporter: Reporter,
-) -> None:
-    """Make the shared features and run the trials that are left on the pool that is there."""
+def _with_features(
+    trials: Sequence[Trial], prepared: Mapping[str, Prepared], stands: Standing, pool: Pool, reporter: Reporter
+) -> tuple[dict[str, Prepared], dict[str, VersionZero]]:
+    """What the trials that are left run with, by name: everything resolved, and the features that they share."""
     resolved: dict[str, Prepared] = {}
     features: dict[str, VersionZero] = {}
     shared: dict[str, tuple[Prepared, VersionZero]] = {}
@@ -260,17 +281,7 @@ def _run_trials(
             shared[key] = _version_zero(one, pool, reporter)
         first, features[trial.name] = shared[key]
         resolved[trial.name] = replace(one.resolved(first.config.encoder.dtype), fingerprint=first.fingerprint)
-    out = hold.folder.parent
-    given = {
-        "prepared": resolved,
-        "arms": {trial.name: (trial.arm, place) for place, trial in enumerate(trials)},
-        "features": features,
-        "pool": pool,
-        "runs": str(out / "runs"),
-        "mandate": str(hold.folder),
-    }
-    with watcher.shown():
-        run_trials(out, list(resolved), given, concurrent(pool.placement), watcher)
+    return resolved, features
 
 
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from asvp.folders import read_marker, settle
 @click.option("--out", help="Sweep directory; default: a new one under sweeps/.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
+@click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at work at a time; default: by workers.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -35,6 +36,7 @@ def sweep(
     out: str | None,
     resume: bool,
     retry_failed: bool,
+    max_concurrent: int | None,
     dry_run: bool,
     address: str | None,
     as_json: bool,
@@ -58,6 +60,7 @@ def sweep(
         if read_marker(directory) is None:
             return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
+        again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
         return (
             f"finished rounds are kept, and this goes on: {command_line(*again, '--out', str(directory), '--resume')}"
@@ -71,6 +74,7 @@ def sweep(
             seeds=_parse_seeds(seeds),
             resume=resume,
             retry_failed=retry_failed,
+            max_concurrent=max_concurrent,
             address=address,
             reporter=reporter_for(),
         )
