@@ -19,7 +19,7 @@ from asvp.tune_spaces.rates import Rates
 from asvp.tune_spaces.room import Sizes
 from asvp.tune_spaces.space import Space, trials
 from asvp.tune_spaces.sweep import check_sweep
-from asvp.tune_spaces.telling import estimate_in_words, rows
+from asvp.tune_spaces.telling import estimate_in_words, rows, tell_start
 from asvp.tune_spaces.work import each_encoder
 
 ONE_CORE = Placement(2, 1.0, 0.0)
@@ -219,3 +219,18 @@ def test_gpus_that_only_fit_proxies_are_told(folder: Path) -> None:
         plan(folder, {"svp": {}}, rates=ready, training=probe),
     ):
         assert not any("GPUs" in warning for warning in used.warnings)
+
+
+def test_a_start_is_told_in_two_lines_and_a_line_for_each_warning(folder: Path, tmp_path: Path) -> None:
+    base = tiny_config(folder, **ROUNDS)
+    chosen = list(trials(Space({"svp": {}}, (0,)), base.model_dump()))
+    said: list[str] = []
+    tell_start(chosen, check_sweep(chosen, tmp_path / "sweep", resume=False), ONE_CORE, tmp_path / "sweep", said.append)
+    assert said[0] == (
+        "1 trial: 1 arm x 1 seed; 1 extraction of the pool and 1 training after sharing, on 2 workers of 1 CPU"
+    )
+    assert said[1] == (
+        "How long that takes is not known: no rate of extraction, training (lp_ft) and picks (1 trial) is "
+        "remembered here"
+    )
+    assert [line[:35] for line in said[2:]] == ["Warning: extraction.cache is null: "]
