@@ -165,8 +165,11 @@ def _initialise(address: str | None, key: str, wanted: str | None) -> None:
         else:
             # A cluster already on this machine is joined; otherwise this starts one.
             ray.init(**options)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise _unreachable(error, key, wanted) from None
+    except Exception as error:
+        # A node that does not start in time is told by a plain Exception.
+        if type(error) is Exception or isinstance(error, (OSError, RuntimeError, ValueError, ray.exceptions.RayError)):
+            raise _unreachable(error, key, wanted) from None
+        raise
 
 
 @contextmanager
@@ -201,6 +204,8 @@ def _unreachable(error: Exception, key: str, wanted: str | None) -> ClusterError
     mode = os.environ.get("RAY_AUTH_MODE", "unset")
     if "mismatch" in text:
         mend = "Use the cluster's versions of Ray and Python here, or send a job with `ray job submit`"
+    elif "timed out during startup" in text:
+        mend = "This machine is too busy to start Ray in time: try again when it is less so"
     elif wanted or "uthentication" in text or "oken" in text:
         mend = (
             f"If the cluster wants a token (RAY_AUTH_MODE is {mode} here), set RAY_AUTH_MODE=token and "

@@ -131,7 +131,22 @@ def _end_at_once(message: str, number: int) -> NoReturn:
     """End the process, whatever it is doing; written past Python's streams, which may be in use."""
     with suppress(OSError):
         os.write(2, f"\nasvp: {one_line(message)}\n".encode(errors="backslashreplace"))
+    # A Ray of this process's own would outlive it for a minute.
+    for process in _descendants(os.getpid()):
+        with suppress(OSError):
+            os.kill(process, signal.SIGKILL)
     os._exit(128 + number)
+
+
+def _descendants(process: int) -> list[int]:
+    """What a process has started, and what that has, as far as this system tells."""
+    found = []
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with suppress(OSError), open(f"/proc/{process}/task/{thread}/children", encoding="ascii") as file:
+                for child in map(int, file.read().split()):
+                    found += [child, *_descendants(child)]
+    return found
 
 
 def _open_standard_streams() -> None:

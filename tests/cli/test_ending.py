@@ -160,8 +160,10 @@ def test_a_signal_that_a_library_takes_for_ctrl_c_keeps_its_exit_status(tmp_path
 
 
 SLOW_TO_END = """
-import os, signal, sys, threading
+import os, signal, subprocess, sys, threading
 import asvp.cli.ending as ending
+
+subprocess.Popen(["sh", "-c", "sleep 600; true"], start_new_session=True)
 
 def slow():
     try:
@@ -182,9 +184,12 @@ ending.run_command(command)
 """
 
 
-def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
-    _, err = ended(asvp(cwd=tmp_path, program=["-c", SLOW_TO_END, "again"]), 130)
+def test_a_second_ctrl_c_ends_at_once_with_all_that_was_started(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    process = asvp(cwd=tmp_path, program=["-c", SLOW_TO_END, "again"], environment={MARK: mark})
+    _, err = ended(process, 130)
     assert err.strip() == "asvp: ended at once; what was finished is kept"
+    wait_until(lambda: not processes_with(mark))
 
 
 def test_an_end_in_order_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
