@@ -27,7 +27,7 @@ FOLDERS = {"pipeline": "asvp", "actors": "asvp.actors", "tune_spaces": "asvp.tun
 PUBLIC = {
     "Classifier": "(encoder: 'Encoder', head: 'Head', classes: 'Sequence[str]') -> 'None'",
     "RunResult": "(rounds: 'list[dict[str, Any]]', summary: 'dict[str, Any]', directory: 'Path | None') -> None",
-    "SweepResult": "(directory: 'Path', failed: 'dict[str, str]') -> None",
+    "SweepResult": "(directory: 'Path', failed: 'dict[str, str]', unfinished: 'tuple[str, ...]' = ()) -> None",
     "compare": (
         "(folders: 'Sequence[str | Path]', out: 'str | Path | None' = None, *, "
         "targets: 'Sequence[float] | None' = None) -> 'Comparison'"
@@ -56,7 +56,8 @@ PUBLIC = {
     "strategies": "() -> 'dict[str, StrategyInfo]'",
     "sweep": (
         "(space: 'str | Space', config: 'Config | None' = None, *, out: 'Path | str | None' = None, "
-        "seeds: 'Sequence[int] | None' = None, resume: 'bool' = False, address: 'str | None' = None, "
+        "seeds: 'Sequence[int] | None' = None, resume: 'bool' = False, retry_failed: 'bool' = False, "
+        "max_concurrent: 'int | None' = None, address: 'str | None' = None, "
         "reporter: 'Reporter | None' = None) -> 'SweepResult'"
     ),
 }
