@@ -49,8 +49,8 @@ def test_a_space_from_a_file_is_swept(ray_local: Any, tmp_path: Path) -> None:
     told = Told()
     result = sweep(Space(few, (0,), loaded.axes), config, out=tmp_path / "sweep", reporter=told)
     assert result.failed == {}
-    # What it will do is said before anything is done. Final models: of ten rounds after 8, 14, 18 and 20 labels, of four
-    # after 10, 15 and 20, with two rates each.
+    # What it will do is said before anything is done. Final models: of ten rounds after 8, 14, 18 and 20 labels, of
+    # four after 10, 15 and 20, with two rates each.
     assert told.lines[0].startswith(
         "4 trials: 4 arms x 1 seed; 1 extraction of the pool and 14 trainings after sharing, "
     )

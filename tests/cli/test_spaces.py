@@ -111,8 +111,8 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     assert out.endswith("Nothing was started.\n")
     told = json.loads(asvp(monkeypatch, capsys, *words, "--json")[1])
     assert (told["space"], told["trials"], told["seeds"]) == ("svp_vs_asvp", 12, [0, 1])
-    # Final models at 20, 40 and 50 labels; all arms share that at 20. Random has two of its own, and so has svp; asvp by
-    # indicator none, or a refresh and two. Every 2 rounds is a refresh and two, every 3 only a last one, since its
+    # Final models at 20, 40 and 50 labels; all arms share that at 20. Random has two of its own, and so has svp; asvp
+    # by indicator none, or a refresh and two. Every 2 rounds is a refresh and two, every 3 only a last one, since its
     # refresh is svp's model at 40. Standard has those at 30, 40 and 50.
     assert told["trainings"]["distinct"] == {"low": 24, "high": 30}
     assert told["unknown"] == ["training (ft)", "picks (12 trials)"]
