@@ -40,7 +40,7 @@ PUBLIC = {
         "exit_ratio: 'float' = 0.5) -> 'NDArray[Any]'"
     ),
     "run": (
-        "(config: 'Config', *, out: 'Path | str | None' = None, resume: 'bool' = False, "
+        "(config: 'Config', *, out: 'Path | str | RunDirectory | None' = None, resume: 'bool' = False, "
         "until_round: 'int | None' = None, in_process: 'bool' = False, address: 'str | None' = None, "
         "prepared: 'Prepared | None' = None, backend: 'Backend | None' = None, "
         "features: 'VersionZero | None' = None, reporter: 'Reporter | None' = None, "
