@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 import asvp
 from asvp.config import Config, build_config, read_scalar
-from asvp.config.budget import format_budget
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
-from asvp.features.cache import content_key
 from asvp.files import temporary_beside, write_atomically
 from asvp.folders import (
     MARKER,
@@ -37,6 +35,7 @@ from asvp.folders import (
 from asvp.holds import Hold, held
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
+from asvp.record.same_config import config_digest, require_longer, require_same
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
 _BEFORE_THE_FIRST_ROUND = {"environment.json", "checkpoint", "arm.json", "run.log", "failure.json"}
@@ -373,30 +372,9 @@ class RunDirectory:
         labels in all.
         """
         begun = self.read_config()
-        changed = sorted(_differences(_fixed(begun), _fixed(config)))
-        if changed:
-            key, was, is_now = changed[0]
-            raise RunDirectoryError(
-                f"holds a run with {key} = {was}, not {is_now}",
-                key="--out",
-                value=str(self.path),
-                mend=f"Resume with what it was begun with (only {', '.join(MAY_CHANGE[1:])} and a longer budget may "
-                "differ), or name another folder",
-            )
+        require_same(begun, config, self.path)
         if config.budget != begun.budget:
-            self._require_longer(begun.budget, config.budget)
-
-    def _require_longer(self, begun: list[int], budget: list[int]) -> None:
-        done = len(self.rounds())
-        if budget[:done] == begun[:done] and sum(budget) >= sum(begun):
-            return
-        beginning = f"begins with the finished rounds, {format_budget(begun[:done])}, and " if done else ""
-        raise RunDirectoryError(
-            f"holds a run with budget = {format_budget(begun)}, not {format_budget(budget)}",
-            key="--out",
-            value=str(self.path),
-            mend=f"Resume with a budget that {beginning}buys no fewer than {sum(begun)} labels, or name another folder",
-        )
+            require_longer(begun.budget, config.budget, len(self.rounds()), self.path)
 
     def go_on_with(self, config: Config) -> None:
         """Keep the configuration that an unfinished run goes on with, and drop the summary of a shorter budget."""
@@ -476,27 +454,6 @@ class RunDirectory:
         return RunDirectoryError(message, key=str(path), mend="Put the file back as it was, or begin a new run")
 
 
-MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "training.keep", "workers")
-"""What a run may go on with though it was begun with another: who works, where, at what price and how long."""
-
-
-def config_digest(config: Config) -> str:
-    """Equal for configurations that agree in all that may not change while a run lasts."""
-    return content_key(_fixed(config))
-
-
-def _fixed(config: Config) -> dict[str, Any]:
-    """A configuration without what is in `MAY_CHANGE`."""
-    fixed = config.model_dump(mode="json")
-    for key in MAY_CHANGE:
-        *sections, name = key.split(".")
-        section = fixed
-        for part in sections:
-            section = section[part]
-        del section[name]
-    return fixed
-
-
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
@@ -522,12 +479,3 @@ def _is_environment(path: Path) -> bool:
 
 def _is_arm(path: Path) -> bool:
     return set(_told(path) or {}) == {"arm", "place"}
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:
-    for key in before:
-        was, is_now = before[key], now[key]
-        if isinstance(was, Mapping) and isinstance(is_now, Mapping) and set(was) == set(is_now):
-            yield from _differences(was, is_now, f"{above}{key}.")
-        elif was != is_now:
-            yield f"{above}{key}", str(was), str(is_now)

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from asvp.config import Config, build_config
 from asvp.errors import RunDirectoryError
-from asvp.record.run_directory import MAY_CHANGE, RunDirectory, config_digest
+from asvp.record.run_directory import RunDirectory
+from asvp.record.same_config import MAY_CHANGE, config_digest
 
 LEAVES = {
     "budget": "300+200x9",
