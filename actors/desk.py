@@ -19,7 +19,7 @@ from asvp.actors.broker import Grant, PoolState, TakenForDeadError
 from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
-from asvp.errors import ClusterError, WorkError
+from asvp.errors import ClusterError, PoolLostError, WorkError
 from asvp.progress import Reporter
 
 MOST_DEATHS = 3
@@ -260,7 +260,7 @@ def _give_signs_of_life(broker: Any, name: str, closed: threading.Event) -> None
 def _require_connection() -> None:
     """Raise where a thread is still at work in a process that has left its cluster: Ray would start another."""
     if not ray.is_initialized():
-        raise WorkError("this process has left the Ray cluster while work was under way")
+        raise PoolLostError("this process has left the Ray cluster while work was under way")
 
 
 def _connection() -> str | None:
@@ -270,7 +270,7 @@ def _connection() -> str | None:
 
 @contextmanager
 def _broker_lives() -> Iterator[None]:
-    """A broker that is gone is a `WorkError`; what it raised on purpose is raised as it is.
+    """A broker that is gone is a `PoolLostError`; what it raised on purpose is raised as it is.
 
     One that was killed begins anew, and then nothing that was asked of it before counts: a `TakenForDeadError`.
     """
@@ -280,7 +280,7 @@ def _broker_lives() -> Iterator[None]:
         time.sleep(_BEGINS_ANEW)
         raise TakenForDeadError() from None
     except RayActorError:
-        raise WorkError(
+        raise PoolLostError(
             "the process that lends the workers of the pool has died, and with it the pool",
             mend="Nothing that was finished is lost: resume the run or the sweep",
         ) from None

@@ -128,6 +128,10 @@ class LostError(WorkError):
     """Features or weights that were lost with a node, and can be made again."""
 
 
+class PoolLostError(WorkError):
+    """The pool of workers is gone, or this process's way to it: nothing that the work itself did."""
+
+
 class DeviceMemoryError(WorkError):
     """Work for which a GPU's memory is not enough; fewer rows at a time may fit."""
 

@@ -19,7 +19,7 @@ from asvp.actors.pool import Pool
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import RunResult, run
 from asvp.driver.prepared import Prepared
-from asvp.errors import AsvpError, LostError, StorageError, SupersededError
+from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, SupersededError
 from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
 
@@ -114,7 +114,7 @@ def _is_lost(error: Exception) -> bool:
     """Whether it was not the work that failed, but those who did it were lost: another try may do better."""
     if isinstance(error, RayTaskError):
         return isinstance(error.cause, RayError) and not isinstance(error.cause, RayTaskError)
-    return isinstance(error, (RayError, LostError, SupersededError))
+    return isinstance(error, (RayError, LostError, PoolLostError, SupersededError))
 
 
 def _told(error: Exception) -> str:

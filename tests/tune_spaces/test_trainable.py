@@ -1,0 +1,34 @@
+"""What ends a trial for good, and what only ends a try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asvp.errors import LostError, PoolLostError
+from asvp.holds import held
+from asvp.record.run_directory import RunDirectory
+from asvp.tune_spaces import trainable
+
+
+@pytest.mark.parametrize("error", [PoolLostError("the pool is gone"), LostError("features are gone")])
+def test_whoever_loses_the_pool_or_features_has_not_failed(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(trainable, "_run", lose)
+    with held(tmp_path, tmp_path) as hold, pytest.raises(type(error)):
+        trainable.run_trial(
+            {"trial": "svp-seed0"},
+            prepared={"svp-seed0": None},  # type: ignore[dict-item]
+            arms={"svp-seed0": ("svp", 0)},
+            features={},
+            pool=None,  # type: ignore[arg-type]
+            runs=str(tmp_path / "runs"),
+            mandate=str(hold.folder),
+        )
+    assert RunDirectory(tmp_path / "runs" / "svp-seed0").failure() is None
