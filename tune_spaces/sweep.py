@@ -22,7 +22,6 @@ from asvp.driver.loop import as_begun
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
-from asvp.features.cache import content_key
 from asvp.folders import MARKER, entries, make_folder, mark, read_marker, require_room, settle, sweep_up
 from asvp.holds import held, is_held
 from asvp.progress import Reporter, default_reporter
@@ -41,6 +40,7 @@ from asvp.tune_spaces.standing import Standing, standing, unfinished
 from asvp.tune_spaces.telling import tell_start
 from asvp.tune_spaces.tuning import run_trials
 from asvp.tune_spaces.watcher import Watcher
+from asvp.tune_spaces.work import shared_by
 
 _LOCK = ".asvp.lock"
 
@@ -274,9 +274,9 @@ def _with_features(
         if trial.name not in stands.left:
             continue
         one = prepared[trial.name]
-        if one.config.encoder.dtype == "auto" and (dtype := begun_with.get(_shared_key(one.config))):
+        if one.config.encoder.dtype == "auto" and (dtype := begun_with.get(shared_by(one.config))):
             one = one.resolved(dtype)
-        key = _shared_key(one.config)
+        key = shared_by(one.config)
         if key not in shared:
             shared[key] = _version_zero(one, pool, reporter)
         first, features[trial.name] = shared[key]
@@ -287,15 +287,10 @@ def _with_features(
 def _begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
     """What `encoder.dtype: auto` became when trials were begun, by what they share, so that all of them agree."""
     return {
-        _shared_key(with_absolute_paths(trial.config)): dtype
+        shared_by(with_absolute_paths(trial.config)): dtype
         for trial in trials
         if trial.config.encoder.dtype == "auto" and (dtype := prepared[trial.name].config.encoder.dtype) != "auto"
     }
-
-
-def _shared_key(config: Config) -> str:
-    """Equal for trials that share version 0 of the features."""
-    return content_key(*(getattr(config, part).model_dump() for part in ("data", "encoder", "extraction")))
 
 
 def _version_zero(prepared: Prepared, pool: Pool, reporter: Reporter) -> tuple[Prepared, VersionZero]:

@@ -15,6 +15,7 @@ from asvp.alignment.verification import holdout_share
 from asvp.compute.jobs import TrainingMethod
 from asvp.config import Config, evaluated_counts, labels_by_round
 from asvp.driver.prepared import Prepared
+from asvp.features.cache import content_key
 from asvp.tune_spaces.behaviour import refreshes
 
 
@@ -63,9 +64,9 @@ class TrainingWork:
 Work = ExtractionWork | TrainingWork
 
 
-def shared_by(config: Config) -> Hashable:
+def shared_by(config: Config) -> str:
     """Equal for trials that share version 0 of the features."""
-    return tuple(part.model_dump_json() for part in (config.data, config.encoder, config.extraction))
+    return content_key(*(part.model_dump() for part in (config.data, config.encoder, config.extraction)))
 
 
 def each_encoder(prepared: Iterable[Prepared]) -> dict[Hashable, Prepared]:

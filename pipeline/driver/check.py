@@ -65,16 +65,6 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class _Speed:
-    """Measured on a small sample of the pool, in this process."""
-
-    dim: int
-    rows_per_second: float | None
-    encoder_dtype: str
-    weights_bytes: int = 0
-
-
-@dataclass(frozen=True)
 class _Team:
     """Who would extract on this machine, and why.
 
