@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import ray
 from recording import Told
 from tiny_runs import tiny_config
 
@@ -14,7 +17,8 @@ from asvp.tune_spaces.catalogue import load_space, question
 from asvp.tune_spaces.space import Space, chosen_arms
 from asvp.tune_spaces.sweep import sweep
 
-SPACES = Path(__file__).resolve().parents[1] / "examples" / "spaces"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SPACES = EXAMPLES / "spaces"
 
 
 def test_the_python_example_crosses_budgets_strategies_refreshes_and_an_axis() -> None:
@@ -22,10 +26,10 @@ def test_the_python_example_crosses_budgets_strategies_refreshes_and_an_axis() -
     assert question(path).startswith("Better picks or better features?")
     arms = chosen_arms(load_space(path, config), config.model_dump())
     assert len(arms) == 2 * 2 * 3 * 2
-    assert list(arms)[:2] == ["50x8-margin-svp-lr_0.05", "50x8-margin-svp-lr_0.1"]
-    badge = arms["100x4-badge-asvp_every_2-lr_0.1"].config
+    assert list(arms)[:2] == ["30x8-margin-svp-lr_0.05", "30x8-margin-svp-lr_0.1"]
+    badge = arms["60x4-badge-asvp_every_2-lr_0.1"].config
     assert badge.selection.wrap == [{"subsample": {"rows": 1000}}]
-    assert (badge.budget, badge.refresh.every, badge.proxy.lr) == ([100] * 4, 2, 0.1)
+    assert (badge.budget, badge.refresh.every, badge.proxy.lr) == ([60] * 4, 2, 0.1)
 
 
 def test_the_yaml_example_draws_the_same_rates_for_all_arms() -> None:
@@ -56,3 +60,21 @@ def test_a_space_from_a_file_is_swept(ray_local: Any, tmp_path: Path) -> None:
     )
     assert told.lines[1].startswith("How long that takes is not known: no rate of extraction, training (ft) and picks")
     assert set(result.to_pandas()["arm"]) == {f"{name}-lr_{rate}" for name in few for rate in (0.05, 0.1)}
+
+
+@pytest.mark.ray
+def test_the_notebook_runs_on_a_cluster_that_is_there_and_leaves_it(
+    ray_local: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ray.get_runtime_context().get_job_id()
+    cells = runpy.run_path(str(EXAMPLES / "notebook.py"))
+    assert ray.get_runtime_context().get_job_id() == before
+    result = cells["result"]
+    assert (result.failed, result.unfinished) == ({}, ())
+    table = cells["rounds"]
+    assert len(table) == 3 * 2 * 5
+    at_80 = table[table["labelled"] == 80].groupby("arm")["final_accuracy"].mean()
+    assert np.isfinite(at_80).all()
+    said = capsys.readouterr().out
+    assert f"Best at 80 labels: {at_80.idxmax()}" in said
+    assert cells["result"].report().verdict.text in said

@@ -69,4 +69,5 @@ class CurrentResults:
     def _read(self, name: str) -> None:
         directory = RunDirectory(self._out / "runs" / name)
         rounds = tuple(directory.rounds())
-        self._trials[name] = replace(self._trials[name], rounds=rounds, finished=directory.finished)
+        stopped = not directory.finished and directory.stopped() is not None
+        self._trials[name] = replace(self._trials[name], rounds=rounds, finished=directory.finished, stopped=stopped)

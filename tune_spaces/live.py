@@ -73,9 +73,10 @@ class LiveTable:
             self._said = self._clock()
             self._reporter.say(progress_title(list(self._trials.values()), left_seconds=self.seconds_left()))
 
-    def ended(self, trial: str, failed: str | None = None) -> None:
-        """A trial has come to its end, or failed, and why."""
-        self._read(trial, "finished" if failed is None else "failed", failed or "")
+    def ended(self, trial: str, failed: str | None = None, stopped: str | None = None) -> None:
+        """A trial has come to its end; or failed, or was stopped early, and why."""
+        state: State = "failed" if failed is not None else "finished" if stopped is None else "stopped"
+        self._read(trial, state, failed or stopped or "")
         if failed is not None:
             self._reporter.say(f"{trial}: failed; the others go on")
 
@@ -86,7 +87,7 @@ class LiveTable:
             left = sum(
                 max(0, trial.rounds_planned - trial.rounds)
                 for trial in self._trials.values()
-                if trial.state not in ("failed", "damaged")
+                if trial.state not in ("failed", "damaged", "stopped")
             )
         return None if not done else (self._clock() - self._began) * left / done
 

@@ -25,7 +25,7 @@ class SweepResult:
     failed : dict of str to str
         Trials that failed, with the reason.
     unfinished : tuple of str
-        Trials that have not come to their end, those that failed among them.
+        Trials that have not come to their end, those that failed among them; none that was stopped early.
     """
 
     directory: Path

@@ -20,6 +20,8 @@ class Standing:
         Finished; they are left alone.
     failed : dict of str to str
         Failed for good, with the reason; they stay failed.
+    stopped : tuple of str
+        Stopped early; they stay stopped.
     begun : tuple of str
         They go on after their last round.
     retried : tuple of str
@@ -32,6 +34,7 @@ class Standing:
     begun: tuple[str, ...] = ()
     retried: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
     @property
     def left(self) -> frozenset[str]:
@@ -44,12 +47,15 @@ class Standing:
             (len(self.begun), "go on" if len(self.begun) != 1 else "goes on"),
             (len(self.retried), "tried again"),
             (len(self.new), "new"),
+            (len(self.stopped), "stopped early (--scheduler none goes on with them)"),
             (len(self.failed or {}), "failed before (--retry-failed tries them again)"),
         ]
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
-def standing(configs: Mapping[str, Config], runs: Path, *, retry_failed: bool) -> Standing:
+def standing(
+    configs: Mapping[str, Config], runs: Path, *, retry_failed: bool, go_on_with_stopped: bool = False
+) -> Standing:
     """How trials stand, by their names.
 
     Parameters
@@ -60,11 +66,14 @@ def standing(configs: Mapping[str, Config], runs: Path, *, retry_failed: bool) -
         The folder of the run directories.
     retry_failed : bool
         Whether those that failed are tried again.
+    go_on_with_stopped : bool
+        Whether those that were stopped early go on.
     """
     done: list[str] = []
     begun: list[str] = []
     retried: list[str] = []
     new: list[str] = []
+    stopped: list[str] = []
     failed = {}
     for name, config in configs.items():
         directory = RunDirectory(runs / name)
@@ -75,9 +84,11 @@ def standing(configs: Mapping[str, Config], runs: Path, *, retry_failed: bool) -
             failed[name] = str(failure["message"])
         elif failure is not None:
             retried.append(name)
+        elif directory.stopped() is not None and not go_on_with_stopped:
+            stopped.append(name)
         else:
             (begun if directory.holds_run else new).append(name)
-    return Standing(tuple(done), failed, tuple(begun), tuple(retried), tuple(new))
+    return Standing(tuple(done), failed, tuple(begun), tuple(retried), tuple(new), tuple(stopped))
 
 
 def is_done(directory: RunDirectory, config: Config) -> bool:
@@ -86,5 +97,6 @@ def is_done(directory: RunDirectory, config: Config) -> bool:
 
 
 def unfinished(names: Sequence[str], runs: Path) -> tuple[str, ...]:
-    """Those that have not come to their end."""
-    return tuple(name for name in names if not RunDirectory(runs / name).finished)
+    """Those that have neither come to their end nor were stopped early."""
+    each = ((name, RunDirectory(runs / name)) for name in names)
+    return tuple(name for name, directory in each if not directory.finished and directory.stopped() is None)

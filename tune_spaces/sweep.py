@@ -37,6 +37,7 @@ from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.room import concurrent
 from asvp.tune_spaces.space import Space, Trial, trials
 from asvp.tune_spaces.standing import Standing, standing, unfinished
+from asvp.tune_spaces.stopping import Name, Scheduler, early_stopping, scheduler_cautions, settled_scheduler
 from asvp.tune_spaces.telling import tell_start
 from asvp.tune_spaces.tuning import run_trials
 from asvp.tune_spaces.watcher import Watcher
@@ -54,6 +55,7 @@ def sweep(
     resume: bool = False,
     retry_failed: bool = False,
     max_concurrent: int | None = None,
+    scheduler: Name | Scheduler | None = None,
     address: str | None = None,
     reporter: Reporter | None = None,
 ) -> SweepResult:
@@ -75,6 +77,9 @@ def sweep(
         Try trials again that failed before.
     max_concurrent : int, optional
         Trials at work at a time; None: twice as many as there are workers, and two more.
+    scheduler : {"none", "asha", "median"} or Scheduler, optional
+        Which trials are stopped early. None: none of them, or at a resume as the sweep was begun; "none" goes on with
+        those that were stopped.
     address : str, optional
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
@@ -105,6 +110,7 @@ def sweep(
         resume=resume,
         retry_failed=retry_failed,
         max_concurrent=max_concurrent,
+        scheduler=Scheduler(scheduler) if isinstance(scheduler, str) else scheduler,
         address=address,
         reporter=news,
     )
@@ -183,6 +189,7 @@ def run_sweep(
     resume: bool,
     retry_failed: bool = False,
     max_concurrent: int | None = None,
+    scheduler: Scheduler | None = None,
     address: str | None,
     reporter: Reporter,
 ) -> SweepResult:
@@ -199,6 +206,8 @@ def run_sweep(
         Try trials again that failed before.
     max_concurrent : int, optional
         Trials at work at a time.
+    scheduler : Scheduler, optional
+        Which trials are stopped early; None: as the sweep was begun.
 
     Raises
     ------
@@ -218,6 +227,8 @@ def run_sweep(
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
         for note in passing_places(out, first.config):
             reporter.say(f"Warning: {note}")
+        for note in scheduler_cautions(scheduler or Scheduler(), trials):
+            reporter.say(f"Note: {note}")
         if not resume:
             tell_start(trials, prepared, lies[0], out, reporter.say)
         make_folder(out)
@@ -225,12 +236,15 @@ def run_sweep(
             sweep_up(out, but=hold.folder)
             mark(out, "sweep", asvp.__version__)
             write_planned(out, [Planned(one.name, one.arm, one.seed, tuple(one.config.budget)) for one in trials])
-            stands = standing(configs, out / "runs", retry_failed=retry_failed)
+            rule = settled_scheduler(scheduler, out, hold)
+            stands = standing(configs, out / "runs", retry_failed=retry_failed, go_on_with_stopped=rule.name == "none")
             if resume:
                 reporter.say(f"Going on with the sweep: {stands}")
             results = CurrentResults(out, _without_rounds(trials, configs), hold.write)
             keeper = ModelKeeper(out / "runs", configs, stands.done)
-            watcher = Watcher(out / "runs", hold, results, keeper, LiveTable(out, reporter), reporter, stands.failed)
+            stopping = early_stopping(rule, trials, out / "runs", hold)
+            table = LiveTable(out, reporter)
+            watcher = Watcher(out / "runs", hold, results, keeper, table, reporter, stopping, stands.failed)
             try:
                 if stands.left:
                     with worker_pool(*lies) as pool:

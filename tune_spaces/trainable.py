@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from asvp.actors.backend import PoolBackend
 from asvp.actors.pool import Pool
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.loop import RunResult, run
+from asvp.driver.loop import ENOUGH, RunResult, run
 from asvp.driver.prepared import Prepared
 from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, SupersededError
 from asvp.progress import SilentReporter
@@ -40,7 +40,8 @@ def run_trial(
 
     What raises is lost and tried again: a process or node that died, a directory that a newer try took over. What fails
     for good (input, work that cannot be done, a mistake in the code) is kept in failure.json and reported as a last
-    result, which Ray Tune does not try again.
+    result, which Ray Tune does not try again. A trial that the sweep stops early (stopped.json) ends after the round it
+    is in, and comes to an end as if that had been its last.
 
     Parameters
     ----------
@@ -61,16 +62,19 @@ def run_trial(
     directory = RunDirectory(Path(runs) / name)
     last: dict[str, Any] = {"labelled": 0}
 
-    def on_round(record: Mapping[str, Any]) -> None:
+    def on_round(record: Mapping[str, Any]) -> object:
         last.update(record)
+        # It comes back when the sweep has heard of it, and has decided whether the trial goes on.
         _report(record)
+        return ENOUGH if directory.stopped() else None
 
     try:
         with directory.held(Path(mandate)):
             directory.forget_failure()
             directory.write_arm(*arms[name])
             try:
-                _run(prepared[name], directory, features.get(name), pool, name, on_round)
+                if directory.stopped() is None:
+                    _run(prepared[name], directory, features.get(name), pool, name, on_round)
             except Exception as error:
                 if not _is_lost(error) and not isinstance(error, StorageError):
                     directory.write_failure(type(error).__name__, _told(error))

@@ -15,6 +15,7 @@ from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.kept_models import ModelKeeper
 from asvp.tune_spaces.live import LiveTable
+from asvp.tune_spaces.stopping import EarlyStopping
 
 
 class Watcher:
@@ -30,6 +31,7 @@ class Watcher:
     keeper : ModelKeeper
     table : LiveTable
     reporter : Reporter
+    stopping : EarlyStopping
     failed : mapping of str to str, optional
         Trials that had failed before.
 
@@ -47,6 +49,7 @@ class Watcher:
         keeper: ModelKeeper,
         table: LiveTable,
         reporter: Reporter,
+        stopping: EarlyStopping,
         failed: Mapping[str, str] | None = None,
     ) -> None:
         self.failed = dict(failed or {})
@@ -56,6 +59,7 @@ class Watcher:
         self._results = results
         self._table = table
         self._reporter = reporter
+        self._stopping = stopping
         self._idle_since = time.monotonic()
 
     def shown(self) -> AbstractContextManager[None]:
@@ -70,16 +74,23 @@ class Watcher:
         """A trial has finished a round, or a final model of an earlier one has arrived."""
         self._results.news_of(trial)
         self._table.round(trial, record)
+        if self._stopping.heard(trial, record):
+            self._hold.require()
+            directory = RunDirectory(self._runs / trial)
+            stop = self._stopping.told(trial, directory.rounds())
+            directory.write_stopped(stop.to_json())
+            self._reporter.say(f"{trial}: {stop.message}")
 
     def ended(self, trial: str, failed: str | None) -> None:
         """A trial has come to its end, or failed for good, and why."""
         self._results.news_of(trial)
-        self._table.ended(trial, failed)
+        directory = RunDirectory(self._runs / trial)
+        stopped = None if failed is not None or directory.finished else directory.stopped()
+        self._table.ended(trial, failed, None if stopped is None else str(stopped["message"]))
         if failed is None:
             self._keeper.finished(trial)
             return
         self.failed[trial] = failed
-        directory = RunDirectory(self._runs / trial)
         if directory.failure() is None:
             with directory.held(self._hold.folder):
                 directory.write_failure("lost", failed)

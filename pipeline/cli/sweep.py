@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from itertools import zip_longest
+from typing import cast
 
 import click
 
@@ -25,6 +26,11 @@ from asvp.folders import read_marker, settle
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at work at a time; default: by workers.")
+@click.option(
+    "--scheduler",
+    metavar="none|asha|median",
+    help="Stop trials early whose proxies do worse than others of their seed; default: none, or as begun.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -37,12 +43,14 @@ def sweep(
     resume: bool,
     retry_failed: bool,
     max_concurrent: int | None,
+    scheduler: str | None,
     dry_run: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
     """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
     from asvp.progress import reporter_for
+    from asvp.tune_spaces.stopping import Name, Scheduler
     from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
 
@@ -50,10 +58,13 @@ def sweep(
         raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
     if retry_failed and not resume:
         raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
+    rule = None if scheduler is None else Scheduler(cast(Name, scheduler))
     directory = settle(default_directory(space) if out is None else out)
     if dry_run:
         base = load_config(config, overrides)
         show_plan(space, base, directory, _parse_seeds(seeds), resume=resume, address=address, as_json=as_json)
+        if rule is not None and rule.name != "none" and not as_json:
+            OUT.print(f"All of this is at most: {rule.name} stops trials early.")
         return
 
     def how_to_go_on() -> str:
@@ -61,6 +72,7 @@ def sweep(
             return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
         again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
+        again += [*(["--scheduler", scheduler] if scheduler else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
         return (
             f"finished rounds are kept, and this goes on: {command_line(*again, '--out', str(directory), '--resume')}"
@@ -75,6 +87,7 @@ def sweep(
             resume=resume,
             retry_failed=retry_failed,
             max_concurrent=max_concurrent,
+            scheduler=rule,
             address=address,
             reporter=reporter_for(),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asvp.alignment.policy import Attempt, Decision, Observation, Reading
@@ -164,10 +164,7 @@ class ActiveLearning:
             Objects of rounds: those before whose final model has arrived meanwhile, and this one at the end.
         """
         state, told = self.state, self._round
-        state.finals |= {final.number: final for final in self._finals.arrived()}
-        late = [self._enter(state.finals.pop(earlier)) for earlier in sorted(state.finals) if earlier < number]
-        if late:
-            self._journal.amend(state, self._ledger)
+        late = self._enter_late(self._finals.arrived(), number)
         record = {
             "round": number,
             "labelled": len(state.labelled),
@@ -195,6 +192,12 @@ class ActiveLearning:
         self._journal.write(state, self._pool, self._ledger)
         return [*late, record]
 
+    def await_evaluations(self) -> list[dict[str, Any]]:
+        """Wait for the final models that are on their way, where no more rounds come; the objects of their rounds."""
+        with self._ledger.away():
+            arrived = list(self._finals.wait())
+        return self._enter_late(arrived, len(self.state.records))
+
     def cache_keys(self) -> frozenset[str]:
         """Keys of the cache entries that this run still uses."""
         return self._features.keys()
@@ -207,6 +210,15 @@ class ActiveLearning:
         with self._ledger.away():
             due = Due(number, job, self.state.model, self._features.tests(), version)
             self._finals.submit(due, awaited=self._is_last(number))
+
+    def _enter_late(self, arrived: Iterable[FinalModel], number: int) -> list[dict[str, Any]]:
+        """Enter final models of rounds before this one; the objects of those rounds."""
+        state = self.state
+        state.finals |= {final.number: final for final in arrived}
+        late = [self._enter(state.finals.pop(earlier)) for earlier in sorted(state.finals) if earlier < number]
+        if late:
+            self._journal.amend(state, self._ledger)
+        return late
 
     def _enter(self, final: FinalModel) -> dict[str, Any]:
         """Enter a final model in the object of its round, with what it cost."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
+
+ENOUGH = "enough"
+"""What `on_round` returns to end a run early."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def run(
     backend: Backend | None = None,
     features: VersionZero | None = None,
     reporter: Reporter | None = None,
-    on_round: Callable[[Mapping[str, Any]], None] | None = None,
+    on_round: Callable[[Mapping[str, Any]], object] | None = None,
 ) -> RunResult:
     """Run one arm with one seed.
 
@@ -76,7 +79,8 @@ def run(
     reporter : Reporter, optional
         Told of progress.
     on_round : callable, optional
-        Given each finished round's object.
+        Given each finished round's object. What it returns ends the run there, if it is `ENOUGH`: final models that
+        are on their way are awaited, and the run can be resumed.
 
     Raises
     ------
@@ -114,13 +118,21 @@ def run(
             learning.fit_proxy(number)
             learning.refresh_if_it_pays(number)
             learning.train_final_model_if_due(number)
-            for record in learning.close_round(number):
-                news.round(record)
-                if on_round is not None:
-                    on_round(record)
+            if _told(learning.close_round(number), news, on_round):
+                _told(learning.await_evaluations(), news, on_round)
+                break
         if prepared.cache is not None:
             prepared.cache.trim(learning.cache_keys(), news.say)
         return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)
+
+
+def _told(records: Iterable[Mapping[str, Any]], news: Reporter, on_round: Callable[..., object] | None) -> bool:
+    """Tell of rounds; whether somebody wants the run to end."""
+    answers = []
+    for record in records:
+        news.round(record)
+        answers.append(None if on_round is None else on_round(record))
+    return ENOUGH in answers
 
 
 def as_begun(config: Config, directory: RunDirectory) -> Config:

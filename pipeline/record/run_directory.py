@@ -19,7 +19,7 @@ import asvp
 from asvp.config import Config, build_config, read_scalar
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
-from asvp.files import temporary_beside, write_atomically
+from asvp.files import temporary_beside, write_atomically, write_json
 from asvp.folders import (
     MARKER,
     entries,
@@ -69,6 +69,7 @@ class RunDirectory:
         self._test_rows = self.path / TEST_ROWS
         self._arm = self.path / "arm.json"
         self._failure = self.path / "failure.json"
+        self._stopped = self.path / "stopped.json"
         self._hold: Hold | None = None
         self._begun: Config | None = None
 
@@ -330,6 +331,20 @@ class RunDirectory:
         """Remove failure.json: the trial is tried again."""
         if self.failure() is not None:
             self.remove(self._failure)
+
+    def stopped(self) -> dict[str, Any] | None:
+        """What stopped.json tells of a trial that its sweep has stopped early: a message; None if there is none."""
+        told = _told(self._stopped)
+        return told if told is not None and isinstance(told.get("message"), str) else None
+
+    def write_stopped(self, told: Mapping[str, Any]) -> None:
+        """Have the run end after the round it is in; written by its sweep, whoever holds the directory."""
+        write_json(self._stopped, dict(told))
+
+    def forget_stopped(self) -> None:
+        """Remove stopped.json: the trial goes on."""
+        if self.stopped() is not None:
+            self.remove(self._stopped)
 
     @property
     def finished(self) -> bool:

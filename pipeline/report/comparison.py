@@ -153,8 +153,11 @@ def _notes(records: Sequence[RunRecord], drawn: Redrawn | None) -> list[str]:
         f"{run.arm} with seed {run.seed} is not finished, at {run.labelled:,}"
         f"{f' of {run.planned:,}' if run.planned else ''} labels: it is in the curves, and not in the answer."
         for run in records
-        if not run.finished
+        if not run.finished and not run.stopped
     ]
+    stopped = sum(run.stopped for run in records)
+    if stopped:
+        notes.append(f"{stopped} of {len(records)} runs were stopped early: they are in the curves until then.")
     arms = by_arm(records)
     if len(arms) > 1 and BASELINE not in arms:
         notes.append("There is no arm with random picks, so no labels saved are given.")

@@ -70,6 +70,10 @@ def arm_table(records: Iterable[RunRecord]) -> Table:
     )
 
 
+_WIDEST = 1.0
+"""Of an interval of labels saved that is shown."""
+
+
 def savings_table(found: Sequence[Saving]) -> Table:
     """One row a target and arm: labels and dollars needed, and labels saved against random picks."""
     rows, numbers = [], []
@@ -84,7 +88,7 @@ def savings_table(found: Sequence[Saving]) -> Table:
                 _bounded(count(_mean(labels)), "\u2264", bound),
                 _bounded(dollars(_mean(cost)), "\u2264", bound),
                 _bounded(spread(ratios, percent=True), "\u2265", bool(saving.at_most & set(saving.ratio))),
-                _range(saving.saved, percent=True),
+                _share_range(saving.saved),
             )
         )
         numbers.append(
@@ -180,10 +184,19 @@ def _bounded(text: str, sign: str, bound: bool) -> str:
     return f"{sign} {text}" if bound and text != "-" else text
 
 
-def _range(found: Interval | None, *, percent: bool = False) -> str:
+def _range(found: Interval | None) -> str:
     if found is None or _finite(found, "low") is None:
         return "-"
-    return f"{100 * found.low:.0f} % to {100 * found.high:.0f} %" if percent else f"{found.low:.3f} to {found.high:.3f}"
+    return f"{found.low:.3f} to {found.high:.3f}"
+
+
+def _share_range(found: Interval | None) -> str:
+    """An interval of shares; one from "twice the labels" to "none at all" would only look like knowledge."""
+    if found is None or _finite(found, "low") is None:
+        return "-"
+    if found.high - found.low > _WIDEST:
+        return f"too wide ({found.seeds} seeds)"
+    return f"{100 * found.low:.0f} % to {100 * found.high:.0f} %"
 
 
 def _finite(found: Interval | None, end: str) -> float | None:

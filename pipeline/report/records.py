@@ -46,6 +46,8 @@ class RunRecord:
         Labels bought of each class; empty where labelled.parquet was not at hand.
     correct : mapping of int to ndarray of shape (N,), bool
         By labels bought, which of N test rows the final model got right; empty where test_rows.parquet was not at hand.
+    stopped : bool
+        Whether its sweep has stopped it early, before it was finished.
     """
 
     arm: str
@@ -56,6 +58,7 @@ class RunRecord:
     path: Path
     picks: Mapping[str, int] = field(default_factory=dict)
     correct: Correct = field(default_factory=dict)
+    stopped: bool = False
 
     @property
     def finished(self) -> bool:
@@ -156,6 +159,7 @@ def read_run(folder: Path) -> RunRecord:
         rounds=tuple(rounds),
         summary=_mapping(summary_file, json.loads) if summary_file.is_file() else None,
         path=folder,
+        stopped=not summary_file.is_file() and (folder / "stopped.json").is_file(),
         picks=_read_picks(folder / "labelled.parquet"),
         correct=_read_correct(folder / TEST_ROWS, rounds),
     )
@@ -220,6 +224,7 @@ def _read_folder(folder: Path) -> list[RunRecord]:
                 rounds=row.rounds,
                 summary={} if row.finished else None,
                 path=folder / row.trial,
+                stopped=row.stopped,
             )
             for row in read_results(folder / "results.parquet")
         ]

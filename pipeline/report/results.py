@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from asvp.errors import DataError
 from asvp.files import write_atomically
 
-_TRIAL_COLUMNS = ("trial", "arm", "seed", "finished")
+_TRIAL_COLUMNS = ("trial", "arm", "seed", "finished", "stopped")
 _ROUND_COLUMNS = (
     "round",
     "labelled",
@@ -59,6 +59,8 @@ class TrialRounds:
         The resolved configuration, by sections.
     rounds : tuple of mapping
         The objects of rounds.jsonl, in order.
+    stopped : bool
+        Whether its sweep has stopped it early.
     """
 
     trial: str
@@ -67,13 +69,14 @@ class TrialRounds:
     finished: bool
     config: Mapping[str, Any]
     rounds: tuple[Mapping[str, Any], ...]
+    stopped: bool = False
 
 
 def results_table(trials: Iterable[TrialRounds]) -> pa.Table:
     """One row a trial and round.
 
-    Columns are trial, arm, seed, finished, the keys of a round (groups as seconds/extract), and config/SECTION/KEY;
-    lists and free mappings are JSON text. The order of the columns does not depend on the trials.
+    Columns are trial, arm, seed, finished, stopped, the keys of a round (groups as seconds/extract), and
+    config/SECTION/KEY; lists and free mappings are JSON text. The order of the columns does not depend on the trials.
     """
     rows: list[dict[str, Any]] = []
     for trial in trials:
@@ -114,7 +117,7 @@ def read_results(path: str | Path) -> list[TrialRounds]:
     except Exception as error:
         # Whatever pyarrow makes of bytes that were altered.
         raise DataError(f"cannot be read: {error}", key=str(path), mend="Run the sweep again with --resume") from None
-    missing = [name for name in (*_TRIAL_COLUMNS, "labelled") if name not in table.column_names]
+    missing = [name for name in ("trial", "arm", "seed", "finished", "labelled") if name not in table.column_names]
     if missing:
         raise DataError(
             f"has no column {missing[0]}",
@@ -133,6 +136,8 @@ def read_results(path: str | Path) -> list[TrialRounds]:
             finished=row["finished"],
             config=known.config if known else _unflatten_config(row),
             rounds=(*known.rounds, one) if known else (one,),
+            # Earlier versions stopped none.
+            stopped=bool(row.get("stopped")),
         )
     return list(trials.values())
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["waiting", "begun", "running", "finished", "failed", "damaged"]
-"""`begun`: some rounds are done, and nothing here tells whether anybody is at work."""
+State = Literal["waiting", "begun", "running", "finished", "stopped", "failed", "damaged"]
+"""`begun`: some rounds are done, and nothing here tells whether anybody is at work; `stopped`: early, by its sweep."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TrialStatus:
     dollars : float
         Labels and compute, all that was charged.
     reason : str
-        Why it failed, or cannot be read.
+        Why it failed, was stopped, or cannot be read.
     """
 
     trial: str

@@ -81,7 +81,12 @@ def read_trial(planned: Planned, folder: Path | None) -> TrialStatus:
         return trial_status(planned, rounds, "finished")
     if failure:
         return trial_status(planned, rounds, "failed", str(failure.get("message", "")))
-    return trial_status(planned, rounds, "running" if at_work(folder) else "begun" if rounds else "waiting")
+    if at_work(folder):
+        return trial_status(planned, rounds, "running")
+    stopped = _object(folder / "stopped.json")
+    if stopped:
+        return trial_status(planned, rounds, "stopped", str(stopped.get("message", "")))
+    return trial_status(planned, rounds, "begun" if rounds else "waiting")
 
 
 def _rounds(path: Path) -> Iterator[dict[str, Any]]:

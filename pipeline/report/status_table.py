@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from asvp.report.status import State, Status, TrialStatus
 from asvp.report.tables import Table, count, dollars, duration
 
-_FIRST: tuple[State, ...] = ("running", "failed", "damaged", "begun", "waiting", "finished")
+_FIRST: tuple[State, ...] = ("running", "failed", "damaged", "begun", "waiting", "stopped", "finished")
 """Which rows are kept where there is no room for all of them."""
 
 _COLUMNS = ("arm", "seed", "round", "labels", "accuracy", "refreshes", "device-hours", "dollars", "state")
@@ -29,7 +29,7 @@ def status_table(trials: Sequence[TrialStatus], *, title: str = "Trials", most: 
         kept = sorted(range(len(trials)), key=lambda i: (_FIRST.index(trials[i].state), i))[: max(most, 1)]
         shown = [trials[i] for i in sorted(kept)]
     left_out = Counter(trial.state for trial in trials) - Counter(trial.state for trial in shown)
-    reasons = [f"{trial.trial} {trial.state}: {trial.reason}" for trial in shown if trial.reason]
+    reasons = [_reason(trial) for trial in shown if trial.reason]
     rest = [f"and {_states(left_out)}"] if left_out else []
     return Table(
         title=title,
@@ -51,13 +51,14 @@ def progress_title(trials: Sequence[TrialStatus], *, left_seconds: float | None 
 
 def status_lines(status: Status) -> list[str]:
     """What is to be said of the whole below its table."""
-    left = Counter(trial.state for trial in status.trials if trial.state != "finished")
+    left = Counter(trial.state for trial in status.trials if trial.state not in ("finished", "stopped"))
     sign = "no file was written yet"
     if status.silent_seconds is not None:
         sign = f"the last sign is {duration(status.silent_seconds)} old"
     work = "a process is at work" if status.at_work else "no process is seen at work here"
     if not left:
-        return [f"Finished; {sign}."]
+        stopped = sum(trial.state == "stopped" for trial in status.trials)
+        return [f"Finished{f', {stopped} trials stopped early' if stopped else ''}; {sign}."]
     return [f"{_states(left).capitalize()}; {work}; {sign}."]
 
 
@@ -78,6 +79,10 @@ def _row(trial: TrialStatus) -> tuple[str, ...]:
         dollars(trial.dollars),
         trial.state,
     )
+
+
+def _reason(trial: TrialStatus) -> str:
+    return f"{trial.trial} {'' if trial.state == 'stopped' else f'{trial.state}: '}{trial.reason}"
 
 
 def _of(done: int, planned: int) -> str:

@@ -60,9 +60,10 @@ def verdict(records: Sequence[RunRecord], redrawn: Redrawn | None = None) -> Ver
         The finished runs on other draws of test rows; None: intervals are of seeds alone.
     """
     finished = [run for run in records if run.finished]
-    unfinished = len(records) - len(finished)
+    stopped = [run for run in records if run.stopped]
+    unfinished = len(records) - len(finished) - len(stopped)
     arms, done = by_arm(records), by_arm(finished)
-    if not records or (unfinished and len(done) < min(2, len(arms))):
+    if not records or not done or (unfinished and len(done) < min(2, len(arms))):
         return _none(f"No verdict yet: {_waiting(done, arms)}.", provisional=bool(unfinished))
     ranked = rankings(finished, redrawn)
     if not ranked:
@@ -76,7 +77,7 @@ def verdict(records: Sequence[RunRecord], redrawn: Redrawn | None = None) -> Ver
         said += [_best(last), *_behind(last), *_with_less(ranked)]
         cheapest, target, sentence = _cheapest(done, redrawn)
         said += sentence
-    said += _left_out(done, last)
+    said += [*_left_out(done, last), *_stopped(stopped, done)]
     return Verdict(
         best=last.best,
         cheapest=cheapest or last.best,
@@ -206,6 +207,17 @@ def _left_out(arms: Mapping[str, Sequence[RunRecord]], last: Ranking) -> list[st
     said = [f"{_list(missing)} {'has' if len(missing) == 1 else 'have'} no final model."] if missing else []
     if last.labelled is None and last.behind:
         said.append("The arms have no label count in common: each is taken at its end.")
+    return said
+
+
+def _stopped(stopped: Sequence[RunRecord], done: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Which arms were stopped early, with all seeds or with some, so that what is told of them is of the others."""
+    arms = by_arm(stopped)
+    out = [arm for arm in arms if arm not in done]
+    said = [f"Stopped early, and so not in the answer: {_list(out)}."] if out else []
+    partly = [f"{arm} ({len(runs)} of {len(runs) + len(done[arm])} seeds)" for arm, runs in arms.items() if arm in done]
+    if partly:
+        said.append(f"Told of by the seeds that were not stopped early, and better for it: {_list(partly)}.")
     return said
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from asvp.report.comparison_tables import savings_table
 from asvp.report.savings import amount_needed, cost_curve, cost_needed, default_targets, labels_needed, savings
 
 CURVE = [(100, 0.5), (200, 0.6), (400, 0.7)]
@@ -84,6 +85,16 @@ def test_savings_come_with_an_interval_over_the_seeds(make_run):
     low, high = stats.t.interval(0.95, 2, np.mean(ratios), stats.sem(ratios))
     assert list(found.ratio.values()) == pytest.approx(ratios)
     assert (found.saved.low, found.saved.high) == pytest.approx((low, high))
+
+
+def test_an_interval_that_holds_everything_is_not_shown_as_knowledge(make_run):
+    random = [make_run("random", seed, [0.4, 0.6]) for seed in range(2)]
+    svp = [make_run("svp", seed, [0.4, end]) for seed, end in enumerate((0.65, 0.9))]
+    found = savings([*random, *svp], [0.55])
+    table = savings_table(found)
+    assert table.rows[1][-1] == "too wide (2 seeds)"
+    # The numbers are in the CSV file all the same.
+    assert table.numbers[1]["saved_high"] - table.numbers[1]["saved_low"] > 1
 
 
 def test_one_final_model_is_no_curve_and_saves_nothing(make_run):

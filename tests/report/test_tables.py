@@ -72,7 +72,7 @@ def test_savings_are_shown_with_how_many_seeds_reach_the_target(make_run):
         make_run("flat", 0, [None, 0.7]),
     ]
     table = savings_table(savings(runs, [0.5, 0.99]))
-    assert table.rows[1] == ("0.500", "svp", "2 of 2", "138", "$5.51", "8 % (0 % to 17 %)", "-98 % to 114 %")
+    assert table.rows[1] == ("0.500", "svp", "2 of 2", "138", "$5.51", "8 % (0 % to 17 %)", "too wide (2 seeds)")
     assert table.rows[2] == ("0.500", "early", "1 of 1", "≤ 100", "≤ $4.01", "≥ 33 %", "-")
     assert table.rows[3][:4] == ("0.500", "flat", "no curve", "-")
     assert table.rows[5] == ("0.990", "svp", "0 of 2", "-", "-", "-", "-")
