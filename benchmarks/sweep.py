@@ -1,6 +1,7 @@
 """What a sweep costs beside its jobs: the broker, the drivers, and the version before the pool of workers.
 
     python benchmarks/sweep.py overhead                   # wall time of a sweep against its jobs; milliseconds a job
+    python benchmarks/sweep.py many                       # 200 short trials: seconds a trial beside its jobs, memory
     python benchmarks/sweep.py broker                     # 32 simulated drivers on 8 workers that sleep
     python benchmarks/sweep.py driver                     # memory and start-up of a trial's process
     git worktree add DIR e9e439a
@@ -35,6 +36,7 @@ import click
 import numpy as np
 import ray
 from sweep_broker import Durations, lend_rate, simulate
+from sweep_many import many_trials, ready_made
 from sweep_measure import Watch, finish, link_tree, machine, spread, trials_in, wall
 
 import asvp
@@ -45,7 +47,7 @@ from asvp.actors.desk import Desk
 from asvp.actors.pool import Pool, worker_pool
 from asvp.compute.jobs import EncoderSpec, EvaluateJob, Held
 from asvp.compute.placement import Placement
-from asvp.config import Config, EncoderConfig, build_config, labels_by_round
+from asvp.config import Config, EncoderConfig, labels_by_round
 from asvp.config.budget import parse_budget
 from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.features.moments import Moments
@@ -90,7 +92,7 @@ def overhead(
         told["job"] = _trivial_jobs(jobs)
         told["lent_a_second"] = {str(count): lend_rate(4, count, seconds) for count in (1, 8)}
         with tempfile.TemporaryDirectory() as name:
-            config = _ready_made(Path(name), workers, rounds, rows, dim, epochs)
+            config = ready_made(Path(name), workers, rounds, rows, dim, epochs)
             told["sweep"] = _timed_sweep(config, trials, Path(name) / "sweep")
     job, sweep = told["job"], told["sweep"]
     cores = [sweep["core_seconds"][what] for what in ("workers", "trials", "others")]
@@ -145,28 +147,6 @@ class _Bare:
 
     def told(self) -> None:
         pass
-
-
-def _ready_made(folder: Path, workers: int, rounds: int, rows: int, dim: int, epochs: int) -> Config:
-    """A configuration on ready-made features, whose final model is a linear probe of one epoch."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(10, dim))
-    for name, count in (("pool", rows), ("test", 500)):
-        labels = np.arange(count) % 10
-        features = (centres[labels] + rng.normal(scale=3.0, size=(count, dim))).astype(np.float32)
-        np.savez(folder / f"{name}.npz", features=features, labels=labels)
-    return build_config(
-        {
-            "mode": "svp",
-            "data": {"pool": str(folder / "pool.npz"), "test": str(folder / "test.npz")},
-            "extraction": {"cache": None},
-            "budget": f"100+100x{rounds - 1}",
-            "selection": {"strategy": "margin"},
-            "proxy": {"epochs": epochs},
-            "training": {"method": "lp", "epochs": 1},
-            "workers": {"count": workers, "cpus": 1},
-        }
-    )
 
 
 def _timed_sweep(config: Config, trials: int, out: Path) -> dict[str, Any]:
@@ -241,6 +221,29 @@ def _held(pool: Pool, drivers: int, noted: dict[str, Any], watch: Watch) -> Iter
 
 
 _START_SECONDS = 300.0
+
+
+@main.command()
+@click.option("--trials", default=200)
+@click.option("--workers", default=2)
+@click.option("--rounds", default=3)
+@click.option("--rows", default=600, help="Rows of ready-made features.")
+@OUT
+def many(trials: int, workers: int, rounds: int, rows: int, out: Path | None) -> None:
+    """Many short trials: what each costs beside its jobs, and whether the sweep's process grows."""
+    told: dict[str, Any] = {"machine": machine()}
+    with tempfile.TemporaryDirectory() as name:
+        config = ready_made(Path(name), workers, rounds, rows, 16, 2)
+        told |= many_trials(config, trials, Path(name) / "sweep")
+    rows_told = [
+        ("seconds a trial, beside its jobs", f"{told['beside_a_trial']:.2f}", "0.25"),
+        ("  with them", f"{told['a_trial']:.2f}", ""),
+        ("  seconds of the trials / of the command", f"{told['wall']:.0f} / {told['command']:.0f}", ""),
+        ("trials finished in results.parquet", f"{told['finished']} of {trials}", "all"),
+        ("  rows", f"{told['rows']}", f"{trials * rounds}"),
+        ("the sweep's process, a tenth done / at the end", f"{_mb(told['early_mb'])} / {_mb(told['late_mb'])}", "flat"),
+    ]
+    finish("Many short trials", told, rows_told, out)
 
 
 @main.command()

@@ -1,0 +1,98 @@
+"""Many short trials: what starting and recording one costs, and whether the sweep's process grows with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from sweep_measure import trials_in, wall
+
+import asvp
+from asvp.config import Config, build_config
+from asvp.tune_spaces.space import Space
+
+
+def ready_made(folder: Path, workers: int, rounds: int, rows: int, dim: int, epochs: int) -> Config:
+    """A configuration on ready-made features, whose final model is a linear probe of one epoch."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(10, dim))
+    for name, count in (("pool", rows), ("test", 500)):
+        labels = np.arange(count) % 10
+        features = (centres[labels] + rng.normal(scale=3.0, size=(count, dim))).astype(np.float32)
+        np.savez(folder / f"{name}.npz", features=features, labels=labels)
+    return build_config(
+        {
+            "mode": "svp",
+            "data": {"pool": str(folder / "pool.npz"), "test": str(folder / "test.npz")},
+            "extraction": {"cache": None},
+            "budget": f"100+100x{rounds - 1}",
+            "selection": {"strategy": "margin"},
+            "proxy": {"epochs": epochs},
+            "training": {"method": "lp", "epochs": 1, "evaluate_at": "last"},
+            "workers": {"count": workers, "cpus": 1},
+        }
+    )
+
+
+def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
+    """A sweep of one arm with many seeds.
+
+    Returns
+    -------
+    dict
+        Seconds of the whole command and of its trials, busy seconds of workers, seconds a trial beside them, rows of
+        results.parquet, and megabytes of this process when a tenth of the trials was finished and at the end.
+    """
+    memory = _Memory(out)
+    began = time.monotonic()
+    with memory:
+        result = asvp.sweep(Space({"svp": {"mode": "svp"}}, range(trials)), config, out=out)
+    took = time.monotonic() - began
+    found = trials_in(out)
+    busy, trial_seconds = sum(trial.busy for trial in found), wall(found)
+    table = result.to_pandas()
+    early, late = memory.between(trials // 10)
+    return {
+        "trials": trials,
+        "failed": len(result.failed),
+        "command": took,
+        "wall": trial_seconds,
+        "busy": busy,
+        "a_trial": trial_seconds / trials,
+        "beside_a_trial": (trial_seconds - busy / int(config.workers.count)) / trials,
+        "rows": len(table),
+        "finished": int(table[table["finished"]]["trial"].nunique()),
+        "early_mb": early,
+        "late_mb": late,
+    }
+
+
+class _Memory:
+    """Looks at this process's private memory, and at how many trials are finished, once a second."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._seen: list[tuple[int, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def between(self, finished: int) -> tuple[float, float]:
+        """Megabytes once so many trials were finished, and the last."""
+        return next(mb for count, mb in self._seen if count >= finished), self._seen[-1][1]
+
+    def _look(self) -> None:
+        while not self._over.wait(1.0):
+            done = sum(1 for _ in self._out.glob("runs/*/summary.json"))
+            self._seen.append((done, psutil.Process().memory_full_info().uss / 1e6))
