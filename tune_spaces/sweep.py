@@ -32,7 +32,11 @@ from asvp.report.status_files import write_planned
 from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.kept_models import ModelKeeper
+from asvp.tune_spaces.listeners import Listeners
 from asvp.tune_spaces.live import LiveTable
+from asvp.tune_spaces.loggers.names import DEFAULT as DEFAULT_LOGGERS
+from asvp.tune_spaces.loggers.names import require_loggers
+from asvp.tune_spaces.loggers.opening import open_loggers
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.room import concurrent
 from asvp.tune_spaces.space import Space, Trial, trials
@@ -56,6 +60,7 @@ def sweep(
     max_concurrent: int | None = None,
     address: str | None = None,
     reporter: Reporter | None = None,
+    log: Sequence[str] = DEFAULT_LOGGERS,
 ) -> SweepResult:
     """Run every arm of a space with every seed, side by side on Ray.
 
@@ -79,6 +84,8 @@ def sweep(
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
         Told of progress; None: a table below the cell of a notebook, and nothing elsewhere.
+    log : sequence of str
+        Where the numbers of every round go beside the results: "tensorboard", "mlflow", "wandb"; or "none".
 
     Raises
     ------
@@ -92,6 +99,7 @@ def sweep(
         raise ConfigError("must be at least 1 trial", key="max_concurrent", value=max_concurrent)
     if not isinstance(space, (str, Space)):
         raise ConfigError("is neither a name nor a Space", key="space", value=space)
+    loggers = require_loggers(log)
     arms = load_space(space, base) if isinstance(space, str) else space
     if out is None:
         if resume:
@@ -107,6 +115,7 @@ def sweep(
         max_concurrent=max_concurrent,
         address=address,
         reporter=news,
+        log=loggers,
     )
 
 
@@ -185,6 +194,7 @@ def run_sweep(
     max_concurrent: int | None = None,
     address: str | None,
     reporter: Reporter,
+    log: Sequence[str] = DEFAULT_LOGGERS,
 ) -> SweepResult:
     """Run all trials on a Ray cluster, and keep results.parquet current.
 
@@ -199,6 +209,8 @@ def run_sweep(
         Try trials again that failed before.
     max_concurrent : int, optional
         Trials at work at a time.
+    log : sequence of str
+        As `require_loggers` gives them.
 
     Raises
     ------
@@ -231,6 +243,7 @@ def run_sweep(
             results = CurrentResults(out, _without_rounds(trials, configs), hold.write)
             keeper = ModelKeeper(out / "runs", configs, stands.done)
             watcher = Watcher(out / "runs", hold, results, keeper, LiveTable(out, reporter), reporter, stands.failed)
+            loggers = open_loggers(log, trials, configs, out, hold, stands.done, reporter.say)
             try:
                 if stands.left:
                     with worker_pool(*lies) as pool:
@@ -245,10 +258,11 @@ def run_sweep(
                         }
                         most = max_concurrent or concurrent(pool.placement)
                         with watcher.shown():
-                            run_trials(out, list(resolved), given, most, watcher)
+                            run_trials(out, list(resolved), given, most, Listeners(watcher, loggers))
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
                 unread = results.write(whole=True)
+                loggers.close()
     return SweepResult(out, {**watcher.failed, **unread}, unfinished(names, out / "runs"))
 
 

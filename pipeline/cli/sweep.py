@@ -25,6 +25,9 @@ from asvp.folders import read_marker, settle
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at work at a time; default: by workers.")
+@click.option(
+    "--log", multiple=True, metavar="NAME", help="tensorboard (default), mlflow, wandb or none; may be given again."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -37,12 +40,14 @@ def sweep(
     resume: bool,
     retry_failed: bool,
     max_concurrent: int | None,
+    log: tuple[str, ...],
     dry_run: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
     """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
     from asvp.progress import reporter_for
+    from asvp.tune_spaces.loggers.names import DEFAULT, require_loggers
     from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
 
@@ -50,6 +55,7 @@ def sweep(
         raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
     if retry_failed and not resume:
         raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
+    require_loggers(log or DEFAULT, key="--log")
     directory = settle(default_directory(space) if out is None else out)
     if dry_run:
         base = load_config(config, overrides)
@@ -60,6 +66,7 @@ def sweep(
         if read_marker(directory) is None:
             return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
+        again += [part for one in log for part in ("--log", one)]
         again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
         return (
@@ -77,6 +84,7 @@ def sweep(
             max_concurrent=max_concurrent,
             address=address,
             reporter=reporter_for(),
+            log=log or DEFAULT,
         )
     comparison = result.report(result.directory)
     if as_json:
