@@ -55,12 +55,13 @@ class MLflowRuns:
         digest = hashlib.blake2b(os.fsencode(out), digest_size=8).hexdigest()
         try:
             with _quiet():
-                self._callback = _LabelsAsSteps(
+                # Stand-ins are no trials of Ray Tune, though they have all that is read of one.
+                self._callback: Any = _LabelsAsSteps(
                     tracking_uri=uri,
                     experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME") or out.name,
                     tags={"asvp_sweep": str(out), "asvp_sweep_digest": digest},
                 )
-                self._callback.setup()
+                self._callback.setup()  # type: ignore[no-untyped-call]
                 self._earlier = self._callback.runs(f"tags.asvp_sweep_digest = '{digest}'")
         except BaseException:
             self.close()

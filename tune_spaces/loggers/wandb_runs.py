@@ -54,7 +54,8 @@ class WandbRuns:
         self._session = uuid.uuid4().hex[:8]
         self._earlier: dict[str, str] = {}
         self._stand_ins: dict[str, StandIn] = {}
-        self._callback = _LabelsAsSteps(
+        # Stand-ins are no trials of Ray Tune, though they have all that is read of one.
+        self._callback: Any = _LabelsAsSteps(
             project=os.environ.get("WANDB_PROJECT") or re.sub(r"[/\\#?%:]", "_", out.name)[:128],
             group=os.environ.get("WANDB_RUN_GROUP"),
             resume="allow",
@@ -99,7 +100,7 @@ class WandbRuns:
         return hashlib.blake2b(trial.name.encode(), digest_size=4).hexdigest()
 
 
-class _Actor(_WandbLoggingActor):  # type: ignore[misc]
+class _Actor(_WandbLoggingActor):
     """Ray's process of a run, with labels as the horizontal axis of every chart."""
 
     def _handle_result(self, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -115,19 +116,19 @@ class _LabelsAsSteps(WandbLoggerCallback):
     def begin(self, folder: Path, say: Callable[[str], None]) -> None:
         """Find out whether there is a key, and say where runs go; nobody is asked for one."""
         try:
-            self.setup()
+            self.setup()  # type: ignore[no-untyped-call]
         except ValueError:
             self.kwargs["mode"] = "offline"
         if "offline" in (self.kwargs.get("mode"), os.environ.get("WANDB_MODE")):
             say(f"Weights & Biases: runs stay in {folder}; to upload them: wandb sync {folder}/offline-run-*")
         else:
             say(f"Weights & Biases: runs go to the project {self.project}")
-        self._remote_logger_class = ray.remote(
+        self._remote_logger_class = ray.remote(_Actor).options(  # type: ignore[assignment]
             num_cpus=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
             # Ray hands on the key alone, which on a cluster that was there before is not enough.
             runtime_env={"env_vars": {"WANDB_SILENT": "true", **_settings()}},
-        )(_Actor)
+        )
 
     def end_within(self, seconds: int) -> None:
         """Wait for the processes of runs to end, and end those that take longer."""
