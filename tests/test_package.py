@@ -58,7 +58,7 @@ PUBLIC = {
         "(space: 'str | Space', config: 'Config | None' = None, *, out: 'Path | str | None' = None, "
         "seeds: 'Sequence[int] | None' = None, resume: 'bool' = False, retry_failed: 'bool' = False, "
         "max_concurrent: 'int | None' = None, address: 'str | None' = None, "
-        "reporter: 'Reporter | None' = None) -> 'SweepResult'"
+        "reporter: 'Reporter | None' = None, log: 'Sequence[str]' = ('tensorboard',)) -> 'SweepResult'"
     ),
 }
 """What `asvp` offers, and how each is called; a change here is a change of the contract."""

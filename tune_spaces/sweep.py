@@ -32,7 +32,11 @@ from asvp.report.status_files import write_planned
 from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.kept_models import ModelKeeper
+from asvp.tune_spaces.listeners import Listeners
 from asvp.tune_spaces.live import LiveTable
+from asvp.tune_spaces.loggers.names import DEFAULT as DEFAULT_LOGGERS
+from asvp.tune_spaces.loggers.names import require_loggers
+from asvp.tune_spaces.loggers.opening import open_loggers
 from asvp.tune_spaces.result import SweepResult
 from asvp.tune_spaces.room import concurrent
 from asvp.tune_spaces.space import Space, Trial, trials
@@ -58,6 +62,7 @@ def sweep(
     scheduler: Name | Scheduler | None = None,
     address: str | None = None,
     reporter: Reporter | None = None,
+    log: Sequence[str] = DEFAULT_LOGGERS,
 ) -> SweepResult:
     """Run every arm of a space with every seed, side by side on Ray.
 
@@ -84,6 +89,8 @@ def sweep(
         Of a Ray cluster; None joins or starts a local one.
     reporter : Reporter, optional
         Told of progress; None: a table below the cell of a notebook, and nothing elsewhere.
+    log : sequence of str
+        Where the numbers of every round go beside the results: "tensorboard", "mlflow", "wandb"; or "none".
 
     Raises
     ------
@@ -97,6 +104,7 @@ def sweep(
         raise ConfigError("must be at least 1 trial", key="max_concurrent", value=max_concurrent)
     if not isinstance(space, (str, Space)):
         raise ConfigError("is neither a name nor a Space", key="space", value=space)
+    loggers = require_loggers(log)
     arms = load_space(space, base) if isinstance(space, str) else space
     if out is None:
         if resume:
@@ -113,6 +121,7 @@ def sweep(
         scheduler=Scheduler(scheduler) if isinstance(scheduler, str) else scheduler,
         address=address,
         reporter=news,
+        log=loggers,
     )
 
 
@@ -192,6 +201,7 @@ def run_sweep(
     scheduler: Scheduler | None = None,
     address: str | None,
     reporter: Reporter,
+    log: Sequence[str] = DEFAULT_LOGGERS,
 ) -> SweepResult:
     """Run all trials on a Ray cluster, and keep results.parquet current.
 
@@ -208,6 +218,8 @@ def run_sweep(
         Trials at work at a time.
     scheduler : Scheduler, optional
         Which trials are stopped early; None: as the sweep was begun.
+    log : sequence of str
+        As `require_loggers` gives them.
 
     Raises
     ------
@@ -245,6 +257,7 @@ def run_sweep(
             stopping = early_stopping(rule, trials, out / "runs", hold)
             table = LiveTable(out, reporter)
             watcher = Watcher(out / "runs", hold, results, keeper, table, reporter, stopping, stands.failed)
+            loggers = open_loggers(log, trials, configs, out, hold, (*stands.done, *stands.stopped), reporter.say)
             try:
                 if stands.left:
                     with worker_pool(*lies) as pool:
@@ -259,10 +272,11 @@ def run_sweep(
                         }
                         most = max_concurrent or concurrent(pool.placement)
                         with watcher.shown():
-                            run_trials(out, list(resolved), given, most, watcher)
+                            run_trials(out, list(resolved), given, most, Listeners(watcher, loggers))
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
                 unread = results.write(whole=True)
+                loggers.close()
     return SweepResult(out, {**watcher.failed, **unread}, unfinished(names, out / "runs"))
 
 

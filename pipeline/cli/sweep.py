@@ -31,6 +31,9 @@ from asvp.folders import read_marker, settle
     metavar="none|asha|median",
     help="Stop trials early whose proxies do worse than others of their seed; default: none, or as begun.",
 )
+@click.option(
+    "--log", multiple=True, metavar="NAME", help="tensorboard (default), mlflow, wandb or none; may be given again."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -44,12 +47,14 @@ def sweep(
     retry_failed: bool,
     max_concurrent: int | None,
     scheduler: str | None,
+    log: tuple[str, ...],
     dry_run: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
     """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
     from asvp.progress import reporter_for
+    from asvp.tune_spaces.loggers.names import DEFAULT, require_loggers
     from asvp.tune_spaces.stopping import Name, Scheduler
     from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
@@ -59,6 +64,7 @@ def sweep(
     if retry_failed and not resume:
         raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
     rule = None if scheduler is None else Scheduler(cast(Name, scheduler))
+    require_loggers(log or DEFAULT, key="--log")
     directory = settle(default_directory(space) if out is None else out)
     if dry_run:
         base = load_config(config, overrides)
@@ -71,6 +77,7 @@ def sweep(
         if read_marker(directory) is None:
             return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
+        again += [part for one in log for part in ("--log", one)]
         again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
         again += [*(["--scheduler", scheduler] if scheduler else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
@@ -90,6 +97,7 @@ def sweep(
             scheduler=rule,
             address=address,
             reporter=reporter_for(),
+            log=log or DEFAULT,
         )
     comparison = result.report(result.directory)
     if as_json:

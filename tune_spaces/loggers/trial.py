@@ -1,0 +1,78 @@
+"""A trial as loggers know it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from asvp.config import Config
+from asvp.config.budget import evaluated_counts
+from asvp.tune_spaces.space import Trial
+
+Setting = str | float | bool
+
+
+@dataclass(frozen=True)
+class LoggedTrial:
+    """A trial, and what sets it apart.
+
+    Attributes
+    ----------
+    name, arm : str
+    seed : int
+    settings : mapping of str to str, number or bool
+        By dotted key: values of all options that some arm of the sweep changes.
+    due : frozenset of int
+        Label counts at which a final model is trained.
+    """
+
+    name: str
+    arm: str
+    seed: int
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    due: frozenset[int] = frozenset()
+
+    @property
+    def parameters(self) -> dict[str, Setting]:
+        """What trials are told apart by: arm, seed and settings."""
+        return {"arm": self.arm, "seed": self.seed, **self.settings}
+
+
+def logged_trials(trials: Sequence[Trial], configs: Mapping[str, Config]) -> dict[str, LoggedTrial]:
+    """Trials by name; `configs` are what they run with."""
+    keys = sorted({key for trial in trials for key in _changed(trial)})
+    return {trial.name: _logged(trial, configs[trial.name], keys) for trial in trials}
+
+
+def _logged(trial: Trial, config: Config, keys: Sequence[str]) -> LoggedTrial:
+    settings = {key: _plain(_value(config, key)) for key in keys}
+    due = evaluated_counts(config.budget, config.training.evaluate_at)
+    return LoggedTrial(trial.name, trial.arm, trial.seed, settings, due)
+
+
+def _changed(trial: Trial) -> Iterator[str]:
+    """Options that an arm changes; below a section a mapping is one option's value."""
+    for section, changes in trial.changes.items():
+        if isinstance(getattr(trial.config, section), BaseModel) and isinstance(changes, Mapping):
+            yield from (f"{section}.{key}" for key in changes)
+        else:
+            yield section
+
+
+def _value(config: Config, key: str) -> Any:
+    found: Any = config
+    for part in key.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _plain(value: Any) -> Setting:
+    return value if isinstance(value, (str, int, float)) else json.dumps(value, default=_dumped)
+
+
+def _dumped(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
