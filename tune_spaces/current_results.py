@@ -42,6 +42,10 @@ class CurrentResults:
         self._next = time.monotonic() + FEWEST_SECONDS
         self._news: set[str] = set()
 
+    def came(self, trial: TrialRounds) -> None:
+        """A trial has joined, without rounds."""
+        self._trials[trial.trial] = trial
+
     def news_of(self, name: str) -> None:
         """A trial has finished a round, or an object of an earlier one has changed, or it came to its end."""
         self._news.add(name)

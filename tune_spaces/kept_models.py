@@ -24,10 +24,17 @@ class ModelKeeper:
 
     def __init__(self, runs: Path, configs: Mapping[str, Config], done: Iterable[str]) -> None:
         self._runs = runs
-        self._chooses = {name for name, config in configs.items() if config.training.keep == "best"}
+        self._chooses: set[str] = set()
         self._best: tuple[float, str] | None = None
+        for name, config in configs.items():
+            self.came(name, config)
         for trial in done:
             self.finished(trial)
+
+    def came(self, trial: str, config: Config) -> None:
+        """A trial has joined."""
+        if config.training.keep == "best":
+            self._chooses.add(trial)
 
     def finished(self, trial: str) -> None:
         """A trial has come to its end: its model stays if it is the best so far, and the one before goes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asvp.progress import Reporter, round_line
-from asvp.report.status import Planned, State, TrialStatus
+from asvp.report.status import Planned, State, TrialStatus, trial_status
 from asvp.report.status_files import read_status, read_trial
 from asvp.report.status_table import progress_title, status_table
 from asvp.report.tables import Table
@@ -58,6 +58,11 @@ class LiveTable:
         with self._lock:
             trials = list(self._trials.values())
         return status_table(trials, title=progress_title(trials, left_seconds=self.seconds_left()), most=most)
+
+    def came(self, trial: Planned) -> None:
+        """A trial has joined, and waits."""
+        with self._lock:
+            self._trials[trial.trial] = trial_status(trial, [], "waiting")
 
     def started(self, trial: str) -> None:
         """A trial has begun, or goes on."""

@@ -118,10 +118,11 @@ def read_search(out: Path) -> tuple[Search, list[dict[str, Any]]]:
     path = out / FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Search(found["search"], found["samples"]), list(found["suggested"])
+        suggested = [{"parameters": dict(one["parameters"]), "arm": one["arm"]} for one in found["suggested"]]
+        return settled(found["search"], found["samples"]), suggested
     except FileNotFoundError:
         return Search(), []
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
         raise ConfigError(f"cannot be read: {error}", key=str(path), mend="Begin another sweep") from None
 
 

@@ -25,6 +25,10 @@ from asvp.folders import read_marker, settle
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at work at a time; default: by workers.")
+@click.option(
+    "--search", help="grid: all arms (default); random: drawn; optuna: suggested by what earlier ones reached."
+)
+@click.option("--samples", type=int, help="How many arms; of a grid: values of each axis that is drawn at random.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -37,6 +41,8 @@ def sweep(
     resume: bool,
     retry_failed: bool,
     max_concurrent: int | None,
+    search: str | None,
+    samples: int | None,
     dry_run: bool,
     address: str | None,
     as_json: bool,
@@ -53,7 +59,17 @@ def sweep(
     directory = settle(default_directory(space) if out is None else out)
     if dry_run:
         base = load_config(config, overrides)
-        show_plan(space, base, directory, _parse_seeds(seeds), resume=resume, address=address, as_json=as_json)
+        show_plan(
+            space,
+            base,
+            directory,
+            _parse_seeds(seeds),
+            search=search,
+            samples=samples,
+            resume=resume,
+            address=address,
+            as_json=as_json,
+        )
         return
 
     def how_to_go_on() -> str:
@@ -61,6 +77,7 @@ def sweep(
             return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
         again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
+        again += [*(["--search", search] if search else []), *(["--samples", str(samples)] if samples else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
         return (
             f"finished rounds are kept, and this goes on: {command_line(*again, '--out', str(directory), '--resume')}"
@@ -75,6 +92,8 @@ def sweep(
             resume=resume,
             retry_failed=retry_failed,
             max_concurrent=max_concurrent,
+            search=search,
+            samples=samples,
             address=address,
             reporter=reporter_for(),
         )
