@@ -53,8 +53,9 @@ from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.features.moments import Moments
 from asvp.features.table import feature_table
 from asvp.models.head import Head
-from asvp.progress import Reporter, SilentReporter
+from asvp.progress import SilentReporter
 from asvp.tune_spaces.space import Space
+from asvp.tune_spaces.tuning import Listener
 
 HERE = Path(__file__).resolve().parent
 OUT = click.option("--out", type=click.Path(path_type=Path), help="File for everything measured, as JSON.")
@@ -154,10 +155,12 @@ def _timed_sweep(config: Config, trials: int, out: Path) -> dict[str, Any]:
     module = sys.modules["asvp.tune_spaces.sweep"]
     run_trials, noted = module.run_trials, {}
 
-    def noting(place: Path, names: Sequence[str], shared: Mapping[str, Any], _: int, reporter: Reporter) -> Any:
+    def noting(
+        place: Path, choices: Iterator[Mapping[str, Any]], shared: Mapping[str, Any], _: int, listener: Listener
+    ) -> Any:
         noted["began"] = time.time()
-        with _held(shared["pool"], len(names), noted, watch):
-            failed = run_trials(place, names, shared, len(names), reporter)
+        with _held(shared["pool"], trials, noted, watch):
+            failed = run_trials(place, choices, shared, trials, listener)
         noted["state"] = ray.get(shared["pool"].broker.state.remote())
         noted["used"] = watch.used(noted["cpu"])
         return failed

@@ -69,9 +69,11 @@ class Range:
         # Each whole number has an interval of its own, also the first and the last.
         low, high = (self.low, self.high + 1) if whole else (self.low, self.high)
         found = low * (high / low) ** share if self.logarithmic else low + share * (high - low)
-        if whole:
-            return Value(None, min(math.floor(found), int(self.high)))
-        return Value(None, min(max(float(f"{found:.3g}"), self.low), self.high))
+        return Value(None, min(math.floor(found), int(self.high))) if whole else self.rounded(found)
+
+    def rounded(self, number: float) -> Value:
+        """A number of the range with three digits, so that an arm's name tells it exactly."""
+        return Value(None, min(max(float(f"{number:.3g}"), self.low), self.high))
 
 
 Sampled = Choice | Range

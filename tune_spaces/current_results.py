@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asvp.config import Config
 from asvp.errors import AsvpError
 from asvp.record.run_directory import RunDirectory
 from asvp.report.results import TrialRounds, write_results
+from asvp.tune_spaces.space import Trial
 
 FEWEST_SECONDS = 3.0
 SHARE = 0.05
@@ -24,8 +26,10 @@ class CurrentResults:
     ----------
     out : Path
         The sweep directory.
-    trials : mapping of str to TrialRounds
-        By name, in the table's order, without rounds.
+    trials : sequence of Trial
+        In the table's order.
+    configs : mapping of str to Config
+        What they run with, by name.
     write : callable
         Writes a file of the sweep directory: its path, and what is given another path to write.
     """
@@ -33,14 +37,23 @@ class CurrentResults:
     def __init__(
         self,
         out: Path,
-        trials: Mapping[str, TrialRounds],
+        trials: Sequence[Trial],
+        configs: Mapping[str, Config],
         write: Callable[[Path, Callable[[Path], Any]], None],
     ) -> None:
         self._out = out
-        self._trials = dict(trials)
+        self._trials: dict[str, TrialRounds] = {}
         self._write = write
         self._next = time.monotonic() + FEWEST_SECONDS
         self._news: set[str] = set()
+
+        for trial in trials:
+            self.came(trial, configs[trial.name])
+
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined, without rounds."""
+        options = config.model_dump(mode="json")
+        self._trials[trial.name] = TrialRounds(trial.name, trial.arm, trial.seed, False, options, ())
 
     def news_of(self, name: str) -> None:
         """A trial has finished a round, or an object of an earlier one has changed, or it came to its end."""

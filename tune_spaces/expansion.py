@@ -13,8 +13,11 @@ from pydantic import BaseModel
 from asvp.config import Config, merge
 from asvp.errors import AsvpError, ConfigError
 from asvp.seeds import derive_seed
-from asvp.tune_spaces.axes import Axis, Grid, Range, Sampled, Value, as_axis, meant_axis
+from asvp.tune_spaces.axes import Axis, Choice, Grid, Range, Sampled, Value, as_axis, meant_axis
 from asvp.tune_spaces.naming import Path, joined, part, short_keys
+
+Point = Mapping[Path, Value]
+"""A value for each axis of an arm."""
 
 _FRACTIONS = {"float", "Any"}
 
@@ -60,7 +63,7 @@ class Arm:
     fixed: Mapping[str, Any]
     axes: Mapping[Path, Axis]
 
-    def at(self, point: Mapping[Path, Value]) -> Candidate:
+    def at(self, point: Point) -> Candidate:
         """The arm with a value for each axis."""
         keys = short_keys(list(point))
         parts = {
@@ -111,7 +114,7 @@ def arms_with_axes(arms: Mapping[str, Mapping[str, Any]], shared: Mapping[str, A
     return found
 
 
-def points(arm: Arm, samples: int | None) -> Iterator[Mapping[Path, Value]]:
+def points(arm: Arm, samples: int | None) -> Iterator[Point]:
     """Every point of an arm's grids, with as many samples of its other axes.
 
     A sample's values depend on key and number alone, so all arms that share an axis are given the same ones.
@@ -132,8 +135,8 @@ def points(arm: Arm, samples: int | None) -> Iterator[Mapping[Path, Value]]:
     for values in product(*grids.values()):
         chosen = dict(zip(grids, values, strict=True))
         for number in range((samples or 1) if sampled else 1):
-            drawn = {path: _drawn(path, axis, number) for path, axis in sampled.items()}
-            yield {path: {**chosen, **drawn}[path] for path in arm.axes}
+            values_drawn = {path: drawn(path, axis, number) for path, axis in sampled.items()}
+            yield {path: {**chosen, **values_drawn}[path] for path in arm.axes}
 
 
 def in_arm(error: AsvpError, arm: str) -> AsvpError:
@@ -142,12 +145,14 @@ def in_arm(error: AsvpError, arm: str) -> AsvpError:
     return type(error)(told, key=error.key, value=error.value, mend=error.mend)
 
 
-def _drawn(path: Path, axis: Sampled, number: int) -> Value:
+def drawn(path: Path, axis: Axis, number: int) -> Value:
+    """The value of an axis in a sample, which depends on key and number alone; a grid's is drawn like a choice's."""
     generator = np.random.default_rng(derive_seed(0, ".".join(path), number))
-    return axis.draw(generator, whole=isinstance(axis, Range) and _whole(path, axis))
+    sampled = Choice(axis.values) if isinstance(axis, Grid) else axis
+    return sampled.draw(generator, whole=isinstance(axis, Range) and is_whole(path, axis))
 
 
-def _whole(path: Path, axis: Range) -> bool:
+def is_whole(path: Path, axis: Range) -> bool:
     """Whether an option is to be given whole numbers; what a strategy's own takes is told by the bounds."""
     kind = _kind_at(path)
     names = str(kind)

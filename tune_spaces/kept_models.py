@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asvp.config import Config
 from asvp.record.run_directory import RunDirectory
+from asvp.tune_spaces.space import Trial
 
 
 class ModelKeeper:
@@ -24,10 +25,15 @@ class ModelKeeper:
 
     def __init__(self, runs: Path, configs: Mapping[str, Config], done: Iterable[str]) -> None:
         self._runs = runs
-        self._chooses = {name for name, config in configs.items() if config.training.keep == "best"}
         self._best: tuple[float, str] | None = None
+        self._chooses = {name for name, config in configs.items() if config.training.keep == "best"}
         for trial in done:
             self.finished(trial)
+
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined."""
+        if config.training.keep == "best":
+            self._chooses.add(trial.name)
 
     def finished(self, trial: str) -> None:
         """A trial has come to its end: its model stays if it is the best so far, and the one before goes."""

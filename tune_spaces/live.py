@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asvp.config import Config
 from asvp.progress import Reporter, round_line
-from asvp.report.status import Planned, State, TrialStatus
+from asvp.report.status import Planned, State, TrialStatus, trial_status
 from asvp.report.status_files import read_status, read_trial
 from asvp.report.status_table import progress_title, status_table
 from asvp.report.tables import Table
+from asvp.tune_spaces.space import Trial
 
 _SAY_EVERY = 30.0
 """Seconds between two lines about the whole, where there is no table."""
@@ -58,6 +60,11 @@ class LiveTable:
         with self._lock:
             trials = list(self._trials.values())
         return status_table(trials, title=progress_title(trials, left_seconds=self.seconds_left()), most=most)
+
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined, and waits."""
+        with self._lock:
+            self._trials[trial.name] = trial_status(trial.planned, [], "waiting")
 
     def started(self, trial: str) -> None:
         """A trial has begun, or goes on."""

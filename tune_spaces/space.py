@@ -11,6 +11,7 @@ from typing import Any
 from asvp.config import Config, build_config
 from asvp.config.text import merge
 from asvp.errors import AsvpError, ConfigError
+from asvp.report.status import Planned
 from asvp.tune_spaces.axes import Axis
 from asvp.tune_spaces.behaviour import behaviour
 from asvp.tune_spaces.expansion import Candidate, arms_with_axes, in_arm, points
@@ -53,15 +54,24 @@ class Trial:
         """Of the trial's run directory."""
         return f"{self.arm}-seed{self.seed}"
 
+    @property
+    def planned(self) -> Planned:
+        """The trial before it begins, for whoever asks how its sweep stands."""
+        return Planned(self.name, self.arm, self.seed, tuple(self.config.budget))
+
     @contextmanager
     def named(self) -> Iterator[None]:
         """Have errors in the block name the arm, where it has changed what is at fault."""
         try:
             yield
         except AsvpError as error:
-            if (error.key or "").partition(".")[0] not in self.changes:
+            if not self.is_at_fault(error):
                 raise
             raise in_arm(error, self.arm) from None
+
+    def is_at_fault(self, error: AsvpError) -> bool:
+        """Whether an error names something that the arm changes."""
+        return (error.key or "").partition(".")[0] in self.changes
 
 
 @dataclass(frozen=True)
@@ -103,11 +113,7 @@ def chosen_arms(space: Space, base: Mapping[str, Any]) -> dict[str, ChosenArm]:
     alike: dict[Hashable, list[tuple[Candidate, Config]]] = {}
     for arm in arms_with_axes(space.arms or {"": {}}, space.axes):
         for candidate in (arm.at(point) for point in points(arm, space.samples)):
-            try:
-                config = build_config(merge(_shared(base, candidate.changes), candidate.changes))
-                comes_to = behaviour(config)
-            except AsvpError as error:
-                raise in_arm(error, candidate.name) from None
+            config, comes_to = configured(base, candidate)
             alike.setdefault(comes_to, []).append((candidate, config))
     found: dict[str, ChosenArm] = {}
     for group in alike.values():
@@ -116,6 +122,21 @@ def chosen_arms(space: Space, base: Mapping[str, Any]) -> dict[str, ChosenArm]:
         others = tuple(one.name for one, _ in group if one.name != name) if len(group) > 1 else ()
         found[name] = ChosenArm(first.changes, config, others)
     return found
+
+
+def configured(base: Mapping[str, Any], candidate: Candidate) -> tuple[Config, Hashable]:
+    """The configuration that a candidate makes, and what it comes to (`asvp.tune_spaces.behaviour`).
+
+    Raises
+    ------
+    ConfigError, SelectionError
+        If it makes one that cannot be; the message names the arm.
+    """
+    try:
+        config = build_config(merge(_shared(base, candidate.changes), candidate.changes))
+        return config, behaviour(config)
+    except AsvpError as error:
+        raise in_arm(error, candidate.name) from None
 
 
 def trials(
@@ -142,12 +163,22 @@ def trials(
         If an arm makes a configuration that cannot be, which the message names, or names or seeds are none.
     """
     arms = chosen_arms(space, base)
-    chosen = space.seeds if seeds is None else seeds
-    check_seeds(chosen, "seeds")
     if say is not None:
         for line in told_same(arms):
             say(line)
-    for seed in chosen:
+    yield from with_seeds(arms, space.seeds if seeds is None else seeds)
+
+
+def with_seeds(arms: Mapping[str, ChosenArm], seeds: Sequence[int]) -> Iterator[Trial]:
+    """Every arm with every seed, seeds in turn.
+
+    Raises
+    ------
+    ConfigError
+        If the seeds are none.
+    """
+    check_seeds(seeds, "seeds")
+    for seed in seeds:
         for name, arm in arms.items():
             yield Trial(name, int(seed), arm.config.model_copy(update={"seed": int(seed)}), arm.changes)
 

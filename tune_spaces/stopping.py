@@ -120,6 +120,10 @@ class EarlyStopping:
         self._grace = scheduler.grace or max(math.ceil(most / 4), second)
         self._most = max(most, self._grace)
 
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined."""
+        self._trials[trial.name] = trial
+
     def replay(self, name: str, rounds: Sequence[Mapping[str, Any]]) -> None:
         """Take account of rounds that were finished before."""
         for record in rounds:

@@ -27,15 +27,7 @@ FAILED, STOP = "failed", "stop"
 """Keys of a last report: the trial has failed for good, and why; the whole sweep has to stop, and why."""
 
 
-def run_trial(
-    choice: Mapping[str, Any],
-    prepared: Mapping[str, Prepared],
-    arms: Mapping[str, tuple[str, int]],
-    features: Mapping[str, VersionZero],
-    pool: Pool,
-    runs: str,
-    mandate: str,
-) -> None:
+def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) -> None:
     """Run a trial in its run directory; begun before, it goes on where its checkpoint is.
 
     What raises is lost and tried again: a process or node that died, a directory that a newer try took over. What fails
@@ -46,9 +38,7 @@ def run_trial(
     Parameters
     ----------
     choice : mapping
-        {"trial": name}: what Ray Tune varies.
-    prepared, arms, features : mappings by the trial's name
-        An arm comes with the trial's place among all of them.
+        What Ray Tune varies: {"trial": its name, "arm": the arm's, "place": among all trials, "given": a `Given`}.
     pool : Pool
         Of workers, which all trials share.
     runs : str
@@ -71,10 +61,11 @@ def run_trial(
     try:
         with directory.held(Path(mandate)):
             directory.forget_failure()
-            directory.write_arm(*arms[name])
+            directory.write_arm(choice["arm"], choice["place"])
             try:
                 if directory.stopped() is None:
-                    _run(prepared[name], directory, features.get(name), pool, name, on_round)
+                    prepared, features = choice["given"].read()
+                    _run(prepared, features, directory, pool, name, on_round)
             except Exception as error:
                 if not _is_lost(error) and not isinstance(error, StorageError):
                     directory.write_failure(type(error).__name__, _told(error))
@@ -88,7 +79,7 @@ def run_trial(
 
 
 def _run(
-    one: Prepared, directory: RunDirectory, features: VersionZero | None, pool: Pool, name: str, on_round: Any
+    one: Prepared, features: VersionZero, directory: RunDirectory, pool: Pool, name: str, on_round: Any
 ) -> RunResult:
     """Run it on the shared features; where those were lost with a node, and are in no cache, on some of its own."""
     reporter = SilentReporter()

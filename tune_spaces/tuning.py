@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from pyarrow.fs import LocalFileSystem
 from ray import tune
+from ray.tune.search import Searcher
 
 from asvp.errors import StorageError
 from asvp.files import write_error
@@ -56,16 +57,19 @@ class Listener(Protocol):
         ...
 
 
-def run_trials(out: Path, names: Sequence[str], shared: Mapping[str, Any], concurrent: int, listener: Listener) -> None:
+def run_trials(
+    out: Path, choices: Iterator[Mapping[str, Any]], shared: Mapping[str, Any], concurrent: int, listener: Listener
+) -> None:
     """Run trials by Ray Tune, so many at a time, until each has come to its end or failed for good.
 
     Parameters
     ----------
     out : Path
         The experiment's folder.
-    names : sequence of str
+    choices : iterator of mapping
+        What each trial is given alone (`run_trial`); the next one is asked for when there is room for it.
     shared : mapping
-        What `run_trial` is given beside the trial's name.
+        What `run_trial` is given beside it.
     concurrent : int
     listener : Listener
 
@@ -79,8 +83,10 @@ def run_trials(out: Path, names: Sequence[str], shared: Mapping[str, Any], concu
     with _settings():
         tuner = tune.Tuner(
             trainable,
-            param_space={"trial": tune.grid_search(list(names))},
             tune_config=tune.TuneConfig(
+                search_alg=_Choices(choices),
+                # As many as there are choices.
+                num_samples=-1,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
                 metric="labelled",
@@ -110,6 +116,29 @@ def run_trials(out: Path, names: Sequence[str], shared: Mapping[str, Any], concu
             raise told from error
     if watch.stop is not None:
         raise watch.stop
+
+
+class _Choices(Searcher):
+    """Hands on one choice after another, as Ray Tune asks for them."""
+
+    def __init__(self, choices: Iterator[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._choices = choices
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As of `_Watch`: pickled for a restore that is never asked for.
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next choice, or that there is none."""
+        choice = next(self._choices, None)
+        return Searcher.FINISHED if choice is None else dict(choice)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The listener is told."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """A sweep is resumed from its own files."""
 
 
 class _Watch(tune.Callback):

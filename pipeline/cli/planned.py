@@ -18,6 +18,8 @@ def show_plan(
     out: Path,
     seeds: Sequence[int] | None,
     *,
+    search: str | None,
+    samples: int | None,
     resume: bool,
     address: str | None,
     as_json: bool,
@@ -27,16 +29,26 @@ def show_plan(
     from asvp.tune_spaces.catalogue import load_space
     from asvp.tune_spaces.dry_run import dry_run
     from asvp.tune_spaces.naming import settings_line
-    from asvp.tune_spaces.space import chosen_arms, told_same
     from asvp.tune_spaces.telling import rows
 
     space = load_space(name, config)
-    plan = dry_run(space, config, out, seeds=seeds, resume=resume, address=address)
+    said: list[str] = []
+    plan = dry_run(
+        space,
+        config,
+        out,
+        seeds=seeds,
+        search=search,
+        samples=samples,
+        resume=resume,
+        address=address,
+        say=said.append,
+    )
     if as_json:
-        OUT.print_values({"space": name, **plan.as_json()})
+        OUT.print_values({"space": name, **plan.as_json(), "notes": said})
         return
     OUT.print(aligned((arm, settings_line(changes) or "changes nothing") for arm, changes in plan.arms.items()))
-    for line in told_same(chosen_arms(space, config.model_dump())):
+    for line in said:
         OUT.print(line)
     cache = config.extraction.cache
     told = rows(plan, cache=cache, disk=free_disk(cache), out=str(out), out_disk=free_disk(str(out)))

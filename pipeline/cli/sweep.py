@@ -34,6 +34,10 @@ from asvp.folders import read_marker, settle
 @click.option(
     "--log", multiple=True, metavar="NAME", help="tensorboard (default), mlflow, wandb or none; may be given again."
 )
+@click.option(
+    "--search", help="grid: all arms (default); random: drawn; optuna: suggested by what earlier ones reached."
+)
+@click.option("--samples", type=int, help="How many arms; of a grid: values of each axis that is drawn at random.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -48,6 +52,8 @@ def sweep(
     max_concurrent: int | None,
     scheduler: str | None,
     log: tuple[str, ...],
+    search: str | None,
+    samples: int | None,
     dry_run: bool,
     address: str | None,
     as_json: bool,
@@ -68,7 +74,17 @@ def sweep(
     directory = settle(default_directory(space) if out is None else out)
     if dry_run:
         base = load_config(config, overrides)
-        show_plan(space, base, directory, _parse_seeds(seeds), resume=resume, address=address, as_json=as_json)
+        show_plan(
+            space,
+            base,
+            directory,
+            _parse_seeds(seeds),
+            search=search,
+            samples=samples,
+            resume=resume,
+            address=address,
+            as_json=as_json,
+        )
         if rule is not None and rule.name != "none" and not as_json:
             OUT.print(f"All of this is at most: {rule.name} stops trials early.")
         return
@@ -80,6 +96,7 @@ def sweep(
         again += [part for one in log for part in ("--log", one)]
         again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
         again += [*(["--scheduler", scheduler] if scheduler else [])]
+        again += [*(["--search", search] if search else []), *(["--samples", str(samples)] if samples else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
         return (
             f"finished rounds are kept, and this goes on: {command_line(*again, '--out', str(directory), '--resume')}"
@@ -95,6 +112,8 @@ def sweep(
             retry_failed=retry_failed,
             max_concurrent=max_concurrent,
             scheduler=rule,
+            search=search,
+            samples=samples,
             address=address,
             reporter=reporter_for(),
             log=log or DEFAULT,

@@ -132,3 +132,46 @@ def test_a_dry_run_is_refused_where_the_sweep_would_be(
     code, out, err = asvp(monkeypatch, capsys, "sweep", "strategies", "config.yaml", "--dry-run", *settings)
     assert (code, out) == (2, "")
     assert told in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--search", "optna", "--samples", "3"], "--search: is no search (got 'optna'). Did you mean optuna?"),
+        (["--search", "random"], "--samples: a search by random needs to know how many arms"),
+        (["--search", "optuna"], "--samples: a search by optuna needs to know how many arms"),
+        (["--search", "random", "--samples", "0"], "--samples: is no whole number from 1 (got 0)"),
+        (["--samples", "some"], "Invalid value for '--samples'"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_search_that_is_none_ends_with_2_before_work(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+    more: list[str],
+) -> None:
+    before = sorted(place.iterdir())
+    code, out, err = asvp(monkeypatch, capsys, "sweep", "strategies", "config.yaml", *words, *more)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert sorted(place.iterdir()) == before
+
+
+def test_a_dry_run_tells_arms_drawn_at_random_and_that_they_stand_for_suggested_ones(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("mine.yaml", {"arms": {"svp": {}}, "axes": {"proxy.lr": {"loguniform": [0.01, 0.1]}}})
+    words = ["sweep", "mine.yaml", "config.yaml", "--dry-run", "--samples", "4"]
+    tables = {}
+    for search in ("grid", "random", "optuna"):
+        code, out, _ = asvp(monkeypatch, capsys, *words, "--search", search)
+        assert code == 0
+        assert "4 trials: 4 arms x 1 seed" in out
+        assert ("Arms drawn at random stand for them here" in " ".join(out.split())) == (search == "optuna")
+        tables[search] = {line.split()[0] for line in out.splitlines() if line.startswith("svp-lr_")}
+    assert all(len(arms) == 4 for arms in tables.values())
+    # A grid of one axis is its samples, and so are draws of one arm.
+    assert tables["grid"] == tables["random"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from asvp.errors import LostError, PoolLostError
 from asvp.holds import held
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces import trainable
+
+GIVEN = SimpleNamespace(read=lambda: (None, None))
 
 
 @pytest.mark.parametrize("error", [PoolLostError("the pool is gone"), LostError("features are gone")])
@@ -23,10 +26,7 @@ def test_whoever_loses_the_pool_or_features_has_not_failed(
     monkeypatch.setattr(trainable, "_run", lose)
     with held(tmp_path, tmp_path) as hold, pytest.raises(type(error)):
         trainable.run_trial(
-            {"trial": "svp-seed0"},
-            prepared={"svp-seed0": None},  # type: ignore[dict-item]
-            arms={"svp-seed0": ("svp", 0)},
-            features={},
+            {"trial": "svp-seed0", "arm": "svp", "place": 0, "given": GIVEN},
             pool=None,  # type: ignore[arg-type]
             runs=str(tmp_path / "runs"),
             mandate=str(hold.folder),

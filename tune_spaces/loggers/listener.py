@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from asvp.config import Config
 from asvp.errors import AsvpError, RunDirectoryError, StorageError, SupersededError, first_line
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.loggers.points import Point, points_of
-from asvp.tune_spaces.loggers.trial import LoggedTrial
+from asvp.tune_spaces.loggers.trial import LoggedTrial, logged_trials
+from asvp.tune_spaces.space import Trial
 
 
 class Destination(Protocol):
@@ -62,7 +64,7 @@ class Loggers:
         say: Callable[[str], None],
     ) -> None:
         self._destinations = dict(destinations)
-        self._trials = trials
+        self._trials = dict(trials)
         self._runs = runs
         self._say = say
         self._news: set[str] = set()
@@ -73,6 +75,10 @@ class Loggers:
         """Pass on what is missing of trials that were finished before, to those who want it."""
         for trial in finished:
             self._pass_on(trial, [name for name, one in self._destinations.items() if one.wants_finished], failed=False)
+
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined."""
+        self._trials |= logged_trials([trial], {trial.name: config})
 
     def started(self, trial: str) -> None:
         """A trial has begun, or goes on."""

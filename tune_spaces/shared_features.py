@@ -1,0 +1,73 @@
+"""Version 0 of the features, made once for all trials of a sweep that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from asvp.actors.backend import PoolBackend
+from asvp.actors.pool import Pool
+from asvp.compute import Extraction
+from asvp.driver.absolute_paths import with_absolute_paths
+from asvp.driver.feature_versions import VersionZero
+from asvp.driver.prepared import Prepared
+from asvp.progress import Reporter
+from asvp.tune_spaces.given import Given
+from asvp.tune_spaces.space import Trial
+from asvp.tune_spaces.work import shared_by
+
+
+class SharedFeatures:
+    """What trials run with: everything resolved, and the features that they share.
+
+    Parameters
+    ----------
+    pool : Pool
+        Of workers.
+    reporter : Reporter
+    begun_with : mapping of str to str
+        What `encoder.dtype: auto` became before, by what trials share (`begun_with`).
+    """
+
+    def __init__(self, pool: Pool, reporter: Reporter, begun_with: Mapping[str, str]) -> None:
+        self._pool = pool
+        self._reporter = reporter
+        self._begun_with = begun_with
+        self._made: dict[str, tuple[Prepared, ray.ObjectRef[Any]]] = {}
+
+    def given(self, one: Prepared) -> Given:
+        """What a trial runs with; features are made where none of those before has the same."""
+        key = shared_by(one.config)
+        if one.config.encoder.dtype == "auto" and key in self._begun_with:
+            one = one.resolved(self._begun_with[key])
+            key = shared_by(one.config)
+        if key not in self._made:
+            first, features = self._version_zero(one)
+            # The sweep owns it, so that it outlives every trial.
+            self._made[key] = first, ray.put((first, features))
+        first, shared = self._made[key]
+        return Given.of(replace(one.resolved(first.config.encoder.dtype), fingerprint=first.fingerprint), shared)
+
+    def _version_zero(self, prepared: Prepared) -> tuple[Prepared, VersionZero]:
+        """What is resolved on the workers, and the features that all trials with this data and encoder share."""
+        config, dataset = prepared.config, prepared.dataset
+        backend = PoolBackend(self._pool, prepared.encoder, prepared.cache, self._reporter)
+        resolved = prepared.resolved(backend.dtype()).fingerprinted()
+        pool_set, test_set = (
+            backend.extract(Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title))
+            for title, source in (("pool", dataset.pool), ("test", dataset.test))
+        )
+        backend.close()
+        return resolved, VersionZero(pool_set, test_set)
+
+
+def begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
+    """What `encoder.dtype: auto` became when trials were begun, by what they share, so that all of them agree."""
+    return {
+        shared_by(with_absolute_paths(trial.config)): dtype
+        for trial in trials
+        if trial.config.encoder.dtype == "auto" and (dtype := prepared[trial.name].config.encoder.dtype) != "auto"
+    }
