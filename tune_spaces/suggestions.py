@@ -189,7 +189,9 @@ class Suggestions:
 
 
 def reached(trials: Sequence[Trial], runs: Path) -> tuple[bool, float | None]:
-    """Whether an arm has come to its end, and the mean final accuracy of its trials; None: one of them has failed.
+    """Whether an arm has come to its end, and the mean final accuracy of its trials.
+
+    None in place of the mean: one of them has failed, or was stopped early.
 
     Parameters
     ----------
@@ -201,7 +203,8 @@ def reached(trials: Sequence[Trial], runs: Path) -> tuple[bool, float | None]:
     accuracies = []
     for trial in trials:
         directory = RunDirectory(runs / trial.name)
-        if directory.failure() is not None:
+        stopped = directory.stopped() is not None and not directory.finished
+        if stopped or directory.failure() is not None:
             return True, None
         if not is_done(directory, trial.config):
             return False, None

@@ -38,6 +38,7 @@ from asvp.folders import read_marker, settle
     "--search", help="grid: all arms (default); random: drawn; optuna: suggested by what earlier ones reached."
 )
 @click.option("--samples", type=int, help="How many arms; of a grid: values of each axis that is drawn at random.")
+@click.option("--no-cache", is_flag=True, help="Compute everything; neither read nor write the cache.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
 @json_option
@@ -54,6 +55,7 @@ def sweep(
     log: tuple[str, ...],
     search: str | None,
     samples: int | None,
+    no_cache: bool,
     dry_run: bool,
     address: str | None,
     as_json: bool,
@@ -65,6 +67,7 @@ def sweep(
     from asvp.tune_spaces.sweep import default_directory
     from asvp.tune_spaces.sweep import sweep as run_space
 
+    overrides = (*overrides, "extraction.cache=null") if no_cache else overrides
     if resume and out is None:
         raise ConfigError("needs the sweep's directory", key="--resume", mend="Add --out DIR")
     if retry_failed and not resume:

@@ -169,6 +169,14 @@ def test_what_an_arm_reached_is_the_mean_over_its_seeds(tmp_path: Path) -> None:
     assert reached([first, second], tmp_path / "runs") == (True, 0.625)
 
 
+def test_an_arm_that_was_stopped_early_has_ended_and_reached_nothing(tmp_path: Path) -> None:
+    [trial] = suggestions(Space({"svp": {}}), tmp_path, 1).begin([])
+    folder = tmp_path / "runs" / trial.name
+    folder.mkdir(parents=True)
+    (folder / "stopped.json").write_text(json.dumps({"message": "stopped early"}))
+    assert reached([trial], tmp_path / "runs") == (True, None)
+
+
 def test_what_cannot_be_run_is_named_once_told_as_failed_and_another_is_asked_for(tmp_path: Path) -> None:
     def refused(trial: Trial) -> AsvpError | None:
         return (
