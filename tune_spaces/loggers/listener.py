@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from asvp.config import Config
 from asvp.errors import AsvpError, RunDirectoryError, StorageError, SupersededError, first_line
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.loggers.points import Point, points_of
-from asvp.tune_spaces.loggers.trial import LoggedTrial
+from asvp.tune_spaces.loggers.trial import LoggedTrial, LoggedTrials
+from asvp.tune_spaces.space import Trial
 
 
 class Destination(Protocol):
@@ -46,8 +48,7 @@ class Loggers:
     ----------
     destinations : mapping of str to Destination
         By name.
-    trials : mapping of str to LoggedTrial
-        By name.
+    trials : LoggedTrials
     runs : Path
         Folder of the run directories.
     say : callable
@@ -57,7 +58,7 @@ class Loggers:
     def __init__(
         self,
         destinations: Mapping[str, Destination],
-        trials: Mapping[str, LoggedTrial],
+        trials: LoggedTrials,
         runs: Path,
         say: Callable[[str], None],
     ) -> None:
@@ -68,6 +69,10 @@ class Loggers:
         self._news: set[str] = set()
         self._ended: dict[str, bool] = {}
         self._known: dict[tuple[str, str], set[tuple[str, int]]] = {}
+
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined while the sweep runs."""
+        self._trials.came(trial, config)
 
     def catch_up(self, finished: Iterable[str]) -> None:
         """Pass on what is missing of trials that were finished before, to those who want it."""
