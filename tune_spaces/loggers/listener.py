@@ -11,7 +11,7 @@ from asvp.config import Config
 from asvp.errors import AsvpError, RunDirectoryError, StorageError, SupersededError, first_line
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.loggers.points import Point, points_of
-from asvp.tune_spaces.loggers.trial import LoggedTrial, logged_trials
+from asvp.tune_spaces.loggers.trial import LoggedTrial, LoggedTrials
 from asvp.tune_spaces.space import Trial
 
 
@@ -48,8 +48,7 @@ class Loggers:
     ----------
     destinations : mapping of str to Destination
         By name.
-    trials : mapping of str to LoggedTrial
-        By name.
+    trials : LoggedTrials
     runs : Path
         Folder of the run directories.
     say : callable
@@ -59,26 +58,26 @@ class Loggers:
     def __init__(
         self,
         destinations: Mapping[str, Destination],
-        trials: Mapping[str, LoggedTrial],
+        trials: LoggedTrials,
         runs: Path,
         say: Callable[[str], None],
     ) -> None:
         self._destinations = dict(destinations)
-        self._trials = dict(trials)
+        self._trials = trials
         self._runs = runs
         self._say = say
         self._news: set[str] = set()
         self._ended: dict[str, bool] = {}
         self._known: dict[tuple[str, str], set[tuple[str, int]]] = {}
 
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined while the sweep runs."""
+        self._trials.came(trial, config)
+
     def catch_up(self, finished: Iterable[str]) -> None:
         """Pass on what is missing of trials that were finished before, to those who want it."""
         for trial in finished:
             self._pass_on(trial, [name for name, one in self._destinations.items() if one.wants_finished], failed=False)
-
-    def came(self, trial: Trial, config: Config) -> None:
-        """A trial has joined."""
-        self._trials |= logged_trials([trial], {trial.name: config})
 
     def started(self, trial: str) -> None:
         """A trial has begun, or goes on."""

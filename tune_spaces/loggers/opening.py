@@ -10,7 +10,7 @@ from asvp.errors import AsvpError, ConfigError, first_line
 from asvp.holds import Hold
 from asvp.tune_spaces.loggers.listener import Destination, Loggers
 from asvp.tune_spaces.loggers.names import MLFLOW, TENSORBOARD, WANDB
-from asvp.tune_spaces.loggers.trial import logged_trials
+from asvp.tune_spaces.loggers.trial import LoggedTrials
 from asvp.tune_spaces.space import Trial
 
 
@@ -46,7 +46,7 @@ def open_loggers(
         If one cannot begin, such as a server that does not answer.
     """
     destinations = {name: _opened(name, out, hold, say) for name in names}
-    loggers = Loggers(destinations, logged_trials(trials, configs), out / "runs", say)
+    loggers = Loggers(destinations, LoggedTrials(trials, configs), out / "runs", say)
     loggers.catch_up(finished)
     return loggers
 

@@ -42,16 +42,32 @@ class LoggedTrial:
         return {"arm": self.arm, "seed": self.seed, **self.settings}
 
 
-def logged_trials(trials: Sequence[Trial], configs: Mapping[str, Config]) -> dict[str, LoggedTrial]:
-    """Trials by name; `configs` are what they run with."""
-    keys = sorted({key for trial in trials for key in _changed(trial)})
-    return {trial.name: _logged(trial, configs[trial.name], keys) for trial in trials}
+class LoggedTrials:
+    """Trials by name, to which others may come while the sweep runs.
 
+    Parameters
+    ----------
+    trials : sequence of Trial
+    configs : mapping of str to Config
+        What they run with, by name.
+    """
 
-def _logged(trial: Trial, config: Config, keys: Sequence[str]) -> LoggedTrial:
-    settings = {key: _plain(_value(config, key)) for key in keys}
-    due = evaluated_counts(config.budget, config.training.evaluate_at)
-    return LoggedTrial(trial.name, trial.arm, trial.seed, settings, due)
+    def __init__(self, trials: Sequence[Trial], configs: Mapping[str, Config]) -> None:
+        self._came: dict[str, tuple[Trial, Config]] = {}
+        self._keys: set[str] = set()
+        for trial in trials:
+            self.came(trial, configs[trial.name])
+
+    def came(self, trial: Trial, config: Config) -> None:
+        """A trial has joined."""
+        self._came[trial.name] = (trial, config)
+        self._keys.update(_changed(trial))
+
+    def __getitem__(self, name: str) -> LoggedTrial:
+        trial, config = self._came[name]
+        settings = {key: _plain(_value(config, key)) for key in sorted(self._keys)}
+        due = evaluated_counts(config.budget, config.training.evaluate_at)
+        return LoggedTrial(trial.name, trial.arm, trial.seed, settings, due)
 
 
 def _changed(trial: Trial) -> Iterator[str]:

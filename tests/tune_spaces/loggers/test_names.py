@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 import asvp
 from asvp.cli.app import cli
-from asvp.errors import ConfigError
+from asvp.errors import ConfigError, StorageError
+from asvp.folders import mark
 from asvp.tune_spaces.loggers.names import DEFAULT, require_loggers
 from asvp.tune_spaces.space import Space
 
@@ -78,3 +79,22 @@ def test_a_sweep_refuses_them_before_anything_is_written(tmp_path: Path, monkeyp
         assert isinstance(done.exception, ConfigError)
         assert str(done.exception).startswith("--log: needs the package mlflow")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_that_goes_on_has_the_loggers_and_without_any_it_is_tensorboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def full(*_: object, out: Path, log: tuple[str, ...], **__: object) -> None:
+        asked.append(log)
+        out.mkdir(exist_ok=True)
+        mark(out, "sweep", asvp.__version__)
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("asvp.tune_spaces.sweep.sweep", full)
+    words = ["sweep", "svp_vs_asvp", "demo", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, [*words, "--log", "none"])
+    assert f"asvp sweep svp_vs_asvp demo --log none --out {tmp_path / 'out'} --resume" in str(done.exception)
+    assert "--log" not in str(CliRunner().invoke(cli, words).exception)
+    assert asked == [("none",), ("tensorboard",)]

@@ -7,7 +7,7 @@ from typing import Any
 from tiny_runs import tiny_config
 
 from asvp.tune_spaces.loggers.points import points_of
-from asvp.tune_spaces.loggers.trial import logged_trials
+from asvp.tune_spaces.loggers.trial import LoggedTrials
 from asvp.tune_spaces.space import Space, trials
 
 
@@ -85,7 +85,7 @@ def test_a_trial_is_told_by_what_any_arm_changes_and_its_seed(tmp_path: Any) -> 
         "few": {"budget": "20+10", "selection": {"strategy": "random"}},
     }
     chosen = list(trials(Space(arms, (3,)), base.model_dump()))
-    found = logged_trials(chosen, {trial.name: trial.config for trial in chosen})
+    found = LoggedTrials(chosen, {trial.name: trial.config for trial in chosen})
     assert found["asvp-seed3"].parameters == {
         "arm": "asvp",
         "seed": 3,
@@ -99,3 +99,7 @@ def test_a_trial_is_told_by_what_any_arm_changes_and_its_seed(tmp_path: Any) -> 
     assert found["few-seed3"].settings["selection.strategy"] == "random"
     assert found["svp-seed3"].settings["mode"] == "svp"
     assert found["svp-seed3"].due == {30, 40}
+    [late] = trials(Space({"fast": {"proxy": {"lr": 0.5}}}, (3,)), base.model_dump())
+    found.came(late, late.config)
+    assert found["fast-seed3"].settings["proxy.lr"] == 0.5
+    assert found["fast-seed3"].settings["mode"] == found["svp-seed3"].settings["mode"] == "svp"
