@@ -44,7 +44,7 @@ PUBLIC = {
         "until_round: 'int | None' = None, in_process: 'bool' = False, address: 'str | None' = None, "
         "prepared: 'Prepared | None' = None, backend: 'Backend | None' = None, "
         "features: 'VersionZero | None' = None, reporter: 'Reporter | None' = None, "
-        "on_round: 'Callable[[Mapping[str, Any]], None] | None' = None) -> 'RunResult'"
+        "on_round: 'Callable[[Mapping[str, Any]], object] | None' = None) -> 'RunResult'"
     ),
     "select": (
         "(strategy: 'str | StrategyInfo', *, budget: 'int', seed: 'int', features: 'Any' = None, "
@@ -57,7 +57,8 @@ PUBLIC = {
     "sweep": (
         "(space: 'str | Space', config: 'Config | None' = None, *, out: 'Path | str | None' = None, "
         "seeds: 'Sequence[int] | None' = None, resume: 'bool' = False, retry_failed: 'bool' = False, "
-        "max_concurrent: 'int | None' = None, address: 'str | None' = None, "
+        "max_concurrent: 'int | None' = None, search: 'str | None' = None, samples: 'int | None' = None, "
+        "scheduler: 'Name | Scheduler | None' = None, address: 'str | None' = None, "
         "reporter: 'Reporter | None' = None, log: 'Sequence[str]' = ('tensorboard',)) -> 'SweepResult'"
     ),
 }
@@ -185,7 +186,7 @@ def test_the_wheel_in_a_fresh_environment_checks_the_demo(wheel: Path, hostile: 
         check=False,
     )
     assert shown.returncode == 0, shown.stderr
-    assert '"pool_rows": 2000' in shown.stdout
+    assert '"pool_rows": 1500' in shown.stdout
     where = subprocess.run(
         [python, "-c", "import asvp; print(asvp.__file__)"],
         cwd=hostile,

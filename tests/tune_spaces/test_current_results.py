@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from standing_clock import Clock
 
+from asvp.config import build_config
 from asvp.files import write_atomically
-from asvp.report.results import TrialRounds
 from asvp.tune_spaces import current_results
 from asvp.tune_spaces.current_results import FEWEST_SECONDS, SHARE, CurrentResults
+from asvp.tune_spaces.space import Trial
 
 
 @pytest.fixture
@@ -24,10 +25,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def begun(out: Path, *names: str) -> CurrentResults:
-    trials = {name: TrialRounds(name, name, 0, False, {"mode": "svp"}, ()) for name in names}
-    for name in names:
-        (out / "runs" / name).mkdir(parents=True)
-    return CurrentResults(out, trials, write_atomically)
+    config = build_config({"mode": "svp"})
+    trials = [Trial(name, 0, config) for name in names]
+    for trial in trials:
+        (out / "runs" / trial.name).mkdir(parents=True)
+    return CurrentResults(out, trials, {trial.name: config for trial in trials}, write_atomically)
 
 
 def finish_rounds(out: Path, name: str, count: int) -> None:
@@ -46,21 +48,21 @@ def test_rounds_are_in_the_table_some_seconds_after_they_were_told(tmp_path: Pat
     clock.pass_(FEWEST_SECONDS)
     results.write_if_due()
     assert not (tmp_path / "results.parquet").exists()
-    finish_rounds(tmp_path, "a", 1)
-    results.news_of("a")
+    finish_rounds(tmp_path, "a-seed0", 1)
+    results.news_of("a-seed0")
     results.write_if_due()
-    assert rows(tmp_path) == {"a": 1}
-    finish_rounds(tmp_path, "a", 3)
-    finish_rounds(tmp_path, "b", 1)
-    results.news_of("a")
+    assert rows(tmp_path) == {"a-seed0": 1}
+    finish_rounds(tmp_path, "a-seed0", 3)
+    finish_rounds(tmp_path, "b-seed0", 1)
+    results.news_of("a-seed0")
     results.write_if_due()
-    assert rows(tmp_path) == {"a": 1}
+    assert rows(tmp_path) == {"a-seed0": 1}
     clock.pass_(FEWEST_SECONDS)
     results.write_if_due()
     # Only what was told is read again.
-    assert rows(tmp_path) == {"a": 3}
+    assert rows(tmp_path) == {"a-seed0": 3}
     assert results.write(whole=True) == {}
-    assert rows(tmp_path) == {"a": 3, "b": 1}
+    assert rows(tmp_path) == {"a-seed0": 3, "b-seed0": 1}
 
 
 def test_a_table_that_takes_long_is_written_seldom(
@@ -75,7 +77,7 @@ def test_a_table_that_takes_long_is_written_seldom(
         return {}
 
     monkeypatch.setattr(results, "write", slowly)
-    results.news_of("a")
+    results.news_of("a-seed0")
     for _ in range(200):
         clock.pass_(1.0)
         results.write_if_due()
@@ -85,9 +87,9 @@ def test_a_table_that_takes_long_is_written_seldom(
 
 def test_a_trial_that_cannot_be_read_is_told_and_the_others_are_there(tmp_path: Path) -> None:
     results = begun(tmp_path, "a", "b")
-    finish_rounds(tmp_path, "a", 2)
-    (tmp_path / "runs" / "b" / "rounds.jsonl").write_text("nonsense\n")
+    finish_rounds(tmp_path, "a-seed0", 2)
+    (tmp_path / "runs" / "b-seed0" / "rounds.jsonl").write_text("nonsense\n")
     unread = results.write(whole=True)
-    assert list(unread) == ["b"]
-    assert "line 1 is cut short or damaged" in unread["b"]
-    assert rows(tmp_path) == {"a": 2}
+    assert list(unread) == ["b-seed0"]
+    assert "line 1 is cut short or damaged" in unread["b-seed0"]
+    assert rows(tmp_path) == {"a-seed0": 2}
