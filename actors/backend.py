@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import replace
@@ -173,6 +173,9 @@ def homes(job: Job) -> frozenset[str]:
     features: Features | None = next((one for one in read if one is not None), None)
     if features is None or not has_several_nodes():
         return frozenset()
-    shards = [shard for part in features.parts for shard in part.shards if isinstance(shard, ObjectStoreShard)]
-    found: Mapping[Any, Any] = ray.experimental.get_object_locations([shard.reference for shard in shards])
+    found: dict[Any, Any] = {}
+    for part in features.parts:
+        # One part has one owner. Asked for objects of several, of which one is dead, Ray 2.60 ends this process.
+        references = [shard.reference for shard in part.shards if isinstance(shard, ObjectStoreShard)]
+        found |= ray.experimental.get_object_locations(references)
     return frozenset(node for place in found.values() for node in place.get("node_ids", ()))

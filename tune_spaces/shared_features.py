@@ -36,7 +36,7 @@ class SharedFeatures:
         self._pool = pool
         self._reporter = reporter
         self._begun_with = begun_with
-        self._made: dict[str, tuple[Prepared, ray.ObjectRef[Any]]] = {}
+        self._made: dict[str, tuple[Prepared, VersionZero, ray.ObjectRef[Any]]] = {}
 
     def given(self, one: Prepared) -> Given:
         """What a trial runs with; features are made where none of those before has the same."""
@@ -46,9 +46,9 @@ class SharedFeatures:
             key = shared_by(one.config)
         if key not in self._made:
             first, features = self._version_zero(one)
-            # The sweep owns it, so that it outlives every trial.
-            self._made[key] = first, ray.put((first, features))
-        first, shared = self._made[key]
+            # The sweep owns it and holds it, so that it outlives every trial.
+            self._made[key] = first, features, ray.put((first, features))
+        first, _, shared = self._made[key]
         return Given.of(replace(one.resolved(first.config.encoder.dtype), fingerprint=first.fingerprint), shared)
 
     def _version_zero(self, prepared: Prepared) -> tuple[Prepared, VersionZero]:
