@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ QUANTUM = 5.0
 """Seconds in which a worker that extracts on is not asked back: changing its encoder takes one or two."""
 SIGN_OF_LIFE = 3.0
 """Seconds between two signs of life."""
+TRY = "#"
+"""Between a driver's name and what tells its tries apart."""
 _LOOK = 2.0
 """Seconds between two looks at who is alive."""
 _START_FAILURES = 3
@@ -62,7 +65,7 @@ class PoolState:
     waiting : int
         Requests in the queue.
     served : dict of str to int
-        Leases that each driver has had.
+        Leases that each driver has had, in all its tries.
     """
 
     started: int
@@ -198,7 +201,11 @@ class _Broker:
 
     async def state(self) -> PoolState:
         """How the pool stands."""
-        return PoolState(self._turns.workers, self._placement.workers, self._turns.waiting, dict(self._turns.served))
+        served: Counter[str] = Counter()
+        for driver, leases in self._turns.served.items():
+            name, _, number = driver.rpartition(TRY)
+            served[name or number] += leases
+        return PoolState(self._turns.workers, self._placement.workers, self._turns.waiting, dict(served))
 
     def _answer(self, driver: str, ticket: str) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from asvp.actors import broker as brokers
-from asvp.actors.broker import Grant, PoolState, TakenForDeadError
+from asvp.actors.broker import TRY, Grant, PoolState, TakenForDeadError
 from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
@@ -41,7 +41,8 @@ class Desk:
     """
 
     def __init__(self, broker: Any, reporter: Reporter, name: str | None = None) -> None:
-        self.name = name or uuid.uuid4().hex
+        # Another try of the same trial is another driver: its signs of life are none of one that died before it.
+        self.name = f"{name or ''}{TRY}{uuid.uuid4().hex}"
         self._broker = broker
         self._reporter = reporter
         self._closed = threading.Event()

@@ -128,7 +128,10 @@ def test_what_a_worker_raises_on_purpose_is_raised_as_it_is(ray_local: Any) -> N
         assert do(desk, lambda: 1) == 1, "its worker was given back"
 
 
-def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("successor", ["another", "trial"], ids=["to another driver", "to the next try of its own"])
+def test_what_a_killed_driver_had_goes_to_others(
+    ray_local: Any, monkeypatch: pytest.MonkeyPatch, successor: str
+) -> None:
     monkeypatch.setattr("asvp.actors.broker.SIGN_OF_LIFE", 0.1)
     ray = ray_local
 
@@ -137,21 +140,28 @@ def test_what_a_killed_driver_had_goes_to_the_others(ray_local: Any, monkeypatch
         """Takes the only worker, and a key, and waits for another worker."""
 
         def begin(self, broker: Any) -> None:
-            self.desk = Desk(broker, SilentReporter())
+            self.desk = Desk(broker, SilentReporter(), "trial")
             _, answer = self.desk.ask()
             self.desk.granted(answer)
             self.desk.ask()
             self.key = self.desk.once("key")
             self.key.__enter__()
 
-    with sleeping_pool(1, patience=2.0) as pool:
+    with sleeping_pool(1, patience=6.0) as pool:
         driver = Driver.remote()
         ray.get(driver.begin.remote(pool.broker))
-        desk = a_desk(pool)
+        desk = a_desk(pool, successor)
         assert desk.state().waiting == 1
         ray.kill(driver)
-        with desk.once("key"):
-            assert do(desk, lambda: "mine") == "mine"
+        with ThreadPoolExecutor(1) as threads:
+
+            def take_over() -> str:
+                with desk.once("key"):
+                    return str(do(desk, lambda: "mine"))
+
+            assert threads.submit(take_over).result(60) == "mine"
+        # Accounts are by name, however many tries there were.
+        assert desk.state().served == ({"trial": 2} if successor == "trial" else {"trial": 1, "another": 1})
 
 
 def test_a_driver_that_was_taken_for_dead_asks_again(ray_local: Any) -> None:
