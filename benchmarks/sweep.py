@@ -244,7 +244,11 @@ def many(trials: int, workers: int, rounds: int, rows: int, out: Path | None) ->
         ("  seconds of the trials / of the command", f"{told['wall']:.0f} / {told['command']:.0f}", ""),
         ("trials finished in results.parquet", f"{told['finished']} of {trials}", "all"),
         ("  rows", f"{told['rows']}", f"{trials * rounds}"),
-        ("the sweep's process, a tenth done / at the end", f"{_mb(told['early_mb'])} / {_mb(told['late_mb'])}", "flat"),
+        (
+            "the sweep's process, a tenth / half done / at the end",
+            " / ".join(_mb(told[when]) for when in ("early_mb", "half_mb", "late_mb")),
+            "flat",
+        ),
     ]
     finish("Many short trials", told, rows_told, out)
 

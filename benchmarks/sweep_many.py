@@ -45,7 +45,7 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
     -------
     dict
         Seconds of the whole command and of its trials, busy seconds of workers, seconds a trial beside them, rows of
-        results.parquet, and megabytes of this process when a tenth of the trials was finished and at the end.
+        results.parquet, and megabytes of this process when a tenth and a half of the trials were finished, and at the end.
     """
     memory = _Memory(out)
     began = time.monotonic()
@@ -55,7 +55,7 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
     found = trials_in(out)
     busy, trial_seconds = sum(trial.busy for trial in found), wall(found)
     table = result.to_pandas()
-    early, late = memory.between(trials // 10)
+    early, half, late = memory.at(trials // 10, trials // 2)
     return {
         "trials": trials,
         "failed": len(result.failed),
@@ -67,6 +67,7 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
         "rows": len(table),
         "finished": int(table[table["finished"]]["trial"].nunique()),
         "early_mb": early,
+        "half_mb": half,
         "late_mb": late,
     }
 
@@ -88,9 +89,9 @@ class _Memory:
         self._over.set()
         self._thread.join()
 
-    def between(self, finished: int) -> tuple[float, float]:
-        """Megabytes once so many trials were finished, and the last."""
-        return next(mb for count, mb in self._seen if count >= finished), self._seen[-1][1]
+    def at(self, *finished: int) -> tuple[float, ...]:
+        """Megabytes once so many trials were finished, for each number, and the last."""
+        return *(next(mb for count, mb in self._seen if count >= one) for one in finished), self._seen[-1][1]
 
     def _look(self) -> None:
         while not self._over.wait(1.0):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pyarrow.fs import LocalFileSystem
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from asvp.errors import StorageError
@@ -94,6 +95,7 @@ def run_trials(
                 max_concurrent_trials=concurrent,
                 # Starting a process takes longer than many a trial.
                 reuse_actors=True,
+                scheduler=_InTurn(concurrent),
             ),
             run_config=tune.RunConfig(
                 name=out.name,
@@ -139,6 +141,25 @@ class _Choices(Searcher):
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """A sweep is resumed from its own files."""
+
+
+class _InTurn(FIFOScheduler):
+    """Starts trials in the order in which they come, in the processes of those that have ended.
+
+    Ray Tune keeps the process of a trial that ends for one that waits; where none waits, as only so many are at work,
+    it keeps one alone: of two that end together one is lost. Here all are kept.
+    """
+
+    def __init__(self, concurrent: int) -> None:
+        super().__init__()
+        self._keep = concurrent
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Have room for all processes, once."""
+        kept = getattr(tune_controller, "_actor_cache", None)
+        if self._keep and hasattr(kept, "increase_max"):
+            kept.increase_max(trial.placement_group_factory, self._keep)
+            self._keep = 0
 
 
 class _Watch(tune.Callback):
