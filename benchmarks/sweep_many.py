@@ -45,7 +45,7 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
     -------
     dict
         Seconds of the whole command and of its trials, busy seconds of workers, seconds a trial beside them, rows of
-        results.parquet, and megabytes of this process when a tenth and a half of the trials were finished, and at the end.
+        results.parquet, and megabytes of this process when a tenth and a half of the trials were done, and at the end.
     """
     memory = _Memory(out)
     began = time.monotonic()

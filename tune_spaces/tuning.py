@@ -151,12 +151,12 @@ class _InTurn(FIFOScheduler):
     """
 
     def __init__(self, concurrent: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._keep = concurrent
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Have room for all processes, once."""
-        kept = getattr(tune_controller, "_actor_cache", None)
+        kept: Any = getattr(tune_controller, "_actor_cache", None)
         if self._keep and hasattr(kept, "increase_max"):
             kept.increase_max(trial.placement_group_factory, self._keep)
             self._keep = 0
