@@ -242,6 +242,11 @@ def many(trials: int, workers: int, rounds: int, rows: int, out: Path | None) ->
         ("seconds a trial, beside its jobs", f"{told['beside_a_trial']:.2f}", "0.25"),
         ("  with them", f"{told['a_trial']:.2f}", ""),
         ("  seconds of the trials / of the command", f"{told['wall']:.0f} / {told['command']:.0f}", ""),
+        (
+            "  core-seconds a trial: workers / trials / all else",
+            " / ".join(f"{told['core_seconds'][what] / trials:.2f}" for what in ("workers", "trials", "others")),
+            "",
+        ),
         ("trials finished in results.parquet", f"{told['finished']} of {trials}", "all"),
         ("  rows", f"{told['rows']}", f"{trials * rounds}"),
         (

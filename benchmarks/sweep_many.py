@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from sweep_measure import trials_in, wall
+from sweep_measure import Watch, trials_in, wall
 
 import asvp
 from asvp.config import Config, build_config
@@ -45,11 +46,12 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
     -------
     dict
         Seconds of the whole command and of its trials, busy seconds of workers, seconds a trial beside them, rows of
-        results.parquet, and megabytes of this process when a tenth and a half of the trials were done, and at the end.
+        results.parquet; megabytes of this process when a tenth and a half of the trials were done, and at the end;
+        core-seconds of trials, workers and all else, their starts included.
     """
-    memory = _Memory(out)
+    memory, watch = _Memory(out), Watch(os.getpid())
     began = time.monotonic()
-    with memory:
+    with memory, watch:
         result = asvp.sweep(Space({"svp": {"mode": "svp"}}, range(trials)), config, out=out)
     took = time.monotonic() - began
     found = trials_in(out)
@@ -69,6 +71,7 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
         "early_mb": early,
         "half_mb": half,
         "late_mb": late,
+        "core_seconds": watch.used({}),
     }
 
 
