@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -134,6 +136,12 @@ class PoolLostError(WorkError):
 
 class DeviceMemoryError(WorkError):
     """Work for which a GPU's memory is not enough; fewer rows at a time may fit."""
+
+
+def did_you_mean(given: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """A question after the known name that is most like what was given, to begin a mend with; nothing where none is."""
+    near = difflib.get_close_matches(str(given), list(known), n=1, cutoff=cutoff)
+    return f"Did you mean {near[0]}? " if near else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -13,7 +12,7 @@ from typing import Any
 
 from asvp.config import Config
 from asvp.config.text import existing_file, read_mapping
-from asvp.errors import ConfigError
+from asvp.errors import ConfigError, did_you_mean
 from asvp.plugins import SPACES, call_plugin, is_import_path, load_plugin, origin, with_plugins
 from asvp.tune_spaces.space import Space, check_seeds, check_space
 
@@ -70,13 +69,11 @@ def load_space(name_or_path: str, config: Config) -> Space:
     if foreign is not None:
         return _made_by_another_package(foreign, config, name_or_path)
     known = spaces()
-    near = difflib.get_close_matches(name_or_path, known, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
     raise ConfigError(
         "is neither a search space nor a file",
         key="SPACE",
         value=name_or_path,
-        mend=f"{hint}Spaces: {', '.join(known)}",
+        mend=f"{did_you_mean(name_or_path, known)}Spaces: {', '.join(known)}",
     )
 
 
@@ -143,8 +140,7 @@ def _made_by_another_package(foreign: Any, config: Config, name: str) -> Space:
 def _written(raw: Mapping[str, Any], place: str) -> Space:
     unknown = sorted(set(raw) - set(_KEYS), key=str)
     if unknown:
-        near = difflib.get_close_matches(str(unknown[0]), _KEYS, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(unknown[0], _KEYS)
         raise ConfigError("is an unknown key", key=f"{place}{unknown[0]}", mend=f"{hint}A space has {', '.join(_KEYS)}")
     space = Space(raw.get("arms", {}), raw.get("seeds", [0]), raw.get("axes", {}), raw.get("samples"))
     _require_sound(space, place)

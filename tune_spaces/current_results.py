@@ -82,5 +82,6 @@ class CurrentResults:
     def _read(self, name: str) -> None:
         directory = RunDirectory(self._out / "runs" / name)
         rounds = tuple(directory.rounds())
-        stopped = not directory.finished and directory.stopped() is not None
-        self._trials[name] = replace(self._trials[name], rounds=rounds, finished=directory.finished, stopped=stopped)
+        self._trials[name] = replace(
+            self._trials[name], rounds=rounds, finished=directory.finished, stopped=directory.stopped_early
+        )

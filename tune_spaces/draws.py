@@ -8,21 +8,9 @@ from typing import Any
 import numpy as np
 
 from asvp.seeds import derive_seed
-from asvp.tune_spaces.expansion import Arm, Point, arms_with_axes, drawn
+from asvp.tune_spaces.expansion import Arm, Point, drawn
 from asvp.tune_spaces.found import FoundArms
-from asvp.tune_spaces.space import ChosenArm, Space, check_space
-
-
-def varying_arms(space: Space) -> list[Arm]:
-    """The arms of a space before their axes are given values; without arms, the one that the axes vary.
-
-    Raises
-    ------
-    ConfigError
-        If arms or axes are not what they should be.
-    """
-    check_space(space)
-    return arms_with_axes(space.arms or {"": {}}, space.axes)
+from asvp.tune_spaces.space import ChosenArm, Space, varying_arms
 
 
 def draw(arms: Sequence[Arm], number: int) -> tuple[Arm, Point]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asvp.errors import ConfigError
+from asvp.errors import ConfigError, did_you_mean
 from asvp.tune_spaces.draws import drawn_arms
 from asvp.tune_spaces.space import Space, Trial, told_same, trials, with_seeds
 
@@ -51,8 +50,7 @@ def settled(method: str | None, samples: int | None, before: Search | None = Non
         If it is no search, lacks samples, or is another than before.
     """
     if method is not None and method not in METHODS:
-        near = difflib.get_close_matches(str(method), METHODS, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(method, METHODS)
         raise ConfigError("is no search", key="--search", value=method, mend=f"{hint}There are {', '.join(METHODS)}")
     if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
         raise ConfigError("is no whole number from 1", key="--samples", value=samples)

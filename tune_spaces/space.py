@@ -14,7 +14,7 @@ from asvp.errors import AsvpError, ConfigError
 from asvp.report.status import Planned
 from asvp.tune_spaces.axes import Axis
 from asvp.tune_spaces.behaviour import behaviour
-from asvp.tune_spaces.expansion import Candidate, arms_with_axes, in_arm, points
+from asvp.tune_spaces.expansion import Arm, Candidate, arms_with_axes, in_arm, points
 from asvp.tune_spaces.naming import joined, require_name, unique
 
 
@@ -93,6 +93,18 @@ class ChosenArm:
     same: tuple[str, ...] = ()
 
 
+def varying_arms(space: Space) -> list[Arm]:
+    """The arms of a space before their axes are given values; without arms, the one that the axes vary.
+
+    Raises
+    ------
+    ConfigError
+        If arms or axes are not what they should be.
+    """
+    check_space(space)
+    return arms_with_axes(space.arms or {"": {}}, space.axes)
+
+
 def chosen_arms(space: Space, base: Mapping[str, Any]) -> dict[str, ChosenArm]:
     """All arms by name, their axes given values; those that come to the same are one.
 
@@ -109,9 +121,8 @@ def chosen_arms(space: Space, base: Mapping[str, Any]) -> dict[str, ChosenArm]:
     ConfigError, SelectionError
         If an arm makes a configuration that cannot be, or a name is none; the message names the arm.
     """
-    check_space(space)
     alike: dict[Hashable, list[tuple[Candidate, Config]]] = {}
-    for arm in arms_with_axes(space.arms or {"": {}}, space.axes):
+    for arm in varying_arms(space):
         for candidate in (arm.at(point) for point in points(arm, space.samples)):
             config, comes_to = configured(base, candidate)
             alike.setdefault(comes_to, []).append((candidate, config))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_args
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 
 from asvp.config import Config, labels_by_round
-from asvp.errors import AsvpError, ConfigError
+from asvp.errors import AsvpError, ConfigError, did_you_mean
 from asvp.holds import Hold
 from asvp.record.run_directory import RunDirectory
 from asvp.report.curves import BASELINE
@@ -53,8 +52,7 @@ class Scheduler:
     def __post_init__(self) -> None:
         names = get_args(Name)
         if self.name not in names:
-            near = difflib.get_close_matches(str(self.name), names, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
+            hint = did_you_mean(self.name, names)
             raise ConfigError(
                 "is unknown", key="scheduler", value=self.name, mend=f"{hint}There are {', '.join(names)}"
             )

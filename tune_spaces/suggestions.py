@@ -10,11 +10,11 @@ from typing import Any
 from asvp.errors import AsvpError
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.checks import TrialChecker
-from asvp.tune_spaces.draws import draw, most_fruitless, told_fewer, varying_arms
+from asvp.tune_spaces.draws import draw, most_fruitless, told_fewer
 from asvp.tune_spaces.expansion import Arm, Point
 from asvp.tune_spaces.found import FoundArms
 from asvp.tune_spaces.search import Search
-from asvp.tune_spaces.space import Space, Trial, check_seeds, with_seeds
+from asvp.tune_spaces.space import Space, Trial, check_seeds, varying_arms, with_seeds
 from asvp.tune_spaces.standing import is_done
 from asvp.tune_spaces.tpe import Suggestion, Tpe
 
@@ -203,8 +203,7 @@ def reached(trials: Sequence[Trial], runs: Path) -> tuple[bool, float | None]:
     accuracies = []
     for trial in trials:
         directory = RunDirectory(runs / trial.name)
-        stopped = directory.stopped() is not None and not directory.finished
-        if stopped or directory.failure() is not None:
+        if directory.stopped_early or directory.failure() is not None:
             return True, None
         if not is_done(directory, trial.config):
             return False, None

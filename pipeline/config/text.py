@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from asvp.errors import ConfigError
+from asvp.errors import ConfigError, did_you_mean
 
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError)
 """What reading YAML raises: its own errors, and those of the values in it (no date, a number of 5,000 digits)."""
@@ -136,13 +135,11 @@ def read_mapping(path_or_name: str, known: Mapping[str, str], *, what: str) -> d
                 f"cannot be read: {error}", key=what, value=path_or_name, mend="Give a readable file in UTF-8"
             ) from None
     else:
-        near = difflib.get_close_matches(path_or_name, known, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
         raise ConfigError(
             "is neither a file nor a preset",
             key=what,
             value=path_or_name,
-            mend=f"{hint}Presets: {', '.join(known) or 'none'}",
+            mend=f"{did_you_mean(path_or_name, known)}Presets: {', '.join(known) or 'none'}",
         )
     try:
         raw = read_scalar(text)

@@ -337,6 +337,11 @@ class RunDirectory:
         told = _told(self._stopped)
         return told if told is not None and isinstance(told.get("message"), str) else None
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether its sweep has ended the run before its end; one that came to it nevertheless is finished."""
+        return not self.finished and self.stopped() is not None
+
     def write_stopped(self, told: Mapping[str, Any]) -> None:
         """Have the run end after the round it is in; written by its sweep, whoever holds the directory."""
         write_json(self._stopped, dict(told))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from asvp.errors import SelectionError
+from asvp.errors import SelectionError, did_you_mean
 from asvp.plugins import STRATEGIES, is_import_path, load_plugin, origin, plugins, with_plugins
 from asvp.selection import wrappers as wrapping
 from asvp.selection.contract import Options, Plan, StrategyInfo, WrapperInfo
@@ -164,13 +163,12 @@ def _check_options(model: type[Options], given: Mapping[str, Any], key: str, own
     known = list(model.model_fields)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
             listed = f"Options of {owner}: {', '.join(known)}" if known else f"{owner} has no options"
             raise SelectionError(
                 "is an unknown option",
                 key=f"{key}{name}",
                 value=given[name],
-                mend=f"Did you mean {near[0]}? {listed}" if near else listed,
+                mend=f"{did_you_mean(name, known)}{listed}",
             )
     try:
         return model.model_validate(dict(given))
@@ -187,8 +185,7 @@ def _check_options(model: type[Options], given: Mapping[str, Any], key: str, own
 
 
 def _unknown(key: str, name: Any, known: Mapping[str, Any], what: str) -> SelectionError:
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(name, known, cutoff=0.5)
     return SelectionError(
         f"is no {what}", key=key, value=name, mend=f"{hint}Known: {', '.join(known) if known else 'none'}"
     )

@@ -14,8 +14,9 @@ from asvp.config import Config
 from asvp.errors import ConfigError, SelectionError
 from asvp.files import write_atomically
 from asvp.tune_spaces import Space, choice, grid, loguniform, uniform
-from asvp.tune_spaces.draws import draw, drawn_arms, varying_arms
+from asvp.tune_spaces.draws import draw, drawn_arms
 from asvp.tune_spaces.search import Search, planned_trials, read_search, settled, write_search
+from asvp.tune_spaces.space import varying_arms
 
 BASE = Config(mode="svp", budget=[20, 10, 10], proxy={"lr": 0.5}).model_dump()
 EVERY = {"mode": "asvp", "refresh": {"policy": "every", "every": grid(1, 2)}}

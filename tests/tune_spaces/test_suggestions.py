@@ -13,9 +13,9 @@ import pytest
 from asvp.config import Config
 from asvp.errors import AsvpError, ConfigError, DataError
 from asvp.tune_spaces import Space, choice, grid, loguniform, uniform
-from asvp.tune_spaces.draws import draw, varying_arms
+from asvp.tune_spaces.draws import draw
 from asvp.tune_spaces.search import Search
-from asvp.tune_spaces.space import Trial
+from asvp.tune_spaces.space import Trial, varying_arms
 from asvp.tune_spaces.suggestions import Suggestions, reached
 from asvp.tune_spaces.tpe import FIRST, Tpe
 

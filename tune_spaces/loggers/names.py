@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 from collections.abc import Sequence
 
-from asvp.errors import ConfigError
+from asvp.errors import ConfigError, did_you_mean
 
 TENSORBOARD, MLFLOW, WANDB, NONE = "tensorboard", "mlflow", "wandb", "none"
 DEFAULT = (TENSORBOARD,)
@@ -45,8 +44,7 @@ def require_loggers(names: Sequence[str], *, key: str = "log") -> tuple[str, ...
 def _require_known(name: object, key: str) -> None:
     if name in _KNOWN:
         return
-    near = difflib.get_close_matches(str(name), _KNOWN, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(name, _KNOWN)
     raise ConfigError("is no logger", key=key, value=name, mend=f"{hint}Known are {', '.join(_KNOWN)}")
 
 
