@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from asvp.config import EncoderConfig
 from asvp.errors import DataError, EncoderError
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
+from asvp.models.encoder.tokens import Tokens
 
 TEXTS = tiny_texts(50, seed=3)[0]
 
@@ -82,13 +83,13 @@ def test_batches_are_bounded_in_rows_and_tokens_and_hold_every_row_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = load(folder, batch_size=7)
-    examples = [[5] * length for length in (1, 60, 3, 3, 60, 60, 2) * 10]
+    examples = Tokens.of([[5] * length for length in (1, 60, 3, 3, 60, 60, 2) * 10])
     batches = encoder.inputs.plan(examples, 7)
     assert sorted(np.concatenate(batches).tolist()) == list(range(70))
     assert max(map(len, batches)) == 7
     monkeypatch.setattr("asvp.models.encoder.inputs._TOKENS_ON_CPU", 100)
     for batch in encoder.inputs.plan(examples, 7):
-        assert len(batch) == 1 or len(batch) * max(len(examples[row]) for row in batch) <= 100
+        assert len(batch) == 1 or len(batch) * max(len(examples[int(row)]) for row in batch) <= 100
 
 
 def test_rows_prepared_in_another_thread_encode_to_the_same(folder: Path) -> None:

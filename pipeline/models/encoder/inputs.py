@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asvp.errors import EncoderError, RowError
+from asvp.models.encoder.tokens import Tokens
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -23,6 +24,9 @@ _ROWS_ON_CPU = 64
 """More rows a batch were slower on every CPU measured: the activations leave the cache."""
 _TOKENS_ON_CPU = 4096
 _TOKENS_ON_GPU = 131072
+_ENOUGH_ON_GPU = 16384
+"""Tokens from which a batch keeps a GPU busy; a larger one is made only as long as little of it is padding."""
+_PADDING_ON_GPU = 1.1
 _CHARACTERS_A_TOKEN = 1000
 """Far more than tokens have, so that what follows cannot change the tokens that are kept."""
 _MOSTLY = 0.9
@@ -148,25 +152,37 @@ class TextInputs:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._device = device
-        self._pad = _padding_token(tokenizer)
+        self.padding = _padding_token(tokenizer)
+        self._fast = False
         tokenizer.padding_side = "right"
 
-    def read(self, rows: Sequence[Any]) -> list[list[int]]:
+    def read(self, rows: Sequence[Any]) -> Tokens:
         """Token numbers of each text, cut at `max_length`."""
         for number, row in enumerate(rows):
             _check_text(number, row)
         if not rows:
-            return []
+            return Tokens.of([])
         # Of a text of megabytes all would be tokenised, and then cut.
         enough = _CHARACTERS_A_TOKEN * self.max_length
-        encoded = self._tokenised([row[:enough] for row in rows])
-        for number, row in enumerate(rows):
-            if len(row) > enough and len(encoded[number]) < self.max_length:
-                encoded[number] = self._tokenised([row])[0]
+        tokens = self._tokenised([row[:enough] for row in rows])
+        short = np.flatnonzero(tokens.lengths < self.max_length)
+        tokens = tokens.changed({row: self._tokenised([rows[row]])[0] for row in short if len(rows[row]) > enough})
         # A tokenizer without special tokens makes nothing of an empty text, and a model needs at least one token.
-        return [tokens or [self._pad] for tokens in encoded]
+        return tokens.changed({row: [self.padding] for row in np.flatnonzero(tokens.lengths == 0)})
 
-    def _tokenised(self, texts: list[str]) -> list[list[int]]:
+    def _tokenised(self, texts: list[str]) -> Tokens:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return Tokens.of(self._by_transformers(texts))
+        if not self._fast:
+            # Sets what the tokenizers library is to do with special tokens, besides cutting and padding.
+            self._by_transformers(texts[:1])
+            self._fast = True
+        backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
+        backend.no_padding()
+        return Tokens.of_encodings(backend.encode_batch_fast(texts, add_special_tokens=True))
+
+    def _by_transformers(self, texts: list[str]) -> list[list[int]]:
         tokens: list[list[int]] = self.tokenizer(
             texts,
             truncation=True,
@@ -177,72 +193,63 @@ class TextInputs:
         )["input_ids"]
         return tokens
 
-    def plan(self, examples: list[list[int]], batch_size: int) -> list[np.ndarray]:
+    def plan(self, examples: Tokens, batch_size: int | None) -> list[np.ndarray]:
         """Batches of neighbours in length, shortest first, bounded in rows and in tokens."""
-        lengths = np.fromiter((len(tokens) for tokens in examples), np.int64, len(examples))
-        order = np.argsort(lengths, kind="stable")
-        on_cpu = self._device.type == "cpu"
-        rows = min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
-        tokens = _TOKENS_ON_CPU if on_cpu else _TOKENS_ON_GPU
+        order = np.argsort(examples.lengths, kind="stable")
+        lengths = examples.lengths[order]
+        size = _rows_on_cpu if self._device.type == "cpu" else _rows_on_gpu
         batches, start = [], 0
         while start < len(order):
-            end = min(start + rows, len(order))
-            while end > start + 1 and (end - start) * lengths[order[end - 1]] > tokens:
-                end -= 1
+            end = start + size(lengths[start:], batch_size)
             batches.append(order[start:end])
             start = end
         return batches
 
     def collate(
-        self, examples: list[list[int]], positions: np.ndarray, generator: torch.Generator | None = None
+        self, examples: Tokens, positions: np.ndarray, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Token numbers and mask, (n, longest), padded on the right."""
-        chosen = [examples[position] for position in positions]
-        longest = max(len(tokens) for tokens in chosen)
-        tokens = np.full((len(chosen), longest), self._pad, np.int64)
-        mask = np.zeros((len(chosen), longest), np.int64)
-        for number, row in enumerate(chosen):
-            tokens[number, : len(row)] = row
-            mask[number, : len(row)] = 1
+        tokens, mask = examples.padded(positions, self.padding)
         return {"input_ids": torch.from_numpy(tokens), "attention_mask": torch.from_numpy(mask)}
 
-    def tokens_in(self, examples: list[list[int]]) -> np.ndarray:
+    def tokens_in(self, examples: Tokens) -> np.ndarray:
         """All token numbers of some examples and their padding, in any order."""
-        return np.fromiter((token for tokens in [*examples, [self._pad]] for token in tokens), np.int64)
+        return np.append(examples.flat, self.padding)
 
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Nothing is left to do for texts."""
         return tensors
 
-    def blank(self) -> list[list[int]]:
+    def blank(self) -> Tokens:
         """One empty text."""
         return self.read([""])
 
-    def probe(self) -> list[list[int]]:
+    def probe(self) -> Tokens:
         """The empty text: what it has, every text has."""
         return self.blank()
 
     def longest(self) -> dict[str, Tensor]:
         """A row of as many tokens as a text is cut at."""
         tokens = self.read([""])[0]
-        return self.collate([(tokens * self.max_length)[: self.max_length]], np.zeros(1, np.int64))
+        return self.collate(Tokens.of([(tokens * self.max_length)[: self.max_length]]), np.zeros(1, np.int64))
 
     def padded(self) -> dict[str, Tensor]:
         """The empty text, padded as far as a text may be long."""
         tensors = self.collate(self.probe(), np.zeros(1, np.int64))
         more = self.max_length - tensors["input_ids"].shape[1]
-        fill = {"input_ids": self._pad, "attention_mask": 0}
+        fill = {"input_ids": self.padding, "attention_mask": 0}
         return {name: functional.pad(tensor, (0, more), value=fill[name]) for name, tensor in tensors.items()}
 
     def vocabulary(self) -> int:
         """One more than the highest token number that texts can become."""
-        numbers: list[int] = [len(self.tokenizer) - 1, self._pad, *self.tokenizer.get_vocab().values()]
+        numbers: list[int] = [len(self.tokenizer) - 1, self.padding, *self.tokenizer.get_vocab().values()]
         return max(numbers) + 1
 
     def check_understanding(self, texts: Sequence[str], model: str) -> None:
         """EncoderError if the tokenizer makes nothing of some texts: unknown tokens alone, or the same of all."""
         special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
-        rows = [tuple(token for token in tokens if token not in special) for tokens in self.read(texts)]
+        read = self.read(texts)
+        rows = [tuple(token for token in read[row] if token not in special) for row in range(len(read))]
         tokens = [token for row in rows for token in row]
         unknown = tokens.count(self.tokenizer.unk_token_id)
         if len(set(texts)) > 1 and len(set(rows)) == 1:
@@ -262,6 +269,21 @@ class TextInputs:
     def save(self, folder: str) -> None:
         """Write the tokenizer's files."""
         self.tokenizer.save_pretrained(folder)
+
+
+def _rows_on_cpu(lengths: np.ndarray, batch_size: int | None) -> int:
+    """How many of the next rows, given their lengths in rising order, a CPU takes at a time."""
+    some = lengths[: min(batch_size or _ROWS_ON_CPU, _ROWS_ON_CPU)]
+    return max(1, int(np.searchsorted(some * np.arange(1, len(some) + 1), _TOKENS_ON_CPU, side="right")))
+
+
+def _rows_on_gpu(lengths: np.ndarray, batch_size: int | None) -> int:
+    """As `_rows_on_cpu`: as many as fit, but of rows of many lengths only as many as keep the device busy."""
+    some = lengths[:batch_size]
+    sizes, real = some * np.arange(1, len(some) + 1), np.cumsum(some)
+    wanted = (sizes <= _TOKENS_ON_GPU) & ((sizes <= _ENOUGH_ON_GPU) | (sizes <= _PADDING_ON_GPU * real))
+    refused = np.flatnonzero(~wanted)
+    return max(1, int(refused[0]) if len(refused) else len(some))
 
 
 def _check_text(number: int, row: Any) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
 from asvp.errors import ConfigError, DataError, WorkError
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.inputs import TextInputs
+from asvp.models.encoder.tokens import Tokens
 from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds
+from asvp.models.training.graphs import StepGraphs, step_graphs
 from asvp.models.training.repeatable import repeatable_gradients
 from asvp.models.training.statistics import settle_statistics
 from asvp.models.training.vocabulary import used_embeddings, word_embeddings
@@ -176,7 +179,7 @@ def largest_batch(rows: int, batch_size: int) -> int:
 def _train(
     encoder: Encoder,
     output: nn.Linear,
-    examples: object,
+    examples: Any,
     labels: Tensor,
     classes: int,
     config: TrainingConfig,
@@ -184,49 +187,121 @@ def _train(
     on_step: Callable[[int, int], None] | None,
     micro_batch: int | None,
 ) -> None:
+    on_gpu = encoder.device.type == "cuda"
     groups = _parameter_groups(encoder, output, config)
     rates = [group["lr"] for group in groups]
-    optimiser = torch.optim.AdamW(groups, fused=True)
-    scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.dtype_name == "float16")
-    weighted = config.class_weight == "balanced"
-    weights = balanced_weights(labels.numpy(), classes).to(encoder.device) if weighted else None
-    trained = [parameter for group in groups for parameter in group["params"]]
-    augmentation = generator if config.augment else None
+    if on_gpu:
+        # As tensors rates can change without a word from the CPU, which graphs need.
+        groups = [{**group, "lr": torch.tensor(group["lr"], device=encoder.device)} for group in groups]
+    optimiser = torch.optim.AdamW(groups, fused=True, capturable=on_gpu)
     cuts = batch_bounds(len(labels), config.batch_size)
-    steps, step = config.epochs * len(cuts), 0
+    step = _Step(encoder, output, optimiser, _class_weights(labels, classes, encoder, config), micro_batch)
+    augmentation = generator if config.augment else None
+    order = partial(torch.randperm, len(labels), generator=generator)
+    # What augmentation draws lies between the orders; of texts nothing is drawn, and all orders can be known ahead.
+    known = isinstance(encoder.inputs, TextInputs)
+    orders: Iterable[Tensor] = [order() for _ in range(config.epochs)] if known else _drawn(order, config.epochs)
+    labels = labels.to(encoder.device)
     encoder.model.train()
-    for epoch in range(config.epochs):
+    graphs = _graphs(step, examples, labels, list(orders), cuts) if known and on_gpu else None
+    steps, done = config.epochs * len(cuts), 0
+    for epoch, chosen in enumerate(orders):
         losses = []
-        order = torch.randperm(len(labels), generator=generator)
+        places = chosen.to(encoder.device)
         for start, end in cuts:
-            chosen = order[start:end]
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * (1 - step / steps)
-            # Whole, so that augmentation draws the same numbers whatever the pieces are.
-            tensors = encoder.inputs.collate(examples, chosen.numpy(), augmentation)
-            targets = labels[chosen].to(encoder.device)
-            optimiser.zero_grad(set_to_none=True)
-            shares = []
-            for first, last in _pieces(len(chosen), micro_batch):
-                features = encoder.features({name: tensor[first:last] for name, tensor in tensors.items()})
-                loss = _share_of_loss(output(features), targets, first, last, weights)
-                shares.append(loss.detach())
-                torch.autograd.backward(scaler.scale(loss))
-            losses.append(torch.stack(shares).sum())
-            scaler.unscale_(optimiser)
-            nn.utils.clip_grad_norm_(trained, _LONGEST_GRADIENT)
-            scaler.step(optimiser)
-            scaler.update()
-            step += 1
+                now = rate * (1 - done / steps)
+                if on_gpu:
+                    group["lr"].fill_(now)
+                else:
+                    group["lr"] = now
+            rows = chosen[start:end].numpy()
+            loss = None if graphs is None else graphs.run(rows, places[start:end])
+            if loss is None:
+                # Whole, so that augmentation draws the same numbers whatever the pieces are.
+                loss = step(encoder.inputs.collate(examples, rows, augmentation), labels[places[start:end]])
+            losses.append(loss)
+            done += 1
             if on_step is not None:
-                on_step(step, steps)
+                on_step(done, steps)
         # Once an epoch: on a GPU each look at a number waits for all that was queued before it.
         _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
-    mixed = torch.randperm(len(labels), generator=generator).numpy()
+    mixed = order().numpy()
     pieces = _pieces(len(labels), min(config.batch_size, micro_batch or config.batch_size))
     settle_statistics(
         encoder.model, (encoder.features(encoder.inputs.collate(examples, mixed[first:last])) for first, last in pieces)
     )
+
+
+class _Step:
+    """One step of the optimiser.
+
+    Parameters
+    ----------
+    weights : Tensor, optional
+        (C,) of the classes.
+    micro_batch : int, optional
+        Most rows that go through the model together.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        output: nn.Linear,
+        optimiser: torch.optim.Optimizer,
+        weights: Tensor | None,
+        micro_batch: int | None,
+    ) -> None:
+        self.encoder = encoder
+        self.output = output
+        self.optimiser = optimiser
+        self.whole = micro_batch is None
+        self._weights = weights
+        self._micro_batch = micro_batch
+        self._scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.dtype_name == "float16")
+        self._trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether losses are scaled by a factor that the CPU decides on."""
+        return self._scaler.is_enabled()
+
+    def __call__(self, tensors: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """The loss of a batch, on the device."""
+        self.optimiser.zero_grad(set_to_none=True)
+        shares = []
+        for first, last in _pieces(len(targets), self._micro_batch):
+            features = self.encoder.features({name: tensor[first:last] for name, tensor in tensors.items()})
+            loss = _share_of_loss(self.output(features), targets, first, last, self._weights)
+            shares.append(loss.detach())
+            torch.autograd.backward(self._scaler.scale(loss))
+        self._scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self._trained, _LONGEST_GRADIENT)
+        self._scaler.step(self.optimiser)
+        self._scaler.update()
+        return torch.stack(shares).sum()
+
+
+def _graphs(
+    step: _Step, examples: Tokens, labels: Tensor, orders: Sequence[Tensor], cuts: Sequence[tuple[int, int]]
+) -> StepGraphs | None:
+    """Graphs of the steps to come on a GPU; None where they are done one kernel at a time."""
+    encoder = step.encoder
+    if not step.whole or step.scaled or not StepGraphs.fit(examples):
+        return None
+    inputs = cast(TextInputs, encoder.inputs)
+    model = nn.ModuleList([encoder.model, step.output])
+    graphs = StepGraphs(step, model, step.optimiser, examples, labels, inputs.padding, inputs.max_length)
+    return step_graphs(graphs, [order[start:end].numpy() for order in orders for start, end in cuts])
+
+
+def _drawn(order: Callable[[], Tensor], epochs: int) -> Iterator[Tensor]:
+    return (order() for _ in range(epochs))
+
+
+def _class_weights(labels: Tensor, classes: int, encoder: Encoder, config: TrainingConfig) -> Tensor | None:
+    weighted = config.class_weight == "balanced"
+    return balanced_weights(labels.numpy(), classes).to(encoder.device) if weighted else None
 
 
 def _pieces(rows: int, most: int | None) -> list[tuple[int, int]]:
