@@ -47,7 +47,10 @@ class _Worker:
         from asvp.compute.bench import Bench
         from asvp.models.failures import find_device
 
-        torch.set_num_threads(max(1, int(share.cpus)))
+        threads = max(1, int(share.cpus))
+        torch.set_num_threads(threads)
+        # Read by the tokenizers library at its first work; other processes of the machine have cores of their own.
+        os.environ |= {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false"}
         device = find_device(None).type if share.gpus else "cpu"
         self._bench = Bench(device, SelectionTeam(cores).picker)
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"

@@ -95,7 +95,10 @@ class EncoderConfig(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Type of the matrix products; auto: bfloat16 where the device is faster with it."
     )
-    batch_size: int = Field(256, ge=1, description="Rows in one forward pass.")
+    batch_size: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto",
+        description="Most rows in one forward pass; auto: as many as the device likes, counted in tokens or images.",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Overrides of the model's own configuration.")
     compile: bool = Field(False, description="Compile the forward pass with torch.compile.")
 

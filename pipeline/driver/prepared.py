@@ -80,10 +80,10 @@ class Prepared:
         if self.dataset.kind == "features":
             return "none"
         # PyTorch comes with it.
-        from asvp.models.encoder import encoder_spec_fingerprint
+        from asvp.models.encoder import BATCHES, encoder_spec_fingerprint
 
         encoder = self.config.encoder
-        return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), encoder.batch_size)
+        return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), BATCHES, encoder.batch_size)
 
 
 def tell_of_data(prepared: Prepared, reporter: Reporter) -> None:

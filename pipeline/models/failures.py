@@ -16,7 +16,7 @@ _FROM_A_GPU = re.compile(r"CUDA|CUBLAS|CUDNN|CUSOLVER|CUFFT", re.IGNORECASE)
 
 
 @contextmanager
-def work_errors(doing: str, *, batch: str, size: int) -> Iterator[None]:
+def work_errors(doing: str, *, batch: str, size: int | str) -> Iterator[None]:
     """Turn what a model raises at work into a WorkError, a DeviceMemoryError for a GPU's memory; errors of ours pass.
 
     Parameters
@@ -72,7 +72,7 @@ def device_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and out_of_memory(error) and _FROM_A_GPU.search(str(error)) is not None
 
 
-def no_room_for_a_row(doing: str, *, batch: str, size: int) -> DeviceMemoryError:
+def no_room_for_a_row(doing: str, *, batch: str, size: int | str) -> DeviceMemoryError:
     """The error for a row that does not even fit in a GPU's memory alone; parameters as of `work_errors`."""
     return DeviceMemoryError(
         f"there is not enough memory on the GPU for {doing}, not even for one row at a time",

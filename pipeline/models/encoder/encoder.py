@@ -165,7 +165,11 @@ class Encoder:
         ):
             features = torch.empty((prepared.rows, self.dim), device=home)
             for positions, found in self._in_pieces_that_fit(prepared.batches):
-                features[torch.from_numpy(positions).to(home)] = found.to(home)
+                places = torch.from_numpy(positions)
+                if home.type == "cuda":
+                    # Pinned, so that the next batch's kernels are queued before this one's are through.
+                    places = places.pin_memory().to(home, non_blocking=True)
+                features[places] = found.to(home)
             return features.cpu().numpy()
 
     def features(self, tensors: Mapping[str, Tensor]) -> Tensor:

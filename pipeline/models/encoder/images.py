@@ -14,9 +14,11 @@ from torch import Tensor
 
 from asvp.data.decoding import UndecodableError, decode_image
 from asvp.errors import EncoderError, RowError, first_line
+from asvp.models.encoder.inputs import BatchSize
 
 _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""
+_ROWS_ON_GPU = 256
 _MOST_PIXELS = 50_000_000
 """Of an image whose short side was brought to the model's size."""
 
@@ -47,14 +49,15 @@ class ImageInputs:
                 raise RowError("is no encoded image", row=number, value=row, mend="Use a column of bytes or of paths")
         return list(rows)
 
-    def plan(self, examples: list[bytes], batch_size: int) -> list[np.ndarray]:
+    def plan(self, examples: list[bytes], batch_size: BatchSize) -> list[np.ndarray]:
         """Batches of neighbours in the list."""
         rows = self.batch_rows(batch_size)
         return [np.arange(start, min(start + rows, len(examples))) for start in range(0, len(examples), rows)]
 
-    def batch_rows(self, batch_size: int) -> int:
+    def batch_rows(self, batch_size: BatchSize) -> int:
         """Images that go through the model together."""
-        return min(batch_size, _ROWS_ON_CPU) if self._device.type == "cpu" else batch_size
+        most = _ROWS_ON_CPU if self._device.type == "cpu" else _ROWS_ON_GPU if batch_size == "auto" else batch_size
+        return most if batch_size == "auto" else min(batch_size, most)
 
     def collate(
         self, examples: list[bytes], positions: np.ndarray, generator: torch.Generator | None = None

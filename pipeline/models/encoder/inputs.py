@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from asvp.models.encoder.tokens import Tokens
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
+BatchSize = int | Literal["auto"]
+"""Most rows that go through a model together."""
+BATCHES = "asvp-batches-2"
+"""Of the rules by which batches are cut, which decide the last bits of features."""
 
 _ROWS_ON_CPU = 64
 """More rows a batch were slower on every CPU measured: the activations leave the cache."""
@@ -107,7 +111,7 @@ class Inputs(Protocol):
     def read(self, rows: Sequence[Any]) -> Any:
         """Tokenise or decode rows, once."""
 
-    def plan(self, examples: Any, batch_size: int) -> list[np.ndarray]:
+    def plan(self, examples: Any, batch_size: BatchSize) -> list[np.ndarray]:
         """Positions of the rows of each batch for scoring; depends on nothing but the rows, batch size and device."""
 
     def collate(
@@ -165,10 +169,10 @@ class TextInputs:
         # Of a text of megabytes all would be tokenised, and then cut.
         enough = _CHARACTERS_A_TOKEN * self.max_length
         tokens = self._tokenised([row[:enough] for row in rows])
-        short = np.flatnonzero(tokens.lengths < self.max_length)
+        short: list[int] = np.flatnonzero(tokens.lengths < self.max_length).tolist()
         tokens = tokens.changed({row: self._tokenised([rows[row]])[0] for row in short if len(rows[row]) > enough})
         # A tokenizer without special tokens makes nothing of an empty text, and a model needs at least one token.
-        return tokens.changed({row: [self.padding] for row in np.flatnonzero(tokens.lengths == 0)})
+        return tokens.changed({row: [self.padding] for row in np.flatnonzero(tokens.lengths == 0).tolist()})
 
     def _tokenised(self, texts: list[str]) -> Tokens:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
@@ -193,7 +197,7 @@ class TextInputs:
         )["input_ids"]
         return tokens
 
-    def plan(self, examples: Tokens, batch_size: int | None) -> list[np.ndarray]:
+    def plan(self, examples: Tokens, batch_size: BatchSize) -> list[np.ndarray]:
         """Batches of neighbours in length, shortest first, bounded in rows and in tokens."""
         order = np.argsort(examples.lengths, kind="stable")
         lengths = examples.lengths[order]
@@ -271,15 +275,15 @@ class TextInputs:
         self.tokenizer.save_pretrained(folder)
 
 
-def _rows_on_cpu(lengths: np.ndarray, batch_size: int | None) -> int:
+def _rows_on_cpu(lengths: np.ndarray, batch_size: BatchSize) -> int:
     """How many of the next rows, given their lengths in rising order, a CPU takes at a time."""
-    some = lengths[: min(batch_size or _ROWS_ON_CPU, _ROWS_ON_CPU)]
+    some = lengths[: _ROWS_ON_CPU if batch_size == "auto" else min(batch_size, _ROWS_ON_CPU)]
     return max(1, int(np.searchsorted(some * np.arange(1, len(some) + 1), _TOKENS_ON_CPU, side="right")))
 
 
-def _rows_on_gpu(lengths: np.ndarray, batch_size: int | None) -> int:
+def _rows_on_gpu(lengths: np.ndarray, batch_size: BatchSize) -> int:
     """As `_rows_on_cpu`: as many as fit, but of rows of many lengths only as many as keep the device busy."""
-    some = lengths[:batch_size]
+    some = lengths if batch_size == "auto" else lengths[:batch_size]
     sizes, real = some * np.arange(1, len(some) + 1), np.cumsum(some)
     wanted = (sizes <= _TOKENS_ON_GPU) & ((sizes <= _ENOUGH_ON_GPU) | (sizes <= _PADDING_ON_GPU * real))
     refused = np.flatnonzero(~wanted)

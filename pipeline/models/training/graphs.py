@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,11 +129,11 @@ class StepGraphs:
         """Tokens that rows are padded to."""
         return min(-(-int(lengths.max()) // _QUANTUM) * _QUANTUM, self._longest)
 
-    def _record(self, shape: tuple[int, int], pool: tuple[int, int]) -> _Recorded:
+    def _record(self, shape: tuple[int, int], pool: Any) -> _Recorded:
         rows, width = shape
         inputs = {name: tensor[:1, :width].expand(rows, -1).clone() for name, tensor in self._rows.items()}
         targets = self._labels[:1].expand(rows).clone()
-        beside = torch.cuda.Stream()
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
             # What libraries set up at their first call must not be part of the graph.
