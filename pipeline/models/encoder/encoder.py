@@ -269,7 +269,7 @@ class Encoder:
                 for positions in self.inputs.plan(examples, batch_size):
                     tensors = self.inputs.collate(examples, positions)
                     if self.device.type == "cuda":
-                        tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+                        tensors = {name: one if one.is_cuda else one.pin_memory() for name, one in tensors.items()}
                     batches.append(Batch(positions + part.start, tensors))
             return batches
         except RowError as error:

@@ -1,0 +1,72 @@
+"""A process that decodes images for the one that started it, until that one hangs up, be it by dying.
+
+Requests and answers go over a socket: a length, a pickled head, and the bytes that the head tells of.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from asvp.data.pixels import UnusableError
+
+_LENGTH = struct.Struct("<Q")
+
+
+def send(connection: socket.socket, head: Any, parts: Sequence[bytes | memoryview]) -> None:
+    """Send a head and what belongs to it."""
+    pickled = pickle.dumps(head)
+    connection.sendall(b"".join([_LENGTH.pack(len(pickled)), pickled]))
+    for part in parts:
+        connection.sendall(part)
+
+
+def receive_head(connection: socket.socket) -> Any:
+    """The head of what comes next; EOFError where the other side has hung up."""
+    (length,) = _LENGTH.unpack(receive(connection, _LENGTH.size))
+    return pickle.loads(receive(connection, length))
+
+
+def receive(connection: socket.socket, length: int) -> bytearray:
+    """So many bytes; EOFError where the other side has hung up."""
+    content = bytearray(length)
+    receive_into(connection, memoryview(content))
+    return content
+
+
+def receive_into(connection: socket.socket, view: memoryview) -> None:
+    """Fill a stretch of memory; EOFError where the other side has hung up."""
+    while len(view):
+        got = connection.recv_into(view)
+        if not got:
+            raise EOFError
+        view = view[got:]
+
+
+def serve(descriptor: int) -> None:
+    """Answer requests until there are no more."""
+    with socket.socket(fileno=descriptor) as connection:
+        try:
+            readers = receive_head(connection)
+            send(connection, "ready", ())
+            while True:
+                name, lengths = receive_head(connection)
+                contents = [bytes(receive(connection, length)) for length in lengths]
+                found = [_read(readers[name], content) for content in contents]
+                arrays = [one for one in found if isinstance(one, np.ndarray)]
+                head = [one.shape if isinstance(one, np.ndarray) else one for one in found]
+                send(connection, head, [memoryview(array).cast("B") for array in arrays])
+        except (EOFError, ConnectionError):
+            return
+
+
+def _read(reader: Any, content: bytes) -> np.ndarray | UnusableError:
+    try:
+        return np.ascontiguousarray(reader(content))
+    except UnusableError as error:
+        return error
