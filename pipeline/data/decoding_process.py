@@ -60,7 +60,7 @@ def serve(descriptor: int) -> None:
                 found = [_read(readers[name], content) for content in contents]
                 arrays = [one for one in found if isinstance(one, np.ndarray)]
                 head = [one.shape if isinstance(one, np.ndarray) else one for one in found]
-                send(connection, head, [memoryview(array).cast("B") for array in arrays])
+                send(connection, head, [array.data.cast("B") for array in arrays])
         except (EOFError, ConnectionError):
             return
 

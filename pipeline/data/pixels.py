@@ -1,4 +1,4 @@
-"""From the bytes of an image to pixels of a model's size, with Pillow and NumPy alone, so that small processes can do it."""
+"""From the bytes of an image to pixels of a model's size, with Pillow and NumPy alone: small processes can do it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class ByProcessor:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a random crop is cut from: the whole image; large ones are shrunk, as the crop's interpolation does not smooth."""
+    """What a random crop is cut from; large images are shrunk first, as the crop's interpolation does not smooth."""
 
     side: int
 

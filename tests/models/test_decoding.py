@@ -37,6 +37,11 @@ def wait_until(happened: object, seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+def read_often(decoder: Decoder) -> None:
+    for _ in range(20):
+        decoder.read("scored", IMAGES, 2)
+
+
 def is_running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -80,11 +85,11 @@ def test_a_process_that_dies_is_an_error_and_the_next_batch_has_new_ones(
     wait_until(lambda: first.ready)
     os.kill(first._lanes[1].process.pid, sent)
     with pytest.raises(WorkError, match=f"decodes images ended by itself: signal {int(sent)}"):
-        for _ in range(20):
-            decoder.read("scored", IMAGES, 2)
+        read_often(decoder)
     assert len(decoder.read("scored", IMAGES, 2)) == len(IMAGES)
     second = decoder._processes
-    assert second is not None and second is not first
+    assert second is not None
+    assert second is not first
     wait_until(lambda: second.ready)
     assert isinstance(decoder.read("scored", [*IMAGES, BROKEN], 2)[-1], UnusableError)
 
@@ -121,7 +126,8 @@ def test_processes_end_when_who_started_them_is_killed(busy: bool, tmp_path: Pat
     )
     assert parent.stdout is not None
     numbers = [int(part) for part in parent.stdout.readline().split()]
-    assert len(numbers) == 2 and all(is_running(number) for number in numbers)
+    assert len(numbers) == 2
+    assert all(is_running(number) for number in numbers)
     parent.kill()
     parent.wait()
     wait_until(lambda: not any(is_running(number) for number in numbers))
@@ -139,7 +145,8 @@ def test_features_are_the_same_with_processes_and_without(folder: Path, monkeypa
     # The first batches are decoded by threads, while the processes start.
     np.testing.assert_array_equal(encoder.encode(IMAGES), expected)
     processes = encoder.inputs._decoder._processes
-    assert processes is not None and processes.count == 3
+    assert processes is not None
+    assert processes.count == 3
     wait_until(lambda: processes.ready)
     np.testing.assert_array_equal(encoder.encode(IMAGES), expected)
     with pytest.raises(DataError, match="row 33: is no readable image"):
@@ -192,7 +199,9 @@ class TestOnADevice:
         jpegs = [_jpeg(number, 40 + number % 3, 50) for number in range(9)]
         mixed = [one for pair in zip(jpegs, IMAGES, strict=False) for one in pair]
         found = self.decoding()(mixed, self.on_cpu)
-        assert isinstance(found, torch.Tensor) and found.shape == (18, 3, 32, 24) and found.dtype == torch.uint8
+        assert isinstance(found, torch.Tensor)
+        assert found.shape == (18, 3, 32, 24)
+        assert found.dtype == torch.uint8
         for content, pixels in zip(mixed, found, strict=True):
             assert np.abs(pixels.numpy().astype(int) - BySteps(STEPS, 32)(content)).max() <= 2
 
@@ -215,7 +224,8 @@ class TestOnADevice:
     def test_a_row_that_nobody_can_decode_is_named(self) -> None:
         found = self.decoding()([_jpeg(0, 40, 50), IMAGES[0], BROKEN], self.on_cpu)
         assert not isinstance(found, torch.Tensor)
-        assert found[0] == 2 and "no readable image" in found[1].message
+        assert found[0] == 2
+        assert "no readable image" in found[1].message
 
 
 def _jpeg(seed: int, height: int, width: int) -> bytes:

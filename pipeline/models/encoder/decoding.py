@@ -17,6 +17,7 @@ from asvp.data.pixels import Reader, Steps, UnusableError
 from asvp.data.tensors import tensors_can
 from asvp.errors import EncoderError, WorkError, first_line
 from asvp.models.encoder.processes import DecodingProcesses
+from asvp.models.failures import find_device
 
 Way = Literal["pil", "torchvision", "gpu"]
 
@@ -27,7 +28,7 @@ _WORTH = 256
 def decide_way(asked: str, steps: Steps | None, device: torch.device) -> Way:
     """What `encoder.decode` is for an image processor's steps on a device.
 
-    `auto` is `gpu` where torchvision decodes JPEGs on this GPU and the steps are ones that tensors can take, else `pil`.
+    `auto` is `gpu` where torchvision decodes JPEGs on this GPU and tensors can take the steps, else `pil`.
 
     Raises
     ------
@@ -56,9 +57,17 @@ def decide_way(asked: str, steps: Steps | None, device: torch.device) -> Way:
             f"torchvision does not decode JPEGs here: {why}",
             key="encoder.decode",
             value=asked,
-            mend="Install the torchvision that belongs to the installed torch (pip install asvp[torchvision]), or use pil",
+            mend="Install the torchvision that fits the installed torch (pip install asvp[torchvision]), or use pil",
         )
     return way
+
+
+def possible_way(way: str, device: str | None) -> str:
+    """The way of decoding that a model was made with, where it is possible here, else `pil`, which always is."""
+    where = find_device(device)
+    if way not in ("torchvision", "gpu") or (way == "gpu" and where.type != "cuda"):
+        return "pil"
+    return "pil" if trouble("gpu" if way == "gpu" else "torchvision", str(where)) else way
 
 
 @lru_cache(maxsize=8)
@@ -78,7 +87,7 @@ def trouble(way: Literal["torchvision", "gpu"], device: str) -> str | None:
 
 
 class Decoder:
-    """Reads batches of encoded images on some cores: in this thread, in threads until processes have come, then in those.
+    """Reads batches of encoded images on some cores: in one thread, or in several until processes have come.
 
     Thread-safe. What comes out is the same on any number of cores.
 

@@ -33,14 +33,18 @@ class GpuDecoding:
     """
 
     def __init__(
-        self, steps: Steps, side: int, device: torch.device, decode: Callable[[list[Tensor]], list[Tensor]] | None = None
+        self,
+        steps: Steps,
+        side: int,
+        device: torch.device,
+        decode: Callable[[list[Tensor]], list[Tensor]] | None = None,
     ) -> None:
         self._steps = steps
         self._side = side
         self._device = device
         self._decode = decode or self._by_torchvision
         # Beside the forward pass of the batch before, which has a stream of its own.
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def __call__(self, contents: Sequence[bytes], on_cpu: OnCpu) -> Tensor | tuple[int, UnusableError]:
         """Pixels (n, 3, H, W) uint8 on the device, finished when this returns; or a row that has none, and why.
@@ -95,7 +99,9 @@ class GpuDecoding:
             if len(rows) == 1:
                 return rows
             middle = len(rows) // 2
-            return [failed for half in (rows[:middle], rows[middle:]) for failed in self._decoded(contents, half, found)]
+            return [
+                failed for half in (rows[:middle], rows[middle:]) for failed in self._decoded(contents, half, found)
+            ]
         groups: dict[torch.Size, list[int]] = {}
         for place, image in enumerate(decoded):
             groups.setdefault(image.shape, []).append(place)

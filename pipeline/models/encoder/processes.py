@@ -1,4 +1,4 @@
-"""Processes that decode images: Python's lock lets threads of one process decode hardly more than one image at a time."""
+"""Processes that decode images; threads of one process would wait for Python's lock most of the time."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _declared(processor: Any) -> Steps | None:
         return Steps(None, int(shortest / share), int(processor.resample), (shortest, shortest))
     if exact is None and not shortest:
         return None
-    return Steps(exact, None if exact else int(shortest), int(processor.resample), cut)
+    return Steps(exact, None if exact or not shortest else int(shortest), int(processor.resample), cut)
 
 
 def _pair(size: Any) -> tuple[int, int] | None:
