@@ -5,9 +5,12 @@ Requests and answers go over a socket: a length, a pickled head, and the bytes t
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import struct
+import threading
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,21 +51,38 @@ def receive_into(connection: socket.socket, view: memoryview) -> None:
         view = view[got:]
 
 
-def serve(descriptor: int) -> None:
-    """Answer requests until there are no more."""
-    with socket.socket(fileno=descriptor) as connection:
-        try:
+def serve(descriptors: Sequence[int]) -> None:
+    """Answer requests on several lines until they are closed, and then end.
+
+    One image is decoded at a time; what comes and goes on the other lines meanwhile costs no time.
+    """
+    decoding = threading.Lock()
+    threads = [threading.Thread(target=_serve, args=(one, decoding)) for one in descriptors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _serve(descriptor: int, decoding: threading.Lock) -> None:
+    try:
+        with socket.socket(fileno=descriptor) as connection:
             readers = receive_head(connection)
             send(connection, "ready", ())
             while True:
                 name, lengths = receive_head(connection)
                 contents = [bytes(receive(connection, length)) for length in lengths]
-                found = [_read(readers[name], content) for content in contents]
+                with decoding:
+                    found = [_read(readers[name], content) for content in contents]
                 arrays = [one for one in found if isinstance(one, np.ndarray)]
                 head = [one.shape if isinstance(one, np.ndarray) else one for one in found]
                 send(connection, head, [array.data.cast("B") for array in arrays])
-        except (EOFError, ConnectionError):
-            return
+    except (EOFError, ConnectionError):
+        return
+    except BaseException:
+        # Whoever asked must not wait for an answer that does not come.
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _read(reader: Any, content: bytes) -> np.ndarray | UnusableError:

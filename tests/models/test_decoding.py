@@ -83,7 +83,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_batch_has_new_ones(
     first = decoder._processes
     assert first is not None
     wait_until(lambda: first.ready)
-    os.kill(first._lanes[1].process.pid, sent)
+    os.kill(first.numbers[1], sent)
     with pytest.raises(WorkError, match=f"decodes images ended by itself: signal {int(sent)}"):
         read_often(decoder)
     assert len(decoder.read("scored", IMAGES, 2)) == len(IMAGES)
@@ -97,7 +97,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_batch_has_new_ones(
 def test_processes_end_with_who_holds_them() -> None:
     processes = DecodingProcesses(READERS, 2)
     assert len(processes.read("scored", IMAGES)) == len(IMAGES)
-    numbers = [lane.process.pid for lane in processes._lanes]
+    numbers = processes.numbers
     assert all(is_running(number) for number in numbers)
     del processes
     wait_until(lambda: not any(is_running(number) for number in numbers))
@@ -113,7 +113,7 @@ def test_processes_end_when_who_started_them_is_killed(busy: bool, tmp_path: Pat
         "processes = DecodingProcesses({'whole': Whole(32)}, 2)\n"
         "content = open(sys.argv[1], 'rb').read()\n"
         "processes.read('whole', [content])\n"
-        "print(*[lane.process.pid for lane in processes._lanes], flush=True)\n"
+        "print(*processes.numbers, flush=True)\n"
         f"while {busy}: processes.read('whole', [content] * 64)\n"
         "time.sleep(60)\n"
     )

@@ -22,17 +22,19 @@ from asvp.data.pixels import Reader, UnusableError
 from asvp.errors import WorkError
 
 _MOST_A_REQUEST = 8
+_LINES = 2
+"""To each process: it decodes for one while the other is busy with what was asked or answered."""
 _REQUESTS = 8
 """For each process in a batch, so that the last ones to finish are waited for only shortly."""
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from asvp.data.decoding_process import serve; serve(int(sys.argv[2]))"
+    "from asvp.data.decoding_process import serve; serve(json.loads(sys.argv[2]))"
 )
 
 
 @dataclass
 class _Lane:
-    """One process and the line to it."""
+    """A process and one of the lines to it."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
@@ -57,12 +59,14 @@ class DecodingProcesses:
         self.count = count
         self._lanes: list[_Lane] = []
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="decoding")
+        self._threads = ThreadPoolExecutor(_LINES * count, thread_name_prefix="decoding")
         self._close = weakref.finalize(self, _hang_up, self._lanes, self._threads)
         for _ in range(count):
-            lane = _start()
-            self._lanes.append(lane)
-            self._free.put(lane)
+            self._lanes += _start()
+        # A process has its second request before it has more than one.
+        for line in range(_LINES):
+            for lane in self._lanes[line::_LINES]:
+                self._free.put(lane)
         for lane in self._lanes:
             with _named_end(lane):
                 send(lane.connection, dict(readers), ())
@@ -98,6 +102,11 @@ class DecodingProcesses:
         done = list(self._threads.map(lambda part: self._ask(name, part), parts))
         return [one for part in done for one in part]
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of the processes, as the system counts them."""
+        return [lane.process.pid for lane in self._lanes[::_LINES]]
+
     def close(self) -> None:
         """End them."""
         self._close()
@@ -131,22 +140,26 @@ def _named_end(lane: _Lane) -> Iterator[None]:
         ) from None
 
 
-def _start() -> _Lane:
-    ours, theirs = socket.socketpair()
+def _start() -> list[_Lane]:
+    pairs = [socket.socketpair() for _ in range(_LINES)]
+    descriptors = [theirs.fileno() for _, theirs in pairs]
     program = [sys.executable, "-c", _PROGRAM, json.dumps([path or os.getcwd() for path in sys.path])]
     # Whatever library opens threads in there would take cores from its neighbours; none of them may open a GPU.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with theirs:
+    try:
         process = subprocess.Popen(
-            [*program, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            [*program, json.dumps(descriptors)],
+            pass_fds=descriptors,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             # An interrupt is for this process, which then hangs up.
             start_new_session=True,
         )
-    return _Lane(process, ours)
+    finally:
+        for _, theirs in pairs:
+            theirs.close()
+    return [_Lane(process, ours) for ours, _ in pairs]
 
 
 def _array(connection: socket.socket, shape: tuple[int, ...]) -> np.ndarray:
