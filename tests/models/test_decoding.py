@@ -235,3 +235,18 @@ def _jpeg(seed: int, height: int, width: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("way", ["torchvision", "gpu"])
+def test_other_ways_are_near_to_pillow(way: str, folder: Path) -> None:
+    device = "cuda" if way == "gpu" else "cpu"
+    if (way == "gpu" and not torch.cuda.is_available()) or decoding.trouble("gpu" if way == "gpu" else way, device):
+        pytest.skip(f"torchvision does not decode JPEGs on {device} here")
+    rows = [*[_jpeg(number, 90, 120) for number in range(6)], *IMAGES[:2]]
+    pixels = {}
+    for name in ("pil", way):
+        encoder = Encoder.load(EncoderConfig(model=str(folder), pooling="auto", decode=name), "image", device=device)
+        pixels[name] = encoder.inputs.collate(rows, np.arange(8))["pixel_values"].cpu().numpy().astype(int)
+    difference = np.abs(pixels["pil"] - pixels[way])
+    assert difference[6:].max() <= 2
+    assert difference[:6].mean() < (2 if way == "gpu" else 0.5)
