@@ -33,7 +33,7 @@ from asvp.compute.jobs import (
     Weights,
 )
 from asvp.compute.probe import Probe
-from asvp.config import WorkersConfig
+from asvp.config import EncoderConfig, WorkersConfig
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.progress import Reporter
@@ -134,16 +134,15 @@ class PoolBackend:
         other._urgent = False
         return other
 
-    def dtype(self) -> str:
-        """What `encoder.dtype: auto` is where the workers are; from here on they use it."""
+    def resolve(self) -> EncoderConfig:
+        """What the encoder is where the workers are, where its configuration says `auto`; they use it from here on."""
         config = self._encoder.config
-        if config.dtype == "auto" and self._encoder.kind != "features":
-            _, resolved, _ = self._desk.with_worker(
-                lambda grant: [grant.worker.dtype.remote(self._encoder)], "looked at the device", ""
+        if config.left_open(self._encoder.kind):
+            _, config, _ = self._desk.with_worker(
+                lambda grant: [grant.worker.resolve.remote(self._encoder)], "looked at the device", ""
             )
-            config = config.model_copy(update={"dtype": resolved})
             self._encoder = replace(self._encoder, config=config)
-        return config.dtype
+        return config
 
     def machine(self) -> dict[str, Any]:
         """What the workers work on."""

@@ -25,6 +25,7 @@ from asvp.compute.jobs import (
     Trained,
     TrainingOrder,
 )
+from asvp.config import EncoderConfig
 from asvp.spent import Share, Spent
 
 
@@ -84,10 +85,10 @@ class _Worker:
             return None, (Pickled(pickle.dumps(kept)), spent)
         return kept, (told, spent)
 
-    def dtype(self, encoder: EncoderSpec) -> str:
-        """What `encoder.dtype: auto` is here."""
+    def resolve(self, encoder: EncoderSpec) -> EncoderConfig:
+        """What an encoder is here, where its configuration says `auto`."""
         with self._at_work():
-            return self._bench.dtype(encoder)
+            return self._bench.resolve(encoder)
 
     def memory(self) -> tuple[int, int]:
         """The most bytes of its GPU that were in use here, and all it has; zeros without one."""

@@ -108,7 +108,7 @@ class _Team:
         self._workers = PoolBackend(pool, EncoderSpec(encoder, dataset.kind), None, SilentReporter())
         self._dataset = dataset
         self._config = config
-        self.dtype = self._workers.dtype()
+        self.dtype = self._workers.resolve().dtype
         # Starts all workers and loads their encoders: a shard for each.
         few = View(dataset.pool, np.arange(min(len(dataset.pool), 128 * _shared(config).workers)))
         self._workers.extract(Extraction(few, "warm-up", 0, config.extraction))

@@ -271,7 +271,7 @@ def _alone(sizes: dict[str, Any], cache: Path) -> dict[str, Any]:
         auto, _ = placed(config.workers, probe, Cache(str(cache)), PlainReporter())
         with worker_pool(replace(auto, workers=1)) as pool:
             backend = PoolBackend(pool, EncoderSpec(config.encoder, "text"), None, SilentReporter())
-            dtype = backend.dtype()
+            dtype = backend.resolve().dtype
             few = View(dataset.pool, np.arange(min(128, len(dataset.pool))))
             backend.extract(Extraction(few, "warm-up", 0, config.extraction))
             seconds, busy = [], []

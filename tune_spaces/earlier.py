@@ -22,7 +22,7 @@ Seconds = Mapping[Hashable, float]
 
 def loop_key(config: Mapping[str, Any]) -> str:
     """Equal for runs whose rounds take alike: the same rows, features, proxy, strategy and policy."""
-    encoder = {key: value for key, value in config["encoder"].items() if key != "dtype"}
+    encoder = {key: value for key, value in config["encoder"].items() if key not in ("dtype", "decode")}
     selection = {key: config["selection"][key] for key in ("strategy", "options", "wrap")}
     asvp = config["mode"] == "asvp"
     refresh = {key: config["refresh"][key] for key in ("policy", "features")} if asvp else None

@@ -42,7 +42,7 @@ def known_rates(prepared: Iterable[Prepared], *, gpu: bool) -> dict[Hashable, Ra
 
 
 def remembered(prepared: Prepared, *, gpu: bool) -> Rates:
-    """What the cache tells of an encoder, `encoder.dtype` resolved, on workers with or without a GPU.
+    """What the cache tells of an encoder, `auto` resolved, on workers with or without a GPU.
 
     Entries of a remote cache are not listed, which may take minutes: there only the features themselves are asked for.
     """
@@ -92,14 +92,14 @@ def cost_of(work: Work, rates: Mapping[Hashable, Rates]) -> Spent | None:
 
 
 def _resolved(prepared: Prepared, *, gpu: bool) -> Prepared:
-    """With `encoder.dtype: auto` as it will be on the workers."""
+    """With the encoder as it will be on the workers."""
     config, kind = prepared.config.encoder, prepared.dataset.kind
-    if kind == "features" or config.dtype != "auto":
+    if not config.left_open(kind):
         return prepared
     # PyTorch comes with it.
-    from asvp.models.encoder import resolve_dtype
+    from asvp.models.encoder import resolve_encoder
 
-    return prepared.resolved(resolve_dtype(config, kind, device="cuda" if gpu else "cpu"))
+    return prepared.resolved(resolve_encoder(config, kind, device="cuda" if gpu else "cpu"))
 
 
 def _told(entry: EntryInfo, kind: str, fingerprint: str, method: str | None = None) -> tuple[int, Spent] | None:

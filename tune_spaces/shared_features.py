@@ -11,6 +11,7 @@ import ray
 from asvp.actors.backend import PoolBackend
 from asvp.actors.pool import Pool
 from asvp.compute import Extraction
+from asvp.config import EncoderConfig
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.prepared import Prepared
@@ -28,11 +29,11 @@ class SharedFeatures:
     pool : Pool
         Of workers.
     reporter : Reporter
-    begun_with : mapping of str to str
-        What `encoder.dtype: auto` became before, by what trials share (`begun_with`).
+    begun_with : mapping of str to EncoderConfig
+        What encoders that say `auto` became before, by what trials share (`begun_with`).
     """
 
-    def __init__(self, pool: Pool, reporter: Reporter, begun_with: Mapping[str, str]) -> None:
+    def __init__(self, pool: Pool, reporter: Reporter, begun_with: Mapping[str, EncoderConfig]) -> None:
         self._pool = pool
         self._reporter = reporter
         self._begun_with = begun_with
@@ -41,7 +42,7 @@ class SharedFeatures:
     def given(self, one: Prepared) -> Given:
         """What a trial runs with; features are made where none of those before has the same."""
         key = shared_by(one.config)
-        if one.config.encoder.dtype == "auto" and key in self._begun_with:
+        if one.config.encoder.left_open(one.dataset.kind) and key in self._begun_with:
             one = one.resolved(self._begun_with[key])
             key = shared_by(one.config)
         if key not in self._made:
@@ -49,13 +50,13 @@ class SharedFeatures:
             # The sweep owns it and holds it, so that it outlives every trial.
             self._made[key] = first, features, ray.put((first, features))
         first, _, shared = self._made[key]
-        return Given.of(replace(one.resolved(first.config.encoder.dtype), fingerprint=first.fingerprint), shared)
+        return Given.of(replace(one.resolved(first.config.encoder), fingerprint=first.fingerprint), shared)
 
     def _version_zero(self, prepared: Prepared) -> tuple[Prepared, VersionZero]:
         """What is resolved on the workers, and the features that all trials with this data and encoder share."""
         config, dataset = prepared.config, prepared.dataset
         backend = PoolBackend(self._pool, prepared.encoder, prepared.cache, self._reporter)
-        resolved = prepared.resolved(backend.dtype()).fingerprinted()
+        resolved = prepared.resolved(backend.resolve()).fingerprinted()
         pool_set, test_set = (
             backend.extract(Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title))
             for title, source in (("pool", dataset.pool), ("test", dataset.test))
@@ -64,10 +65,11 @@ class SharedFeatures:
         return resolved, VersionZero(pool_set, test_set)
 
 
-def begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, str]:
-    """What `encoder.dtype: auto` became when trials were begun, by what they share, so that all of them agree."""
+def begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, EncoderConfig]:
+    """What encoders that say `auto` became when trials were begun, by what they share, so that all of them agree."""
     return {
-        shared_by(with_absolute_paths(trial.config)): dtype
+        shared_by(with_absolute_paths(trial.config)): one.config.encoder
         for trial in trials
-        if trial.config.encoder.dtype == "auto" and (dtype := prepared[trial.name].config.encoder.dtype) != "auto"
+        if trial.config.encoder.left_open((one := prepared[trial.name]).dataset.kind)
+        and not one.config.encoder.left_open(one.dataset.kind)
     }

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from asvp.compute.extraction import Extraction
 from asvp.compute.jobs import Done, FineTuneJob, Handle, Held, HeldWeights, Job, TrainedModel, Weights
+from asvp.config import EncoderConfig
 from asvp.features.feature_set import FeatureSet
 
 __all__ = [
@@ -47,8 +48,8 @@ class Backend(Protocol):
         """The same for work that no loop waits for, which goes after all other; None where nobody else could do it."""
         ...
 
-    def dtype(self) -> str:
-        """What `encoder.dtype: auto` is where they work."""
+    def resolve(self) -> EncoderConfig:
+        """What the encoder is where they work, where its configuration says `auto`."""
         ...
 
     def machine(self) -> dict[str, Any]:

@@ -38,12 +38,13 @@ from asvp.compute.proxies import fit, verify
 from asvp.compute.residents import Residents
 from asvp.compute.session import EncoderSession
 from asvp.compute.shard_cache import store_shard, stored_shard
+from asvp.config import EncoderConfig
 from asvp.data.source import Source
 from asvp.errors import CacheError
 from asvp.features.feature_set import Features
 from asvp.features.moments import Moments
 from asvp.features.table import features_of
-from asvp.models.encoder import resolve_dtype
+from asvp.models.encoder import resolve_encoder
 from asvp.models.threads import cpu_threads
 from asvp.spent import NOTHING, Share, Spent
 
@@ -144,9 +145,9 @@ class Bench:
         held = share if cpus is None else replace(share, cpus=cpus)
         return kept, (told, held.spent(watch.seconds))
 
-    def dtype(self, encoder: EncoderSpec) -> str:
-        """What `encoder.dtype: auto` is on this device."""
-        return resolve_dtype(encoder.config, encoder.kind, device=self.device)
+    def resolve(self, encoder: EncoderSpec) -> EncoderConfig:
+        """What an encoder is on this device, where its configuration says `auto`."""
+        return resolve_encoder(encoder.config, encoder.kind, device=self.device)
 
     def memory(self) -> tuple[int, int]:
         """The most bytes of the device that PyTorch has held here, and all it has; zeros on the CPU."""

@@ -27,6 +27,7 @@ from asvp.compute.jobs import (
     Weights,
 )
 from asvp.compute.machine import describe_machine
+from asvp.config import EncoderConfig
 from asvp.features.cache import Cache
 from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.models.failures import find_device
@@ -91,13 +92,13 @@ class InProcessBackend:
     def beside(self) -> None:
         """Nobody: this process does one thing after the other."""
 
-    def dtype(self) -> str:
-        """What `encoder.dtype: auto` is here; from here on it is used."""
+    def resolve(self) -> EncoderConfig:
+        """What the encoder is here, where its configuration says `auto`; from here on it is used."""
         config = self._encoder.config
-        if config.dtype == "auto" and self._encoder.kind != "features":
-            config = config.model_copy(update={"dtype": self._bench.dtype(self._encoder)})
+        if config.left_open(self._encoder.kind):
+            config = self._bench.resolve(self._encoder)
             self._encoder = EncoderSpec(config, self._encoder.kind)
-        return config.dtype
+        return config
 
     def machine(self) -> dict[str, Any]:
         """This machine."""

@@ -23,7 +23,10 @@ def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
         if job.encoder.kind == "features":
             save_head(made, job.head, job.classes)
         else:
-            encoder = Encoder.load(job.encoder.config, job.encoder.kind, device="cpu")
+            # Nothing is decoded here, so that it does not matter whether the workers' way is possible.
+            plain = job.encoder.config.model_copy(update={"decode": "pil"})
+            encoder = Encoder.load(plain, job.encoder.kind, device="cpu")
+            encoder.config = job.encoder.config
             if job.weights is not None:
                 encoder.load_state(job.weights.load())
             Classifier(encoder, job.head, job.classes).save(made)

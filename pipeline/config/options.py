@@ -99,8 +99,15 @@ class EncoderConfig(_Section):
         "auto",
         description="Most rows in one forward pass; auto: as many as the device likes, counted in tokens or images.",
     )
+    decode: Literal["auto", "pil", "torchvision", "gpu"] = Field(
+        "auto", description="What decodes images; auto: gpu where that is an NVIDIA GPU that decodes JPEGs, else pil."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Overrides of the model's own configuration.")
     compile: bool = Field(False, description="Compile the forward pass with torch.compile.")
+
+    def left_open(self, kind: str) -> bool:
+        """Whether something that decides features of "text", "image" or ready-made "features" is still `auto`."""
+        return kind != "features" and (self.dtype == "auto" or (kind == "image" and self.decode == "auto"))
 
 
 class ExtractionConfig(_Section):

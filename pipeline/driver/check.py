@@ -91,7 +91,7 @@ def check_config(config: Config) -> RunPlan:
     findings = examine(dataset)
     _stop_where_a_run_would(findings)
     speed = measure_speed(prepared)
-    team = _team(prepared.resolved(speed.encoder_dtype))
+    team = _team(prepared.resolved(speed.encoder))
     placement = team.placement
     rows, tests = len(dataset.pool), len(dataset.test)
     feature_bytes = (rows + tests) * speed.dim * np.dtype(config.extraction.feature_dtype).itemsize

@@ -104,7 +104,7 @@ def run(
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
-        prepared = prepared.resolved(backend.dtype())
+        prepared = prepared.resolved(backend.resolve())
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
@@ -145,10 +145,11 @@ def as_begun(config: Config, directory: RunDirectory) -> Config:
     """
     begun = directory.read_config()
     config = with_absolute_paths(config)
-    if config.encoder.dtype == "auto":
-        # It was decided when the run began, and might be decided otherwise now.
-        encoder = config.encoder.model_copy(update={"dtype": begun.encoder.dtype})
-        config = config.model_copy(update={"encoder": encoder})
+    # What was decided when the run began might be decided otherwise now.
+    decided = {
+        key: getattr(begun.encoder, key) for key in ("dtype", "decode") if getattr(config.encoder, key) == "auto"
+    }
+    config = config.model_copy(update={"encoder": config.encoder.model_copy(update=decided)})
     directory.require_same(config)
     return config
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from asvp.compute.jobs import Choice, EncoderSpec
 from asvp.compute.probe import Probe
-from asvp.config import Config
+from asvp.config import Config, EncoderConfig
 from asvp.data import Dataset
 from asvp.driver.modes import ModePlan
 from asvp.features.cache import Cache, content_key
@@ -26,7 +26,7 @@ class Prepared:
     selection, cold_start : Choice
     cache : Cache or None
     fingerprint : str or None
-        Of the pre-trained encoder, where `encoder.dtype` is resolved; None: it is found when it is asked for.
+        Of the pre-trained encoder, where the encoder is resolved; None: it is found when it is asked for.
     """
 
     config: Config
@@ -57,11 +57,10 @@ class Prepared:
         """What chooses the rows of a round."""
         return self.selection if number else self.cold_start
 
-    def resolved(self, dtype: str) -> Prepared:
-        """The same with `encoder.dtype: auto` replaced by what it became."""
-        if dtype == self.config.encoder.dtype:
+    def resolved(self, encoder: EncoderConfig) -> Prepared:
+        """The same with what the encoder became where its configuration says `auto`."""
+        if encoder == self.config.encoder:
             return self
-        encoder = self.config.encoder.model_copy(update={"dtype": dtype})
         return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
 
     def with_seed(self, seed: int) -> Prepared:
@@ -74,7 +73,7 @@ class Prepared:
 
     @cached_property
     def encoder_fingerprint(self) -> str:
-        """Of the pre-trained encoder; `encoder.dtype` must be resolved."""
+        """Of the pre-trained encoder; the encoder must be resolved."""
         if self.fingerprint is not None:
             return self.fingerprint
         if self.dataset.kind == "features":

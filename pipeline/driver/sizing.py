@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asvp.config import EncoderConfig
 from asvp.data.source import rows_named
 from asvp.driver.prepared import Prepared
 from asvp.models.encoder import Encoder
@@ -25,7 +26,7 @@ class Speed:
 
     dim: int
     rows_per_second: float | None
-    encoder_dtype: str
+    encoder: EncoderConfig
     weights_bytes: int = 0
 
 
@@ -35,7 +36,7 @@ def measure_speed(prepared: Prepared) -> Speed:
     sample = np.unique(np.linspace(0, len(dataset.pool) - 1, min(_SAMPLE_ROWS, len(dataset.pool))).astype(np.int64))
     taken = dataset.pool.take(sample)
     if isinstance(taken, np.ndarray):
-        return Speed(int(taken.shape[1]), None, prepared.config.encoder.dtype)
+        return Speed(int(taken.shape[1]), None, prepared.config.encoder)
     with cpu_threads(1):
         encoder = Encoder.load(prepared.config.encoder, dataset.kind)
         with rows_named(dataset.pool, sample):
@@ -44,7 +45,7 @@ def measure_speed(prepared: Prepared) -> Speed:
         encoder.encode(taken)
         spent = time.perf_counter() - began
     weights = sum(array.nbytes for array in encoder.state().values())
-    return Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.dtype_name, weights)
+    return Speed(encoder.dim, len(taken) / max(spent, 1e-9), encoder.resolved(), weights)
 
 
 def object_store() -> int:

@@ -20,6 +20,7 @@ from asvp.config import EncoderConfig
 from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, WorkError, first_line
 from asvp.files import is_full
 from asvp.models.encoder import Encoder
+from asvp.models.encoder.decoding import possible_way
 from asvp.models.proxy import Head
 from asvp.models.quiet import quiet_transformers
 
@@ -115,6 +116,9 @@ class Classifier:
             "pooling": self.encoder.pooling,
             "max_length": self.encoder.config.max_length,
             "dtype": self.encoder.dtype_name,
+            "decode": self.encoder.resolved().decode
+            if self.encoder.config.decode == "auto"
+            else self.encoder.config.decode,
             "batch_size": self.encoder.config.batch_size,
             "source": self.encoder.config.model,
         }
@@ -142,10 +146,13 @@ class Classifier:
             )
         try:
             config = EncoderConfig(
-                model=str(folder), **{key: encoder[key] for key in ("pooling", "max_length", "dtype", "batch_size")}
+                model=str(folder),
+                # Classifiers of before had Pillow alone.
+                decode=possible_way(encoder.get("decode", "pil"), device),
+                **{key: encoder[key] for key in ("pooling", "max_length", "dtype", "batch_size")},
             )
             kind = encoder["kind"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _no_classifier(folder, error) from None
         if kind not in ("text", "image"):
             raise _no_classifier(folder, ValueError(f"{kind!r} is no kind of rows"))

@@ -222,8 +222,8 @@ class Replaying:
     def beside(self):
         return None
 
-    def dtype(self):
-        return "float32"
+    def resolve(self):
+        return prepared.config.encoder
 
     def machine(self):
         return {"cpus": 1}

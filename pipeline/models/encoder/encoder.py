@@ -183,11 +183,18 @@ class Encoder:
         Encoders with equal fingerprints give equal features on one kind of machine. It follows the weights: it changes
         with fine-tuning and comes back when the first weights are loaded again.
         """
-        spec = _spec_fingerprint(self.config, self._backbone)
+        spec = _spec_fingerprint(self.resolved(), self._backbone)
         if self._pristine is None:
             return spec
         present = _state_digest(self.model)
         return spec if present == self._pristine else _digest(spec, "weights", present)
+
+    def resolved(self) -> EncoderConfig:
+        """Its configuration with what `auto` became."""
+        changed = {"dtype": self.dtype_name}
+        if isinstance(self.inputs, ImageInputs):
+            changed["decode"] = self.inputs.way
+        return self.config.model_copy(update=changed)
 
     def state(self) -> dict[str, np.ndarray]:
         """The weights: a copy of each tensor of the model, by name."""
@@ -273,7 +280,7 @@ class Encoder:
                 for positions in self.inputs.plan(examples, batch_size):
                     tensors = self.inputs.collate(examples, positions)
                     if self.device.type == "cuda":
-                        tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+                        tensors = {name: one if one.is_cuda else one.pin_memory() for name, one in tensors.items()}
                     batches.append(Batch(positions + part.start, tensors))
             return batches
         except RowError as error:
@@ -370,6 +377,9 @@ def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = (),
         If there is no such device here.
     """
     backbone = find_backbone(config, kind, device=device, weights=False)
+    if config.decode == "gpu" and backbone.device.type == "cpu":
+        # The workers' machines may have what this one has not, and say so themselves if they have not either.
+        config = config.model_copy(update={"decode": "pil"})
     inputs = _load_inputs(config, backbone)
     if isinstance(inputs, TextInputs):
         inputs.check_understanding(sample, config.model)
@@ -383,7 +393,9 @@ def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = (),
 @lru_cache(maxsize=64)
 def _try_once(config: str, kind: Kind, state: tuple[object, ...]) -> None:
     """Load and try an encoder; once for one state of its files, as a sweep checks many arms with one encoder."""
-    plain = EncoderConfig.model_validate_json(config).model_copy(update={"dtype": "float32", "compile": False})
+    plain = EncoderConfig.model_validate_json(config).model_copy(
+        update={"dtype": "float32", "decode": "pil", "compile": False}
+    )
     Encoder.load(plain, kind, device="cpu").try_out()
 
 
@@ -397,12 +409,30 @@ def encoder_spec_fingerprint(config: EncoderConfig, kind: Kind, *, device: str |
 
     Weights that come from the hub are fetched; they are hashed but not loaded.
     """
-    return _spec_fingerprint(config, find_backbone(config, kind, device=device))
+    backbone = find_backbone(config, kind, device=device)
+    if kind == "image" and config.decode == "auto":
+        config = config.model_copy(update={"decode": _load_image(config, backbone).way})
+    return _spec_fingerprint(config, backbone)
 
 
 def resolve_dtype(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> str:
     """What `dtype: auto` becomes here for this encoder: float32 or bfloat16; other values come back as they are."""
     return find_backbone(config, kind, device=device, weights=False).dtype_name
+
+
+def resolve_encoder(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> EncoderConfig:
+    """The configuration with each `auto` that decides features replaced by what it becomes here for this encoder.
+
+    Raises
+    ------
+    EncoderError
+        If images are to be decoded in a way that is not possible here.
+    """
+    backbone = find_backbone(config, kind, device=device, weights=False)
+    changed = {"dtype": backbone.dtype_name}
+    if kind == "image":
+        changed["decode"] = _load_image(config, backbone).way
+    return config.model_copy(update=changed)
 
 
 def _load_inputs(config: EncoderConfig, backbone: Backbone) -> Inputs:
@@ -423,7 +453,7 @@ def _load_image(config: EncoderConfig, backbone: Backbone) -> ImageInputs:
         processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             backbone.folder, backend="pil", trust_remote_code=False, local_files_only=True
         )
-        return ImageInputs(processor, backbone.device)
+        return ImageInputs(processor, backbone.device, config.decode)
 
 
 def _load_text(config: EncoderConfig, backbone: Backbone) -> TextInputs:
@@ -472,6 +502,9 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
         parts.append(str(config.max_length))
     else:
         parts += [DECODING, CONVOLUTIONS]
+        if config.decode in ("torchvision", "gpu"):
+            # Pillow's pixels are what features had before there were others.
+            parts += ["decode", config.decode]
     parts.append(json.dumps(config.options, sort_keys=True, default=str))
     names = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
     for path in [*names, *weight_files(backbone.folder, config.model)]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from asvp.data.decoding import UndecodableError, decode_image
-from asvp.errors import EncoderError, RowError, first_line
+from asvp.data.pixels import ByProcessor, BySteps, Canvas, Reader, UnusableError, Whole
+from asvp.data.tensors import ByTorchvision
+from asvp.errors import EncoderError, RowError
+from asvp.models.encoder.decoding import Decoder, decide_way
+from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.encoder.inputs import BatchSize
+from asvp.models.encoder.steps import steps_of
 
 _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""
 _ROWS_ON_GPU = 256
-_MOST_PIXELS = 50_000_000
-"""Of an image whose short side was brought to the model's size."""
 
 
 class ImageInputs:
-    """Decodes images and brings them to the model's size with the checkpoint's own image processor.
+    """Decodes images and brings them to the model's size as the checkpoint's own image processor does.
 
     Pixels travel as bytes and are scaled on the model's device: a quarter of the memory and of the traffic.
 
@@ -34,13 +35,37 @@ class ImageInputs:
         With the PIL backend, so that features do not depend on whether torchvision is installed.
     device : torch.device
         The forward pass's device.
+    decode : {"pil", "torchvision", "gpu", "auto"}
+        The key `encoder.decode`.
+
+    Attributes
+    ----------
+    way : {"pil", "torchvision", "gpu"}
+        What `decode` became.
+
+    Raises
+    ------
+    EncoderError
+        If a way of decoding is asked for that is not possible here.
     """
 
-    def __init__(self, processor: Any, device: torch.device) -> None:
+    def __init__(self, processor: Any, device: torch.device, decode: str = "pil") -> None:
         self.processor = processor
         self._device = device
         self._augment: Callable[[Tensor], Tensor] | None = None
-        self._size = self._pixels(Image.new("RGB", (64, 64))).shape[1:]
+        blank = Image.new("RGB", (64, 64))
+        self._size = ByProcessor(processor, 0).pixels(blank).shape[1:]
+        side = max(self._size)
+        by_processor = ByProcessor(processor, side)
+        steps = steps_of(processor, by_processor)
+        self.way = decide_way(decode, steps, device)
+        scored: Reader = by_processor if steps is None else BySteps(steps, side)
+        self._on_gpu: GpuDecoding | None = None
+        if steps is not None and self.way == "torchvision":
+            scored = ByTorchvision(steps, side)
+        if steps is not None and self.way == "gpu":
+            self._on_gpu = GpuDecoding(steps, side, device)
+        self._decoder = Decoder({"scored": scored, "canvas": Canvas(side), "whole": Whole(side)})
 
     def read(self, rows: Sequence[Any]) -> list[bytes]:
         """The rows as they are: decoding waits for their batch, as pixels would fill the memory."""
@@ -64,13 +89,19 @@ class ImageInputs:
     ) -> dict[str, Tensor]:
         """Pixels (n, 3, H, W) uint8; a generator asks for a random resized crop and a random flip of each."""
 
-        def one(position: int) -> np.ndarray:
-            image = _decode(examples[position], position)
-            _check_proportions(image, position, self._size)
-            return self._processed(image, position) if generator is None else _canvas(image, 2 * max(self._size))
-
-        with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
-            decoded = list(pool.map(one, positions.tolist()))
+        contents = [examples[position] for position in positions.tolist()]
+        if generator is None and self._on_gpu is not None:
+            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
+            if isinstance(pixels, Tensor):
+                return {"pixel_values": pixels}
+            place, error = pixels
+            raise _row_error(error, int(positions[place]))
+        found = self._decoder.read("scored" if generator is None else "canvas", contents, self._cores())
+        decoded = []
+        for position, array in zip(positions.tolist(), found, strict=True):
+            if isinstance(array, UnusableError):
+                raise _row_error(array, position)
+            decoded.append(array)
         if generator is not None:
             seed = int(torch.randint(2**31, (1,), generator=generator))
             decoded = _augmented(decoded, self._augmentation(), seed)
@@ -85,7 +116,11 @@ class ImageInputs:
 
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scale and normalise as the image processor would have."""
-        pixels = tensors["pixel_values"].float()
+        pixels = tensors["pixel_values"]
+        if pixels.is_cuda and self._on_gpu is not None:
+            # It was made on another stream, which may have its memory back only when this one has read it.
+            pixels.record_stream(torch.cuda.current_stream(pixels.device))
+        pixels = pixels.float()
         if self.processor.do_rescale:
             pixels = pixels * self.processor.rescale_factor
         if self.processor.do_normalize:
@@ -108,19 +143,10 @@ class ImageInputs:
         """Write the image processor's file."""
         self.processor.save_pretrained(folder)
 
-    def _pixels(self, image: Image.Image) -> np.ndarray:
-        out = self.processor(images=[image], do_rescale=False, do_normalize=False, return_tensors="np")
-        return np.asarray(out["pixel_values"][0], np.uint8)
-
-    def _processed(self, image: Image.Image, position: int) -> np.ndarray:
-        try:
-            return self._pixels(image)
-        except (ValueError, TypeError, ZeroDivisionError, IndexError) as error:
-            raise RowError(
-                f"its image processor cannot use it, {image.width} x {image.height} pixels: {first_line(error)}",
-                row=position,
-                mend="Leave the row out, or set a fixed size in preprocessor_config.json",
-            ) from None
+    def _cores(self) -> int:
+        """Cores for decoding: those of this process, but for one that keeps a GPU busy."""
+        threads = torch.get_num_threads()
+        return threads if self._device.type == "cpu" else max(1, threads - 1)
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         if self._augment is None:
@@ -166,29 +192,5 @@ def _augmented(images: list[np.ndarray], transform: Callable[[Tensor], Tensor], 
     return done
 
 
-def _canvas(image: Image.Image, longest_short_side: int) -> np.ndarray:
-    """Pixels (3, h, w); large images are shrunk first, as the crop's interpolation does not smooth."""
-    short = min(image.size)
-    if short > longest_short_side:
-        scale = longest_short_side / short
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    return np.moveaxis(np.array(image), -1, 0).copy()
-
-
-def _check_proportions(image: Image.Image, position: int, size: Sequence[int]) -> None:
-    """DataError for an image so long that bringing its short side to the model's size would fill the memory."""
-    ratio = max(image.size) / min(image.size)
-    if ratio * max(size) ** 2 > _MOST_PIXELS:
-        raise RowError(
-            f"is {image.width} x {image.height} pixels: its long side is {ratio:,.0f} times the short one",
-            row=position,
-            mend="Crop it or leave the row out",
-        )
-
-
-def _decode(encoded: bytes, position: int) -> Image.Image:
-    try:
-        return decode_image(encoded)
-    except UndecodableError as error:
-        raise RowError(f"is no readable image: {error}", row=position, mend="Repair it or leave the row out") from None
+def _row_error(error: UnusableError, position: int) -> RowError:
+    return RowError(error.message, row=position, mend=error.mend)

@@ -1,0 +1,176 @@
+"""From the bytes of an image to pixels of a model's size, with Pillow and NumPy alone: small processes can do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from asvp.data.decoding import UndecodableError, decode_image
+
+_MOST_PIXELS = 50_000_000
+"""Of an image whose short side was brought to the model's size."""
+
+
+class UnusableError(Exception):
+    """An image that gives no pixels for a model; the texts say why, and what to do."""
+
+    def __init__(self, message: str, mend: str) -> None:
+        super().__init__(message, mend)
+        self.message = message
+        self.mend = mend
+
+
+class Reader(Protocol):
+    """Makes pixels (3, h, w) uint8 of an encoded image, or raises UnusableError. It travels to other processes."""
+
+    def __call__(self, content: bytes) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What an image processor does to the size of an image: resize, then cut out the middle.
+
+    Attributes
+    ----------
+    size : (int, int) or None
+        Height and width whatever the image's proportions are.
+    shortest : int or None
+        Or what the short side becomes, with the proportions kept. Neither: the size stays.
+    resample : int
+        Pillow's number of the interpolation.
+    crop : (int, int) or None
+        Height and width of the middle; what lies outside the image is black.
+    """
+
+    size: tuple[int, int] | None
+    shortest: int | None
+    resample: int
+    crop: tuple[int, int] | None
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after the first step."""
+        if self.size is not None:
+            return self.size
+        if self.shortest is None:
+            return height, width
+        long = int(self.shortest * max(height, width) / min(height, width))
+        return (self.shortest, long) if height <= width else (long, self.shortest)
+
+    def window(self, height: int, width: int) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+        """(Top, bottom, left, right) of what is cut out of a resized image, and where it goes in the black frame."""
+        if self.crop is None:
+            return (0, height, 0, width), (0, 0)
+        spans, places = [], []
+        for present, wanted in ((height, self.crop[0]), (width, self.crop[1])):
+            first = (present - wanted) // 2
+            spans += [max(first, 0), min(max(first, 0) + wanted, present)]
+            # As transformers pads: the odd pixel goes before the image.
+            places.append(ceil((wanted - present) / 2) + first if first >= 0 else ceil((wanted - present) / 2))
+        return (spans[0], spans[1], spans[2], spans[3]), (max(places[0], 0), max(places[1], 0))
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """Pixels (3, H, W) uint8 of an RGB image."""
+        height, width = self.resized(image.height, image.width)
+        if self.size is not None or self.shortest is not None:
+            image = image.resize((width, height), Image.Resampling(self.resample))
+        pixels = np.moveaxis(np.asarray(image), -1, 0)
+        (top, bottom, left, right), (down, across) = self.window(height, width)
+        cut = pixels[:, top:bottom, left:right]
+        if self.crop is None or cut.shape[1:] == self.crop:
+            return np.ascontiguousarray(cut)
+        framed = np.zeros((3, *self.crop), np.uint8)
+        framed[:, down : down + cut.shape[1], across : across + cut.shape[2]] = cut
+        return framed
+
+
+@dataclass(frozen=True)
+class BySteps:
+    """Brings an image to a model's size by known steps."""
+
+    steps: Steps
+    side: int
+
+    def __call__(self, content: bytes) -> np.ndarray:
+        """Pixels (3, H, W) uint8."""
+        return self.steps.apply(usable(content, self.side))
+
+
+@dataclass(frozen=True)
+class ByProcessor:
+    """Brings an image to a model's size with an image processor of transformers, whose steps are its own affair."""
+
+    processor: Any
+    side: int
+
+    def __call__(self, content: bytes) -> np.ndarray:
+        """Pixels (3, H, W) uint8."""
+        image = usable(content, self.side)
+        try:
+            return self.pixels(image)
+        except (ValueError, TypeError, ZeroDivisionError, IndexError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UnusableError(
+                f"its image processor cannot use it, {image.width} x {image.height} pixels: {reason}",
+                "Leave the row out, or set a fixed size in preprocessor_config.json",
+            ) from None
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """Pixels (3, H, W) uint8 of an RGB image."""
+        out = self.processor(images=[image], do_rescale=False, do_normalize=False, return_tensors="np")
+        return np.asarray(out["pixel_values"][0], np.uint8)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a random crop is cut from; large images are shrunk first, as the crop's interpolation does not smooth."""
+
+    side: int
+
+    def __call__(self, content: bytes) -> np.ndarray:
+        """Pixels (3, h, w) uint8."""
+        image = usable(content, self.side)
+        short = min(image.size)
+        if short > 2 * self.side:
+            scale = 2 * self.side / short
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        return _planes(image)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All pixels of an image, for a device that resizes them."""
+
+    side: int
+
+    def __call__(self, content: bytes) -> np.ndarray:
+        """Pixels (3, h, w) uint8."""
+        return _planes(usable(content, self.side))
+
+
+def usable(content: bytes, side: int) -> Image.Image:
+    """The image of some bytes, for a model whose longer side is given; UnusableError if it is none, or far too long."""
+    try:
+        image = decode_image(content)
+    except UndecodableError as error:
+        raise UnusableError(f"is no readable image: {error}", "Repair it or leave the row out") from None
+    check_proportions(image.height, image.width, side)
+    return image
+
+
+def check_proportions(height: int, width: int, side: int) -> None:
+    """UnusableError for an image so long that bringing its short side to the model's size would fill the memory."""
+    ratio = max(height, width) / min(height, width)
+    if ratio * side**2 > _MOST_PIXELS:
+        raise UnusableError(
+            f"is {width} x {height} pixels: its long side is {ratio:,.0f} times the short one",
+            "Crop it or leave the row out",
+        )
+
+
+def _planes(image: Image.Image) -> np.ndarray:
+    return np.moveaxis(np.array(image), -1, 0).copy()

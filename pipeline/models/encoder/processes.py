@@ -1,0 +1,186 @@
+"""Processes that decode images; threads of one process would wait for Python's lock most of the time."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import socket
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from asvp.data.decoding_process import receive, receive_head, send
+from asvp.data.pixels import Reader, UnusableError
+from asvp.errors import WorkError
+
+_MOST_A_REQUEST = 8
+_LINES = 2
+"""To each process: it decodes for one while the other is busy with what was asked or answered."""
+_REQUESTS = 8
+"""For each process in a batch, so that the last ones to finish are waited for only shortly."""
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from asvp.data.decoding_process import serve; serve(json.loads(sys.argv[2]))"
+)
+
+
+@dataclass
+class _Lane:
+    """A process and one of the lines to it."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    heard: bool = False
+
+
+class DecodingProcesses:
+    """Some processes that stay, and decode batches of images together.
+
+    They are programs of their own, not forks of this process, so that threads and CUDA here do no harm to them; they
+    see no GPU. Each ends when this process closes its line or ends in whatever way, SIGKILL included.
+
+    Parameters
+    ----------
+    readers : mapping of str to Reader
+        What they can be asked for.
+    count : int
+        How many.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader], count: int) -> None:
+        self.count = count
+        self._lanes: list[_Lane] = []
+        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(_LINES * count, thread_name_prefix="decoding")
+        self._close = weakref.finalize(self, _hang_up, self._lanes, self._threads)
+        for _ in range(count):
+            self._lanes += _start()
+        # A process has its second request before it has more than one.
+        for line in range(_LINES):
+            for lane in self._lanes[line::_LINES]:
+                self._free.put(lane)
+        for lane in self._lanes:
+            with _named_end(lane):
+                send(lane.connection, dict(readers), ())
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of them have started; does not wait.
+
+        Raises
+        ------
+        WorkError
+            If one of them ended.
+        """
+        for lane in self._lanes:
+            if not lane.heard:
+                if not select.select([lane.connection], [], [], 0)[0]:
+                    return False
+                with _named_end(lane):
+                    receive_head(lane.connection)
+                lane.heard = True
+        return True
+
+    def read(self, name: str, contents: Sequence[bytes]) -> list[np.ndarray | UnusableError]:
+        """What a reader makes of some images, in their order, whichever process had which.
+
+        Raises
+        ------
+        WorkError
+            If one of them ended.
+        """
+        step = max(1, min(_MOST_A_REQUEST, len(contents) // (_REQUESTS * self.count)))
+        parts = [contents[start : start + step] for start in range(0, len(contents), step)]
+        done = list(self._threads.map(lambda part: self._ask(name, part), parts))
+        return [one for part in done for one in part]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the processes, as the system counts them."""
+        return [lane.process.pid for lane in self._lanes[::_LINES]]
+
+    def close(self) -> None:
+        """End them."""
+        self._close()
+
+    def _ask(self, name: str, contents: Sequence[bytes]) -> list[np.ndarray | UnusableError]:
+        lane = self._free.get()
+        try:
+            with _named_end(lane):
+                if not lane.heard:
+                    receive_head(lane.connection)
+                    lane.heard = True
+                send(lane.connection, (name, [len(content) for content in contents]), contents)
+                return [
+                    one if isinstance(one, UnusableError) else _array(lane.connection, one)
+                    for one in receive_head(lane.connection)
+                ]
+        finally:
+            self._free.put(lane)
+
+
+@contextmanager
+def _named_end(lane: _Lane) -> Iterator[None]:
+    """Turn a line that broke into a WorkError that says how the process ended."""
+    try:
+        yield
+    except (EOFError, OSError):
+        raise WorkError(
+            f"a process that decodes images ended by itself: {_how(lane.process)}",
+            key="workers.cpus",
+            mend="It may have been killed for want of memory: give a worker fewer cores, or start again",
+        ) from None
+
+
+def _start() -> list[_Lane]:
+    pairs = [socket.socketpair() for _ in range(_LINES)]
+    descriptors = [theirs.fileno() for _, theirs in pairs]
+    program = [sys.executable, "-c", _PROGRAM, json.dumps([path or os.getcwd() for path in sys.path])]
+    # Whatever library opens threads in there would take cores from its neighbours; none of them may open a GPU.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    try:
+        process = subprocess.Popen(
+            [*program, json.dumps(descriptors)],
+            pass_fds=descriptors,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # An interrupt is for this process, which then hangs up.
+            start_new_session=True,
+        )
+    finally:
+        for _, theirs in pairs:
+            theirs.close()
+    return [_Lane(process, ours) for ours, _ in pairs]
+
+
+def _array(connection: socket.socket, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(receive(connection, int(np.prod(shape))), np.uint8).reshape(shape)
+
+
+def _how(process: subprocess.Popen[bytes]) -> str:
+    try:
+        status = process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return "its line is closed"
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _hang_up(lanes: list[_Lane], threads: ThreadPoolExecutor) -> None:
+    threads.shutdown(wait=False)
+    for lane in lanes:
+        lane.connection.close()
+    for lane in lanes:
+        try:
+            lane.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            lane.process.kill()
+            lane.process.wait()
