@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tiny_encoders import tiny_image_encoder, tiny_images
 from tiny_runs import tiny_config
 
-from asvp.config import Config
+from asvp.config import Config, build_config
 from asvp.data import excerpts
 from asvp.driver import looker
 from asvp.driver.loop import run
@@ -165,6 +166,34 @@ def test_rows_beside_one_that_cannot_be_read_are_shown(config: Config) -> None:
     one = looker.Looker.__new__(looker.Looker)
     one._dataset = dataset  # type: ignore[assignment]
     assert one._excerpts(np.array([4, 3, 2])) == ["row 4", None, "row 2"]
+
+
+def test_images_are_kept_as_thumbnails(tmp_path: Path) -> None:
+    for number, (image, label) in enumerate(zip(*tiny_images(60), strict=True)):
+        path = tmp_path / "pool" / f"class-{label}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image)
+    settings = {
+        "mode": "svp",
+        "data": {"pool": f"imagefolder:{tmp_path / 'pool'}", "test": None, "image": "image"},
+        "encoder": {"model": str(tiny_image_encoder(tmp_path / "encoder")), "dtype": "float32"},
+        "extraction": {"cache": None},
+        "training": {"method": "lp"},
+        "budget": "4+4x1",
+    }
+    run(build_config(settings), out=tmp_path / "run", in_process=True)
+    shown = read_shown_rows(tmp_path / "run" / SHOWN_ROWS).to_pylist()
+    colours = {}
+    for one in shown:
+        image = Image.open(io.BytesIO(one["thumbnail"]))
+        assert max(image.size) <= 64
+        assert image.format == "JPEG"
+        assert one["words"] is None
+        colours[one["row"]] = int(np.asarray(image).mean(axis=(0, 1)).argmax())
+    labelled = pq.read_table(tmp_path / "run" / "labelled.parquet").to_pylist()
+    assert {one["row"]: f"class-{colours[one['row']]}" for one in labelled} == {
+        one["row"]: one["label"] for one in labelled
+    }
 
 
 def test_first_words_are_one_line_cut_between_words() -> None:
