@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -24,8 +26,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium t
 
 
 def jpeg() -> str:
-    import base64
-
     small = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(small, "JPEG")
     return "data:image/jpeg;base64," + base64.b64encode(small.getvalue()).decode()
@@ -134,7 +134,7 @@ const choose = (place, value) => {{
     assert CHROMIUM is not None
     command = [
         *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"),
-        *("--virtual-time-budget=2000", "--dump-dom", path.as_uri()),
+        *("--virtual-time-budget=8000", "--dump-dom", path.as_uri()),
     ]
     dom = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
     drawn = Page(dom)
@@ -217,7 +217,8 @@ svg.dispatchEvent(new PointerEvent("pointermove", { clientX: at(101), clientY: b
 
 def test_csv_holds_every_pick_and_no_formula(tmp_path: Path) -> None:
     then = """URL.createObjectURL = (blob) => { blob.text().then((text) => wrong.text.push(text)); return "#"; };
-wrong.text = []; document.querySelectorAll(".rows-save").forEach((one) => one.click());
+wrong.text = [];
+document.querySelectorAll(".rows-save").forEach((one) => { if (one.textContent === "CSV") one.click(); });
 setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong.text), 500);"""
     rows = section(["=1+1", "b"])
     files = json.loads(shown(tmp_path, rows, then).all("h2")[0])
@@ -225,6 +226,24 @@ setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong
     assert [len(one) for one in lines] == [1 + 15 + 1, 1 + 3 * 6 + 1, 1 + 2 + 1]
     assert lines[0][4] == f"'=1+1,0,1,0,id 0,b,{EVIL},0.625,b,0.25,{EVIL}"
     assert lines[2][1:3] == ["'=1+1,b,0.25,2", "b,'=1+1,0.25,2"]
+
+
+def test_the_map_is_saved_as_a_drawing_and_as_pixels(tmp_path: Path) -> None:
+    then = """wrong.found = {};
+URL.createObjectURL = (blob) => {
+  blob.arrayBuffer().then((one) => { wrong.found[blob.type] = btoa(String.fromCharCode(...new Uint8Array(one))); });
+  return "#";
+};
+document.querySelectorAll(".rows-save").forEach((one) => { if (one.textContent !== "CSV") one.click(); });
+setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong.found), 6000);"""
+    page = shown(tmp_path, section(["a", EVIL]), then)
+    found = {kind: base64.b64decode(text) for kind, text in json.loads(page.all("h2")[0]).items()}
+    tree = ElementTree.fromstring(found["image/svg+xml"])
+    titles = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert titles == [f"{EVIL}: Features of the pre-trained encoder", f"{EVIL}: Features after the refresh"]
+    pixels = Image.open(io.BytesIO(found["image/png"])).convert("RGB")
+    assert pixels.size == (1680, 896)
+    assert len(pixels.getcolors(1 << 24) or []) > 10
 
 
 def test_without_rows_nothing_is_shown(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@
 
   function saved(made, text) {
     const button = element("button", { type: "button", class: "rows-save" }, text);
-    button.addEventListener("click", () => {
-      const { name, text: content, type } = made();
+    button.addEventListener("click", async () => {
+      const { name, text: content, type } = await made();
       const address = URL.createObjectURL(new Blob([content], { type: type || "text/csv;charset=utf-8" }));
       element("a", { href: address, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10000);
@@ -169,7 +169,43 @@
     svg.addEventListener("pointerleave", () => { tip.hidden = true; });
     const figure = element("figure", { class: "rows-side" }, element("figcaption", {}, title),
       element("div", { class: "rows-frame" }, svg, tip));
-    return { figure, show: (last, label) => { shownUntil = () => [last, label]; show(last, label); } };
+    return { figure, title, show: (last, label) => { shownUntil = () => [last, label]; show(last, label); } };
+  }
+
+  // Both sides in one drawing that needs no style sheet.
+  function picture(map, sides) {
+    const top = 28, style = getComputedStyle(document.body);
+    const ground = getComputedStyle(document.querySelector(".rows-halo") || document.body).stroke;
+    const width = sides.length * SIDE, height = SIDE + top;
+    const whole = drawn("svg", { xmlns: SVG, viewBox: `0 0 ${width} ${height}`, width, height });
+    whole.append(drawn("rect", { width, height, fill: ground }));
+    sides.forEach((side, number) => {
+      const title = drawn("text", { x: number * SIDE + EDGE, y: 19, fill: style.color, "font-family": "sans-serif", "font-size": 14 });
+      title.textContent = `${map.arm}: ${side.title}`;
+      const group = drawn("g", { transform: `translate(${number * SIDE} ${top})` });
+      for (const path of side.figure.querySelectorAll("path")) {
+        const look = getComputedStyle(path);
+        group.append(drawn("path", {
+          d: path.getAttribute("d"), fill: "none", stroke: look.stroke,
+          "stroke-width": look.strokeWidth, "stroke-linecap": "round",
+        }));
+      }
+      whole.append(title, group);
+    });
+    return new XMLSerializer().serializeToString(whole);
+  }
+
+  function rastered(svg, width, height) {
+    return new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => {
+        const canvas = element("canvas", { width: 2 * width, height: 2 * height });
+        canvas.getContext("2d").drawImage(image, 0, 0, 2 * width, 2 * height);
+        canvas.toBlob(resolve, "image/png");
+      };
+      image.onerror = reject;
+      image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+    });
   }
 
   function titleOf(side, map) {
@@ -223,12 +259,15 @@
         }
         return rows;
       })));
+    const svg = () => ({ name: "map.svg", text: picture(map, sides), type: "image/svg+xml" });
+    const png = async () =>
+      ({ name: "map.png", text: await rastered(picture(map, sides), sides.length * SIDE, SIDE + 28), type: "image/png" });
     return element("div", { class: "rows-part" }, element("h3", {}, "The pool before and after a refresh"),
       element("p", { class: "rows-hint" }, "A sample of the pool and the picks on the two widest axes of the features " +
         "(principal components, so distances within the picture are of the part they show); the right side is turned " +
         "to lie on the left as well as it can. Classes are known of picks alone."),
       element("div", { class: "rows-controls" }, arm,
-        element("label", { class: "rows-control" }, "Picks up to ", range, until), byClass, saved(table, "CSV")),
+        element("label", { class: "rows-control" }, "Picks up to ", range, until), byClass, saved(table, "CSV"), saved(svg, "SVG"), saved(png, "PNG")),
       legend, place, said);
   }
 
