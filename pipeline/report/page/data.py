@@ -9,34 +9,39 @@ from typing import Any
 
 import numpy as np
 
-from asvp.report.comparison import Comparison
 from asvp.report.curves import by_arm, learning_curves
 from asvp.report.page.repriced import amounts, can_reprice, prices_of
 from asvp.report.page.rows import rows_section
 from asvp.report.records import RunRecord
-from asvp.report.redrawn import Redrawn, redrawn
+from asvp.report.redrawn import Redrawn
 from asvp.report.savings import default_targets, savings
-from asvp.report.tables import Table
 
 DRAW_BYTES = 2_000_000
 """What the draws of test rows may add to the page."""
 _MOST_CONFIGS = 60
 
 
-def page_data(comparison: Comparison) -> dict[str, Any]:
-    """Everything the page shows, by section; names are as they are, whoever shows them escapes them."""
-    records = comparison.records
+def page_data(records: Sequence[RunRecord], text: str, notes: Sequence[str], drawn: Redrawn | None) -> dict[str, Any]:
+    """Everything the page shows, by section; names are as they are, whoever shows them escapes them.
+
+    Parameters
+    ----------
+    records : sequence of RunRecord
+    text : str
+        The answer.
+    notes : sequence of str
+        What a reader has to know.
+    drawn : Redrawn or None
+        The finished runs on other draws of test rows.
+    """
     finished = [run for run in records if run.finished]
-    drawn = redrawn(finished)
     return {
-        "answer": {"text": comparison.verdict.text, "notes": list(comparison.notes)},
+        "answer": {"text": text, "notes": list(notes)},
         "compared": _compared(records),
         "arms": list(by_arm(records)),
         "curves": [_curve(one) for one in learning_curves(records)],
         "model": _model(records, drawn),
         "savings": _savings(finished, drawn),
-        "rankings": _table(comparison.rankings),
-        "armTable": _table(comparison.arms),
         "sampling": _sampling(records),
         "indicator": _indicator(records),
         "classes": _classes(records),
@@ -44,10 +49,6 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
         "repeat": _repeat(records),
         "rows": rows_section(records),
     }
-
-
-def _table(table: Table) -> dict[str, Any]:
-    return {"title": table.title, "columns": table.columns, "rows": table.rows, "note": table.note}
 
 
 def _curve(curve: Any) -> dict[str, Any]:

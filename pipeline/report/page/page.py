@@ -7,27 +7,37 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from asvp.report.comparison import Comparison
 from asvp.report.page.data import page_data
+from asvp.report.records import RunRecord
+from asvp.report.redrawn import Redrawn
 
 NAME = "report.html"
 _SCRIPTS = ("plotly-basic.min.js", "verdict.js", "shared.js", "rows.js", "page.js")
 _STYLES = ("page.css", "rows.css")
 
 
-def page_bytes(comparison: Comparison, *, reload: bool = False) -> bytes:
-    """The page of a comparison.
+def page_bytes(
+    records: Sequence[RunRecord], text: str, notes: Sequence[str], drawn: Redrawn | None, *, reload: bool = False
+) -> bytes:
+    """The page of some runs.
 
     Parameters
     ----------
-    comparison : Comparison
+    records : sequence of RunRecord
+    text : str
+        The answer.
+    notes : sequence of str
+        What a reader has to know.
+    drawn : Redrawn or None
+        The finished runs on other draws of test rows.
     reload : bool
         Whether the page loads itself again every few seconds, for a sweep that is running.
     """
-    return render(page_data(comparison), reload=reload)
+    return render(page_data(records, text, notes, drawn), reload=reload)
 
 
 def render(data: Any, *, reload: bool = False) -> bytes:

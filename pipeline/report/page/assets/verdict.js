@@ -134,7 +134,7 @@
   function weights(amounts, amount) {
     const found = amounts.map(() => 0), last = amounts.length - 1;
     if (amount >= amounts[last]) found[last] = 1;
-    else if (amount <= amounts[0]) found[0] = 1;
+    else if (amount < amounts[0]) found[0] = 1;
     else {
       let j = 0;
       while (amounts[j + 1] <= amount) j++;
