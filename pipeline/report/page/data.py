@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -199,16 +200,25 @@ def _compared(records: Sequence[RunRecord]) -> list[list[str]]:
     devices = {", ".join(map(_gpu, one.get("gpus") or [])) or str(one.get("processor", "")) for one in environments}
     seeds = sorted({run.seed for run in records})
     facts = {
-        "Data": {_short(run.config.get("data")) for run in records},
-        "Encoder": {_short(run.config.get("encoder")) for run in records},
+        "Data": {_short(run.config.get("data")) for run in records} - {""},
+        "Encoder": {_short(run.config.get("encoder")) for run in records} - {""},
         "Budget": {f"{run.planned:,} labels" for run in records if run.planned},
         "Arms": {f"{len(by_arm(records))}"},
         "Seeds": {", ".join(map(str, seeds))},
         "Runs": {f"{len(records)}, {sum(run.finished for run in records)} finished"},
         "Devices": devices - {""},
-        "Dates": {str(one["started"]) for one in environments if one.get("started")},
+        "Last round written": _written(records),
     }
     return [[name, "; ".join(sorted(values)) or "not told by these runs"] for name, values in facts.items()]
+
+
+def _written(records: Sequence[RunRecord]) -> set[str]:
+    """The first and the last day on which a run's rounds were written."""
+    files = [run.path / "rounds.jsonl" for run in records]
+    days = sorted(
+        datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat() for file in files if file.is_file()
+    )
+    return {f"{days[0]} to {days[-1]}" if days[0] != days[-1] else days[0]} if days else set()
 
 
 def _gpu(one: Any) -> str:
@@ -218,9 +228,7 @@ def _gpu(one: Any) -> str:
 def _short(section: Any) -> str:
     if not isinstance(section, Mapping):
         return ""
-    told = {
-        key: value for key, value in section.items() if key in ("name", "source", "dataset", "path", "kind", "model")
-    }
+    told = {key: value for key, value in section.items() if key in ("pool", "test", "name", "model", "backbone")}
     return ", ".join(str(value) for value in told.values() if value is not None)
 
 

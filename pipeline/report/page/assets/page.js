@@ -20,7 +20,13 @@
   }
 
   // The answer and the prices
-  const said = element("p", { class: "said" }, data.answer.text);
+  const said = element("p", { class: "said" });
+  // What comes first is large; the rest is as it is.
+  function say(text) {
+    const end = text.indexOf("). ") + 2;
+    said.replaceChildren(...(end > 1 ? [element("strong", {}, text.slice(0, end)), text.slice(end)] : [element("strong", {}, text)]));
+  }
+  say(data.answer.text);
   at("answer").append(said, element("ul", { class: "quiet" }, ...data.answer.notes.map((one) => element("li", {}, one))));
 
   const compared = element("tbody", {}, ...data.compared.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value))));
@@ -101,7 +107,7 @@
 
   function follow() {
     const found = data.model.can ? answer(data.model, data.arms, prices) : null;
-    said.textContent = found && changed() && asked ? found.text : data.answer.text;
+    say(found && changed() && asked ? found.text : data.answer.text);
     for (const one of followers) one(found);
   }
   let asked = false;

@@ -56,8 +56,8 @@
       window.Plotly.react(place, given.traces, {
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, family: "system-ui, sans-serif", size: 13 },
         margin: { l: 60, r: 20, t: 16, b: 50 }, hovermode: "closest",
-        height: narrow || names > 20 ? 420 + 20 * names : 440,
-        legend: narrow || names > 20 ? { orientation: "v", x: 0, y: -0.2, yanchor: "top", yref: "paper" } : { x: 1.02, y: 1 },
+        height: narrow || names > 12 ? 400 + 22 * Math.ceil(names / (narrow ? 1 : 4)) : 440,
+        legend: narrow || names > 12 ? { orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container", maxheight: 0.9 } : { x: 1.02, y: 1 },
         ...given.layout, xaxis: axis(given.layout.xaxis), yaxis: axis(given.layout.yaxis),
       }, { displayModeBar: false, responsive: true });
     };
