@@ -229,7 +229,7 @@ def _short(section: Any) -> str:
     if not isinstance(section, Mapping):
         return ""
     told = {key: value for key, value in section.items() if key in ("pool", "test", "name", "model", "backbone")}
-    return ", ".join(str(value) for value in told.values() if value is not None)
+    return ", ".join(dict.fromkeys(str(value) for value in told.values() if value is not None))
 
 
 def _environment(run: RunRecord) -> dict[str, Any]:

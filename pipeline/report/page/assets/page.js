@@ -20,11 +20,15 @@
   }
 
   // The answer and the prices
-  const said = element("p", { class: "said" });
+  const said = element("div", { class: "said" });
   // What comes first is large; the rest is as it is.
   function say(text) {
     const end = text.indexOf("). ") + 2;
-    said.replaceChildren(...(end > 1 ? [element("strong", {}, text.slice(0, end)), text.slice(end)] : [element("strong", {}, text)]));
+    const first = element("strong", { class: "told" }, end > 1 ? text.slice(0, end) : text);
+    const rest = element("span", { class: "told" }, end > 1 ? text.slice(end) : "");
+    // Of many arms that is half a page: it is there when asked for.
+    said.replaceChildren(first, rest.textContent.length < 900 ? rest
+      : element("details", {}, element("summary", {}, "How sure that is, and what the other arms reach and cost"), rest));
   }
   say(data.answer.text);
   at("answer").append(said, element("ul", { class: "quiet" }, ...data.answer.notes.map((one) => element("li", {}, one))));
