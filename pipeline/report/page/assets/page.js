@@ -165,7 +165,7 @@
     const draw = figure(section, name, title), arms = groups.map((one) => one.arm);
     shown(draw, () => ({
       traces: keys.map((key, i) => ({ type: "bar", orientation: "h", name: plain(key), y: arms.map((arm) => plain(arm)), x: groups.map((one) => one.values[key] ?? null),
-        marker: { color: STAGES[i % 7], pattern: { shape: ["", "/", "x", ".", "-", "\\", "+"][i % 7], fgcolor: "#ffffff66" } }, hovertemplate: `%{y}<br>%{x${text}} ${unit}` })),
+        marker: { color: STAGES[i % 7], pattern: { shape: ["", "/", "x", ".", "-", "\\", "+"][i % 7], fgcolor: "#ffffff", fgopacity: 0.5, fillmode: "overlay" } }, hovertemplate: `%{y}<br>%{x${text}} ${unit}` })),
       layout: { barmode: overlaid ? "group" : "stack", height: Math.max(260, 120 + (overlaid ? 18 * keys.length : 26) * arms.length), xaxis: { title: { text: unit } }, yaxis: { autorange: "reversed", type: "category" } },
       header: ["arm", ...keys], rows: groups.map((one) => [one.arm, ...keys.map((key) => one.values[key] ?? null)]),
     }));
