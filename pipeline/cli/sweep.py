@@ -127,6 +127,7 @@ def sweep(
     else:
         comparison.print(OUT)
         OUT.print(f"Sweep directory: {result.directory}", soft_wrap=True)
+        OUT.print(f"Open in a browser: {result.directory / 'report.html'}", soft_wrap=True)
     if result.failed:
         print_failures(result.failed)
         sys.exit(1)

@@ -21,6 +21,7 @@ from asvp.compute.jobs import (
     ExtractionOrder,
     IndicatorJob,
     Job,
+    LookJob,
     PackJob,
     PickJob,
     ProxyJob,
@@ -30,6 +31,7 @@ from asvp.compute.jobs import (
     TrainingOrder,
     VerifyJob,
 )
+from asvp.compute.looking import look
 from asvp.compute.machine import warm_up
 from asvp.compute.model_store import find_model, keep_model
 from asvp.compute.packing import pack
@@ -138,6 +140,8 @@ class Bench:
                     told, cpus = pick(job, self._find_picker, self._residents, self.device)
                 case IndicatorJob():
                     told = _read(job)
+                case LookJob():
+                    told = look(job)
                 case VerifyJob():
                     told = verify(job, self.device)
                 case PackJob():

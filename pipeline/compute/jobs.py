@@ -371,6 +371,89 @@ class IndicatorJob:
 
 
 @dataclass(frozen=True)
+class Axes:
+    """Two directions in the space of features, along which rows lie on a map.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (D,), float64
+    directions : ndarray of shape (D, 2), float64
+    """
+
+    mean: NDArray[np.float64]
+    directions: NDArray[np.float64]
+
+    def place(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Places (n, 2) of features (n, D)."""
+        placed: NDArray[np.float64] = (features.astype(np.float64) - self.mean) @ self.directions
+        return placed
+
+
+@dataclass(frozen=True)
+class Thoughts:
+    """The two most probable classes of n rows.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n, 2), int64
+        The more probable first; of equals, the lower number.
+    probabilities : ndarray of shape (n, 2)
+    """
+
+    classes: Rows
+    probabilities: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is told of a `LookJob`.
+
+    Attributes
+    ----------
+    thoughts : Thoughts or None
+        Of the rows; None without a model.
+    axes : Axes
+    places : ndarray of shape (m, 2), float32
+        Of the rows to place, to three decimals.
+    """
+
+    thoughts: Thoughts | None
+    axes: Axes
+    places: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LookJob:
+    """Rows that people are shown; a `Look` is told.
+
+    Attributes
+    ----------
+    features : Features
+        Of the pool.
+    rows : ndarray of shape (n,), int64
+        Of which is told what the model thinks.
+    scorer : Handle or None
+        The model; None before the first labels.
+    sample : ndarray of shape (s,), int64
+        Rows that a map's axes are found on.
+    placed : ndarray of shape (m,), int64
+        Rows to place on the map.
+    axes : Axes or None
+        Those of the map, where they are known: of the newest part of the features.
+    """
+
+    title: ClassVar[str] = "looked at the picks"
+    mend: ClassVar[str] = "Set report.rows to false"
+
+    features: Features
+    rows: Rows
+    scorer: Handle[Any] | None
+    sample: Rows
+    placed: Rows
+    axes: Axes | None = None
+
+
+@dataclass(frozen=True)
 class VerifyJob:
     """A refresh to judge on labelled rows that it did not see; a `Judgement` is told.
 
@@ -423,7 +506,7 @@ class PackJob:
     classes: tuple[str, ...]
 
 
-Job = ProxyJob | EvaluateJob | PickJob | IndicatorJob | VerifyJob | PackJob
+Job = ProxyJob | EvaluateJob | PickJob | IndicatorJob | LookJob | VerifyJob | PackJob
 """What a `Bench` does at one go."""
 
 

@@ -268,6 +268,16 @@ class WorkersConfig(_Section):
         return self
 
 
+class ReportConfig(_Section):
+    """What is kept for the page that shows a run."""
+
+    rows: bool = Field(
+        True,
+        description="Keep some picks to look at (first words or a thumbnail, what the proxy thought) and a map of the "
+        "pool; false for data that must not travel.",
+    )
+
+
 _SHARE_ROUNDING = 0.02
 """Who writes 0.33 GPUs for three workers a GPU means a third."""
 
@@ -290,6 +300,7 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     cost: CostConfig = CostConfig()
     workers: WorkersConfig = WorkersConfig()
+    report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
     def _counts_are_reached(self) -> Config:

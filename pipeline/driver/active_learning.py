@@ -12,6 +12,7 @@ from asvp.config import evaluated_counts, labels_by_round
 from asvp.driver.feature_versions import FeatureVersions, VersionZero
 from asvp.driver.final_models import Due, FinalModel, FinalModels
 from asvp.driver.journal import Journal
+from asvp.driver.looker import Looker
 from asvp.driver.model_maker import ModelMaker
 from asvp.driver.prepared import Prepared
 from asvp.driver.refresh import Refresher
@@ -64,6 +65,9 @@ class ActiveLearning:
         self._round = RoundState()
         encoder = prepared.encoder_fingerprint
         self._models = ModelMaker(prepared.config, prepared.dataset, backend, encoder, self._ledger, reporter)
+        # Rows that nobody keeps need not be looked at.
+        kept = directory is not None and self._config.report.rows
+        self._looker = Looker(prepared, self._models) if kept else None
         self._features = FeatureVersions(
             self._dataset,
             backend,
@@ -109,6 +113,8 @@ class ActiveLearning:
         picks = self._models.do(job, "select").told
         state.labelled.add(picks, self._dataset.oracle.buy(picks), number)
         self._round.bought = len(picks)
+        if self._looker is not None:
+            self._looker.look(state, picks, number, self._pool)
 
     def fit_proxy(self, number: int) -> None:
         """Fit the model that scores the pool next, and tell its accuracy on the test rows."""

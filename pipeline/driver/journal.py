@@ -11,6 +11,7 @@ from asvp.compute import Backend, TrainedModel
 from asvp.compute.model_store import holds_weights
 from asvp.driver.built_on import built_on, require_unchanged
 from asvp.driver.final_model import save_final_model
+from asvp.driver.looker import restore
 from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
 from asvp.driver.stored_run import ROUNDS, file_digests, read_stored_run, rounds_digest
@@ -62,6 +63,8 @@ class Journal:
         labelled = state.labelled.table(self._ids, self._prepared.dataset.classes)
         self._directory.write_labelled(labelled)
         self._write_test_rows(state)
+        if self._prepared.config.report.rows:
+            self._directory.write_shown(state.shown, state.map)
         self._directory.write_rounds(state.records)
         if state.summary:
             self._directory.write_summary(state.summary)
@@ -103,10 +106,14 @@ class Journal:
             self._directory.go_on_with(self._prepared.config)
         if found is not None:
             self._last = found[1]
-            there = self._directory.test_rows()
-            self._test_rows_written = frozenset(there)
+            if self._prepared.config.report.rows:
+                restore(found[0], *self._directory.shown(), len(self._prepared.dataset.pool))
+            else:
+                self._directory.drop_shown()
+            right = self._directory.test_rows()
+            self._test_rows_written = frozenset(right)
             told = [one["labelled"] for one in found[0].records if one["final_accuracy"] is not None]
-            found[0].correct = {labelled: there[labelled] for labelled in told if labelled in there}
+            found[0].correct = {labelled: right[labelled] for labelled in told if labelled in right}
         return found
 
     def require_same_model(self, model: TrainedModel, checkpoint: Checkpoint) -> TrainedModel:

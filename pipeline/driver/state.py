@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from asvp.alignment.policy import Attempt, Reading
@@ -13,6 +14,7 @@ from asvp.compute import Handle, TrainedModel
 from asvp.compute.evaluation import Evaluation
 from asvp.driver.final_models import FinalModel
 from asvp.record.labelled import LabelledSet
+from asvp.report.shown_rows import MAP_SCHEMA, SHOWN_SCHEMA
 
 
 @dataclass
@@ -38,6 +40,8 @@ class RunState:
         Objects of the finished rounds, as in rounds.jsonl.
     correct : dict of int to ndarray of shape (N,), bool
         Which of N test rows the final models of those rounds got right, by labels bought.
+    shown, map : Table
+        Picks to look at, and a map of the pool, as `asvp.report.shown_rows` has them.
     summary : dict
         Of the finished run; empty before.
     """
@@ -51,6 +55,8 @@ class RunState:
     final: TrainedModel | None = None
     records: list[dict[str, Any]] = field(default_factory=list)
     correct: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    shown: pa.Table = field(default_factory=SHOWN_SCHEMA.empty_table)
+    map: pa.Table = field(default_factory=MAP_SCHEMA.empty_table)
     summary: dict[str, Any] = field(default_factory=dict)
 
     @property

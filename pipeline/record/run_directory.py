@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import asvp
 from asvp.config import Config, build_config, read_scalar
 from asvp.config.text import YAML_ERRORS
-from asvp.errors import AsvpError, ConfigError, RunDirectoryError
+from asvp.errors import AsvpError, ConfigError, DataError, RunDirectoryError
 from asvp.files import temporary_beside, write_atomically, write_json
 from asvp.folders import (
     MARKER,
@@ -36,6 +36,7 @@ from asvp.holds import Hold, held
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
 from asvp.record.same_config import config_digest, require_longer, require_same
+from asvp.report.shown_rows import ROW_MAP, SHOWN_ROWS, read_map, read_shown_rows, write_table
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
 _BEFORE_THE_FIRST_ROUND = {"environment.json", "checkpoint", "arm.json", "run.log", "failure.json"}
@@ -67,6 +68,7 @@ class RunDirectory:
         self._labelled = self.path / "labelled.parquet"
         self._summary = self.path / "summary.json"
         self._test_rows = self.path / TEST_ROWS
+        self._shown, self._map = self.path / SHOWN_ROWS, self.path / ROW_MAP
         self._arm = self.path / "arm.json"
         self._failure = self.path / "failure.json"
         self._stopped = self.path / "stopped.json"
@@ -285,6 +287,27 @@ class RunDirectory:
     def write_test_rows(self, correct: Correct) -> None:
         """Replace test_rows.parquet."""
         write_test_rows(self._test_rows, correct, write=self.write)
+
+    def shown(self) -> tuple[pa.Table, pa.Table]:
+        """Picks to look at and the map, as `asvp.report.shown_rows` has them; what cannot be read is begun anew."""
+        found = []
+        for path, read in ((self._shown, read_shown_rows), (self._map, read_map)):
+            try:
+                found.append(read(path))
+            except DataError:
+                self.remove(path)
+                found.append(read(path))
+        return found[0], found[1]
+
+    def write_shown(self, shown: pa.Table, points: pa.Table) -> None:
+        """Replace shown_rows.parquet and map.parquet."""
+        write_table(self._shown, shown, write=self.write)
+        write_table(self._map, points, write=self.write)
+
+    def drop_shown(self) -> None:
+        """Remove both."""
+        self.remove(self._shown)
+        self.remove(self._map)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json."""

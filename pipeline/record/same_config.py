@@ -11,8 +11,9 @@ from asvp.config.budget import format_budget
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
 
-MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "training.keep", "workers")
-"""What a run may go on with though it was begun with another: who works, where, at what price and how long."""
+MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "report", "training.keep", "workers")
+"""What a run may go on with though it was begun with another: who works, where, at what price, how long, and what is
+shown of it."""
 
 
 def config_digest(config: Config) -> str:

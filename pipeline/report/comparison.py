@@ -15,6 +15,7 @@ from asvp.folders import require_room, settle, write_owned
 from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
 from asvp.report.curves import BASELINE, by_arm
 from asvp.report.figures import figure_images
+from asvp.report.page.page import NAME, page_bytes
 from asvp.report.records import RunRecord, read_records
 from asvp.report.redrawn import Redrawn, redrawn
 from asvp.report.savings import default_targets, has_curve, savings
@@ -94,7 +95,11 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[str | Path], out: str | Path | None = None, *, targets: Sequence[float] | None = None
+    folders: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    targets: Sequence[float] | None = None,
+    reload: bool = False,
 ) -> Comparison:
     """Read runs and sweeps and put their arms side by side.
 
@@ -103,10 +108,12 @@ def compare(
     folders : sequence of str or Path
         Run and sweep directories.
     out : str or Path, optional
-        Folder for arms.csv, rankings.csv, savings.csv, rounds.csv, report.md and the figures; made if missing. None
-        writes nothing.
+        Folder for arms.csv, rankings.csv, savings.csv, rounds.csv, report.md, report.html and the figures; made if
+        missing. None writes nothing.
     targets : sequence of float, optional
         Accuracies to give labels and costs for. None: some that all arms reach.
+    reload : bool
+        Whether report.html loads itself again every few seconds, for a sweep that is running.
 
     Raises
     ------
@@ -116,11 +123,15 @@ def compare(
     if out is not None:
         # Before anything is read: a name that can be no folder's.
         require_room(settle(out))
-    return compare_records(read_records(folders), out, targets=targets)
+    return compare_records(read_records(folders), out, targets=targets, reload=reload)
 
 
 def compare_records(
-    records: Sequence[RunRecord], out: str | Path | None = None, *, targets: Sequence[float] | None = None
+    records: Sequence[RunRecord],
+    out: str | Path | None = None,
+    *,
+    targets: Sequence[float] | None = None,
+    reload: bool = False,
 ) -> Comparison:
     """As `compare`, for runs that are already in memory."""
     place = None if out is None else settle(out)
@@ -137,13 +148,18 @@ def compare_records(
         verdict=answer,
         notes=tuple(_notes(records, drawn)),
     )
-    return comparison if place is None else _write(comparison, place)
+    if place is None:
+        return comparison
+    page = page_bytes(records, answer.text, comparison.notes, drawn, reload=reload)
+    return _write(comparison, place, page)
 
 
-def _write(comparison: Comparison, out: Path) -> Comparison:
+def _write(comparison: Comparison, out: Path, page: bytes) -> Comparison:
     tables = ("arms", "rankings", "savings", "rounds")
     texts = {f"{name}.csv": getattr(comparison, name).csv() for name in tables} | {"report.md": comparison.markdown()}
     contents = {name: text.encode() for name, text in texts.items()} | figure_images(comparison.records)
+    # Last, so that it is what the list of files ends with.
+    contents[NAME] = page
     write_owned(out, contents, version=asvp.__version__, key="--out")
     return Comparison(**{**vars(comparison), "files": tuple(out / name for name in contents)})
 

@@ -378,6 +378,7 @@ _NOT_OF_AN_ARM = {
     "extraction.shard_rows",
     "extraction.cache",
     "extraction.cache_limit",
+    "report.rows",
     "workers.count",
     "workers.cpus",
     "workers.gpus",

@@ -24,6 +24,7 @@ from asvp.compute.jobs import (
     EvaluateJob,
     ExtractionOrder,
     IndicatorJob,
+    LookJob,
     PackJob,
     PickJob,
     ProxyJob,
@@ -89,6 +90,7 @@ def made(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "proxy job": ProxyJob(pool, rows, labels, classes, proxy, 0),
         "evaluation job": EvaluateJob(Held(head), pool, labels.repeat(10), dataset.classes),
         "indicator job": IndicatorJob(("logme", "logme_ped"), pool, rows, labels),
+        "look job": LookJob(pool, rows, Held(head), rows, rows),
         "verification job": VerifyJob(
             pool, pool, only(pool, rows), rows, labels, rows % 3 == 0, classes, proxy, seed=0
         ),

@@ -19,6 +19,7 @@ LEAVES = {
     "cost.cpu_hour": "0",
     "extraction.cache": "null",
     "extraction.cache_limit": "5GB",
+    "report.rows": "false",
     "training.keep": "none",
     "workers.count": "2",
     "workers.cpus": "2",

@@ -39,7 +39,8 @@ def sweep(tmp_path, write_run, a_round):
 
 def test_a_sweep_is_compared_in_files_and_words(sweep, tmp_path):
     comparison = compare([sweep], tmp_path / "out")
-    names = "arms.csv class_balance.png indicator.png learning_curves.png rankings.csv report.md rounds.csv savings.csv"
+    names = "arms.csv class_balance.png indicator.png learning_curves.png rankings.csv"
+    names += " report.html report.md rounds.csv savings.csv"
     assert sorted(path.name for path in comparison.files) == names.split()
     assert all(path.stat().st_size > 0 for path in comparison.files)
     rounds = list(csv.DictReader((tmp_path / "out" / "rounds.csv").open()))

@@ -1,0 +1,259 @@
+"""The section of rows in a real browser: what it shows, that it follows its controls, and that names stay text."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+import asvp.report.page.rows as module
+
+ASSETS = Path(module.__file__).parent / "assets"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+EVIL = "<img src=x onerror=document.title='ran'>"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to show the page in")
+
+
+def jpeg() -> str:
+    small = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(small, "JPEG")
+    return "data:image/jpeg;base64," + base64.b64encode(small.getvalue()).decode()
+
+
+def picks(number: int, **told: Any) -> list[dict[str, Any]]:
+    thought = [[EVIL, 0.625], ["b", 0.25]]
+    rows = [{"row": row, "id": f"id {row}", "label": EVIL if row % 2 else "b", **told} for row in range(3)]
+    return [{**row, "thought": thought} for row in rows] if number else rows
+
+
+def gallery(arm: str, rounds: int, **told: Any) -> dict[str, Any]:
+    made = [
+        {"round": n, "labelled": 3 * n + 3, "bought": 1234, "strategy": EVIL, "rows": picks(n, **told)}
+        for n in range(rounds)
+    ]
+    return {"arm": arm, "seed": 0, "rounds": made}
+
+
+def section(arms: list[str]) -> dict[str, Any]:
+    side = {"others": [0, 0, 5, 5, -900, 100], "picks": [[10, 10, 0, 0, 7], [20, 10, 1, 1, 8], [99, 9, 1, 0, 9]]}
+    number = len(arms)
+    shares = [[None if a == b else 0.25 for b in range(number)] for a in range(number)]
+    return {
+        "galleries": [gallery(arms[0], 2, words=EVIL), gallery(arms[1], 3, image=jpeg())],
+        "maps": [
+            {
+                "arm": arm,
+                "seed": 0,
+                "grid": 1000,
+                "classes": [EVIL, "b"],
+                "refreshes": place,
+                "rounds": [0, 1],
+                "sides": [{"version": version, **side} for version in range(place + 1)],
+            }
+            for place, arm in enumerate(arms[:2])
+        ],
+        "overlap": {"arms": arms, "shares": shares, "seeds": [[2] * number] * number, "picks": [180, 180]},
+        "common": {
+            "arms": number,
+            "runs": 9,
+            "rows": [{"row": 1, "id": EVIL, "label": EVIL, "arms": 2, "runs": 3, "words": EVIL}],
+        },
+        "notes": [f"The rows of {EVIL} are left out."],
+    }
+
+
+class Page(HTMLParser):
+    """Elements of a page that was drawn: (name, attributes, text) in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self._open: list[list[str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        text: list[str] = []
+        self.elements.append((tag, dict(attrs), text))
+        if tag not in ("img", "input", "meta", "br"):
+            self._open.append(text)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for text in self._open:
+            text.append(data)
+
+    def all(self, tag: str, **wanted: str) -> list[str]:
+        """The text of elements with a name and attributes (`of` is their class)."""
+        named = {("class" if key == "of" else key): value for key, value in wanted.items()}
+        return [
+            "".join(text)
+            for name, attributes, text in self.elements
+            if name == tag and all(value in (attributes.get(key) or "").split() for key, value in named.items())
+        ]
+
+    def attributes(self, tag: str, of: str) -> list[dict[str, str | None]]:
+        return [told for name, told, _ in self.elements if name == tag and of in (told.get("class") or "").split()]
+
+
+def shown(folder: Path, rows: dict[str, Any] | None, then: str = "") -> Page:
+    """The page as a browser has drawn it after some steps; without a single error, policy violation or request."""
+    data = json.dumps(rows).replace("<", "\\u003c")
+    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>rows</title>
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<style>{(ASSETS / "rows.css").read_text(encoding="utf-8")}</style></head>
+<body><section id="rows"><h2>Rows</h2></section><pre id="wrong"></pre>
+<script>
+const wrong = (text) => document.getElementById("wrong").append(text + "\\n");
+addEventListener("error", (event) => wrong(event.message || "a resource was not there"), true);
+addEventListener("securitypolicyviolation", (event) => wrong(event.violatedDirective));
+const choose = (place, value) => {{
+  const one = document.querySelectorAll("#rows select, #rows input")[place];
+  one.value = value;
+  one.dispatchEvent(new Event(one.tagName === "INPUT" ? "input" : "change"));
+}};
+</script>
+<script>{(ASSETS / "rows.js").read_text(encoding="utf-8")}</script>
+<script>asvpRows(document.getElementById("rows"), {data}); {then}</script></body></html>"""
+    path = folder / "page.html"
+    path.write_text(page, encoding="utf-8")
+    assert CHROMIUM is not None
+    command = [
+        *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"),
+        *("--virtual-time-budget=8000", "--dump-dom", path.as_uri()),
+    ]
+    dom = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    drawn = Page(dom)
+    assert drawn.all("pre", id="wrong") == [""]
+    assert drawn.all("title") == ["rows"]
+    assert not [told for name, told, _ in drawn.elements if name == "img" and "onerror" in told]
+    return drawn
+
+
+def test_everything_is_shown_and_markup_stays_text(tmp_path: Path) -> None:
+    page = shown(tmp_path, section([EVIL, "b"]))
+    assert page.all("h3") == [
+        "Some picks of each round",
+        "The pool before and after a refresh",
+        "Which rows arms agree on",
+    ]
+    assert page.all("h4") == [
+        f"Round 0, up to 3 labels: 3 of 1,234 picks by {EVIL}",
+        f"Round 1, up to 6 labels: 3 of 1,234 picks by {EVIL}",
+    ]
+    assert page.all("p", of="rows-words") == [EVIL] * 6
+    assert page.all("p", of="rows-thought") == ["no model yet"] * 3 + [f"proxy: {EVIL} 63\u00a0%, b 25\u00a0%"] * 3
+    marks = ["✗ The proxy was wrong: b", f"✓ The proxy was right: {EVIL}", "✗ The proxy was wrong: b"]
+    assert page.all("p", of="rows-label") == ["b", EVIL, "b", *marks]
+    assert page.all("td", of="rows-share") == ["25", "25"]
+    assert page.all("th", scope="row") == [f"1  {EVIL}", "2  b"]
+    assert page.all("ul", of="rows-notes") == [f"The rows of {EVIL} are left out."]
+
+
+def test_another_arm_shows_its_thumbnails(tmp_path: Path) -> None:
+    page = shown(tmp_path, section(["a", "b"]), "choose(0, 'a1');")
+    images = [told for name, told, _ in page.elements if name == "img"]
+    assert len(images) == 9
+    assert {told["src"] for told in images} == {jpeg()}
+    assert images[0]["alt"] == "Row id 0"
+
+
+def test_a_round_shows_all_arms(tmp_path: Path) -> None:
+    page = shown(tmp_path, section(["a", "b"]), "choose(0, 'r1');")
+    assert [title.partition(":")[0] for title in page.all("h4")] == ["a", "b"]
+
+
+def test_the_map_opens_with_an_arm_that_was_refreshed(tmp_path: Path) -> None:
+    page = shown(tmp_path, section(["a", "b"]))
+    assert page.all("figcaption") == ["Features of the pre-trained encoder", "Features after the refresh"]
+    assert [told["aria-label"] for told in page.attributes("svg", "rows-map")] == [
+        "Features of the pre-trained encoder: 3 rows that were not bought, 3 picks",
+        "Features after the refresh: 3 rows that were not bought, 3 picks",
+    ]
+    assert points(page) == [1, 2, 1, 2]
+    strokes = [told["stroke"] for told in page.attributes("path", "rows-pick")]
+    assert strokes[0] != strokes[1]
+    assert strokes[:2] == strokes[2:]
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [
+        ("choose(2, 0);", [1, 1]),
+        ("choose(3, 1);", [0, 1, 0, 1]),
+        ("choose(3, 1); choose(2, 0);", [0, 0]),
+        ("choose(1, 0);", [1, 2]),
+    ],
+)
+def test_the_map_follows_round_class_and_arm(tmp_path: Path, then: str, expected: list[int]) -> None:
+    assert points(shown(tmp_path, section(["a", "b"]), then)) == expected
+
+
+def points(page: Page) -> list[int]:
+    """Picks drawn a side and round."""
+    return [len(re.findall("M", told["d"] or "")) for told in page.attributes("path", "rows-pick")]
+
+
+def test_hover_names_the_nearest_pick(tmp_path: Path) -> None:
+    move = """const svg = document.querySelector(".rows-map"), box = svg.getBoundingClientRect();
+const at = (x) => box.left + box.width * (210 + x / 1000 * 198) / 420;
+svg.dispatchEvent(new PointerEvent("pointermove", { clientX: at(101), clientY: box.top + box.height / 2 }));"""
+    assert shown(tmp_path, section(["a", "b"]), move).all("p", of="rows-tip")[0] == f"row 9: {EVIL}, picked in round 1"
+
+
+def test_csv_holds_every_pick_and_no_formula(tmp_path: Path) -> None:
+    then = """URL.createObjectURL = (blob) => { blob.text().then((text) => wrong.text.push(text)); return "#"; };
+wrong.text = [];
+document.querySelectorAll(".rows-save").forEach((one) => { if (one.textContent === "CSV") one.click(); });
+setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong.text), 500);"""
+    rows = section(["=1+1", "b"])
+    files = json.loads(shown(tmp_path, rows, then).all("h2")[0])
+    lines = [text.split("\r\n") for text in files]
+    assert [len(one) for one in lines] == [1 + 15 + 1, 1 + 3 * 6 + 1, 1 + 2 + 1]
+    assert lines[0][4] == f"'=1+1,0,1,0,id 0,b,{EVIL},0.625,b,0.25,{EVIL}"
+    assert lines[2][1:3] == ["'=1+1,b,0.25,2", "b,'=1+1,0.25,2"]
+
+
+def test_the_map_is_saved_as_a_drawing_and_as_pixels(tmp_path: Path) -> None:
+    then = """wrong.found = {};
+URL.createObjectURL = (blob) => {
+  blob.arrayBuffer().then((one) => { wrong.found[blob.type] = btoa(String.fromCharCode(...new Uint8Array(one))); });
+  return "#";
+};
+document.querySelectorAll(".rows-save").forEach((one) => { if (one.textContent !== "CSV") one.click(); });
+setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong.found), 6000);"""
+    page = shown(tmp_path, section(["a", EVIL]), then)
+    found = {kind: base64.b64decode(text) for kind, text in json.loads(page.all("h2")[0]).items()}
+    tree = ElementTree.fromstring(found["image/svg+xml"])
+    titles = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert titles == [f"{EVIL}: Features of the pre-trained encoder", f"{EVIL}: Features after the refresh"]
+    pixels = Image.open(io.BytesIO(found["image/png"])).convert("RGB")
+    assert pixels.size == (1680, 896)
+    assert len(pixels.getcolors(1 << 24) or []) > 10
+
+
+def test_without_rows_nothing_is_shown(tmp_path: Path) -> None:
+    empty = {"galleries": [], "maps": [], "overlap": None, "common": None, "notes": ["Left out."]}
+    assert shown(tmp_path, empty).all("li") == ["Left out."]
+    assert shown(tmp_path, None).all("h3") == []
+
+
+def test_forty_arms_fit(tmp_path: Path) -> None:
+    then = 'document.querySelector("h2").textContent = document.documentElement.scrollWidth <= innerWidth;'
+    page = shown(tmp_path, section([f"an arm of many words {n}" for n in range(40)]), then)
+    assert page.all("h2") == ["true"]
+    assert len(page.all("td", of="rows-share")) == 40 * 39
