@@ -36,8 +36,10 @@ def widest_axes(features: NDArray[np.floating]) -> Axes:
     dim = centred.shape[1]
     width = min(_WIDTH, dim)
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((dim, width)))[0]
+    # Made once where it is smaller than the features it is made of.
+    product = centred.T @ centred if dim <= len(centred) else None
     for _ in range(_ROUNDS_OF_ITERATION):
-        basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
+        basis = np.linalg.qr(centred.T @ (centred @ basis) if product is None else product @ basis)[0]
     inside = centred @ basis
     variances, turn = np.linalg.eigh(inside.T @ inside / max(1, len(centred)))
     axes = np.zeros((dim, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -96,7 +95,7 @@ class Looker:
     def _excerpts(self, rows: Rows) -> list[str | bytes | None]:
         """First words or thumbnails; None where there is none to be had, which is no reason to end a run."""
         order = np.argsort(rows)
-        contents: Sequence[Any]
+        contents: Any
         try:
             # Ascending requests read every file once.
             contents = self._dataset.pool.take(rows[order])

@@ -29,8 +29,10 @@ GALLERY_BYTES, MAP_BYTES = 1_500_000, 1_200_000
 """What galleries and maps may add to the page."""
 
 _JPEG = b"\xff\xd8\xff"
-_SHAPES = ((12, 1000), (8, 1000), (6, 20), (4, 12), (3, 8), (2, 5), (1, 3), (1, 1))
+_SHAPES = ((12, 1000), (8, 1000), (6, 20), (5, 14), (4, 12), (4, 9), (3, 8), (3, 6), (2, 6), (2, 4), (1, 3), (1, 1))
 """Rows a round and rounds an arm, richest first."""
+_ONE_OF = (1, 2, 3, 4)
+"""One row of so many is on a map."""
 _GRID = 1000
 """Places on a map are whole numbers up to this, either way."""
 _COMMON = 12
@@ -151,10 +153,7 @@ def _galleries(kept: Sequence[_Kept], notes: list[str]) -> list[dict[str, Any]]:
         found = [_thinned(gallery, *shape) for gallery in whole]
         if _size(found) <= GALLERY_BYTES:
             break
-    shown, total = 0, 0
-    for gallery in found:
-        total += _size(gallery)
-        shown += total <= GALLERY_BYTES
+    shown = _fitting(found, GALLERY_BYTES)
     if shown < len(found):
         notes.append(f"There is room for the picks of {shown} arms of {len(found)}.")
     elif _size(found) < _size(whole):
@@ -213,21 +212,24 @@ def _size(value: Any) -> int:
 
 
 def _maps(kept: Sequence[_Kept], notes: list[str]) -> list[dict[str, Any]]:
+    """Of every arm, with one row of so many where there is no room for all; the last arms go only after that."""
     found: list[dict[str, Any]] = []
-    used, without = 0, 0
-    for one in kept:
-        made = _map(one)
-        if made is None:
-            continue
-        size = _size(made)
-        if used + size > MAP_BYTES:
-            without += 1
-            continue
-        used += size
-        found.append(made)
-    if without:
-        notes.append(f"There is room for the maps of {len(found)} arms of {len(found) + without}.")
-    return found
+    one_of = 1
+    for one_of in _ONE_OF:
+        found = [made for one in kept if (made := _map(one, one_of)) is not None]
+        if _size(found) <= MAP_BYTES:
+            break
+    shown = _fitting(found, MAP_BYTES)
+    if one_of > 1:
+        notes.append(f"There is room for one row of {one_of} on the maps; the run directories keep all.")
+    if shown < len(found):
+        notes.append(f"There is room for the maps of {shown} arms of {len(found)}.")
+    return found[:shown]
+
+
+def _fitting(entries: Sequence[Any], room: int) -> int:
+    """How many entries, from the first on, have room in so many bytes."""
+    return int(np.searchsorted(np.cumsum([_size(one) for one in entries]), room, side="right"))
 
 
 @dataclass(frozen=True)
@@ -239,11 +241,13 @@ class _Side:
     places: NDArray[np.float64]
 
 
-def _map(one: _Kept) -> dict[str, Any] | None:
+def _map(one: _Kept, one_of: int) -> dict[str, Any] | None:
     """Both sides, the second turned so that its points lie as near to those of the first as they can."""
     sides = []
     for version in sorted(set(one.map["version"].to_pylist())):
         part = one.map.filter(pc.equal(one.map["version"], version))
+        # By number, so that the same rows are on both sides.
+        part = part.filter(part["row"].to_numpy() % one_of == 0)
         places = np.stack([part["x"].to_numpy(), part["y"].to_numpy()], axis=1).astype(np.float64)
         if len(places) and np.isfinite(places).all():
             sides.append(_Side(version, part["row"].to_numpy(), _standard(places)))
@@ -282,7 +286,7 @@ def _points(
 
 
 def _standard(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = places - places.mean(axis=0)
+    centred: NDArray[np.float64] = places - places.mean(axis=0)
     size = float(np.sqrt((centred**2).sum(axis=1).mean()))
     return centred / size if size > 0 else centred
 
