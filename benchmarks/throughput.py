@@ -4,8 +4,8 @@
     python benchmarks/throughput.py --tiny               # sizes for two cores, to see whether it works
 
 Models have random weights and the sizes of MiniLM and BERT-base; texts are those of debian_sections, as they are and
-joined until they fill 128 tokens. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted tokens
-on the device, and a plain training loop with PyTorch's fused AdamW.
+joined until they fill 128 tokens. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted
+tokens on the device, and a plain training loop with the fused AdamW of PyTorch.
 """
 
 from __future__ import annotations
