@@ -95,11 +95,7 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[str | Path],
-    out: str | Path | None = None,
-    *,
-    targets: Sequence[float] | None = None,
-    reload: bool = False,
+    folders: Sequence[str | Path], out: str | Path | None = None, *, targets: Sequence[float] | None = None
 ) -> Comparison:
     """Read runs and sweeps and put their arms side by side.
 
@@ -112,8 +108,6 @@ def compare(
         missing. None writes nothing.
     targets : sequence of float, optional
         Accuracies to give labels and costs for. None: some that all arms reach.
-    reload : bool
-        Whether report.html loads itself again every few seconds, for a sweep that is running.
 
     Raises
     ------
@@ -123,7 +117,7 @@ def compare(
     if out is not None:
         # Before anything is read: a name that can be no folder's.
         require_room(settle(out))
-    return compare_records(read_records(folders), out, targets=targets, reload=reload)
+    return compare_records(read_records(folders), out, targets=targets)
 
 
 def compare_records(
@@ -133,7 +127,7 @@ def compare_records(
     targets: Sequence[float] | None = None,
     reload: bool = False,
 ) -> Comparison:
-    """As `compare`, for runs that are already in memory."""
+    """As `compare`, for runs that are already in memory; with `reload`, report.html loads itself again and again."""
     place = None if out is None else settle(out)
     finished = [run for run in records if run.finished]
     drawn = redrawn(finished)

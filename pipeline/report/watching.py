@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asvp.errors import RunDirectoryError
-from asvp.report.comparison import compare
+from asvp.report.comparison import compare_records
 from asvp.report.page.page import NAME
 from asvp.report.records import read_records
 
@@ -59,7 +59,7 @@ def _write(folders: Sequence[str], out: str) -> bool | None:
             raise
         return None
     over = all(run.finished or run.stopped for run in records) and all(map(_nothing_waits, folders))
-    compare(folders, out, reload=not over)
+    compare_records(records, out, reload=not over)
     return over
 
 
