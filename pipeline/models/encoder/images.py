@@ -81,8 +81,10 @@ class ImageInputs:
 
     def batch_rows(self, batch_size: BatchSize) -> int:
         """Images that go through the model together."""
-        most = _ROWS_ON_CPU if self._device.type == "cpu" else _ROWS_ON_GPU if batch_size == "auto" else batch_size
-        return most if batch_size == "auto" else min(batch_size, most)
+        on_cpu = self._device.type == "cpu"
+        if batch_size == "auto":
+            return _ROWS_ON_CPU if on_cpu else _ROWS_ON_GPU
+        return min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
 
     def collate(
         self, examples: list[bytes], positions: np.ndarray, generator: torch.Generator | None = None

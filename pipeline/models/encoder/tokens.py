@@ -54,8 +54,9 @@ class Tokens:
 
     def __getitem__(self, row: int) -> list[int]:
         """Token numbers of one text."""
-        start = int(self.starts[row])
-        return list(map(int, self.flat[start : start + int(self.lengths[row])]))
+        start = self.starts[row]
+        tokens: list[int] = self.flat[start : start + self.lengths[row]].tolist()
+        return tokens
 
     def changed(self, rows: dict[int, list[int]]) -> Tokens:
         """With other tokens for some texts, by number."""

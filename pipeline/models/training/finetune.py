@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
@@ -200,7 +200,8 @@ def _train(
     order = partial(torch.randperm, len(labels), generator=generator)
     # What augmentation draws lies between the orders; of texts nothing is drawn, and all orders can be known ahead.
     known = isinstance(encoder.inputs, TextInputs)
-    orders: Iterable[Tensor] = [order() for _ in range(config.epochs)] if known else _drawn(order, config.epochs)
+    drawn = (order() for _ in range(config.epochs))
+    orders: Iterable[Tensor] = list(drawn) if known else drawn
     labels = labels.to(encoder.device)
     encoder.model.train()
     graphs = _graphs(step, examples, labels, list(orders), cuts) if known and on_gpu else None
@@ -293,10 +294,6 @@ def _graphs(
     model = nn.ModuleList([encoder.model, step.output])
     graphs = StepGraphs(step, model, step.optimiser, examples, labels, inputs.padding, inputs.max_length)
     return step_graphs(graphs, [order[start:end].numpy() for order in orders for start, end in cuts])
-
-
-def _drawn(order: Callable[[], Tensor], epochs: int) -> Iterator[Tensor]:
-    return (order() for _ in range(epochs))
 
 
 def _class_weights(labels: Tensor, classes: int, encoder: Encoder, config: TrainingConfig) -> Tensor | None:
