@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from sweep_measure import Watch, trials_in, wall
 
 import asvp
@@ -76,7 +75,11 @@ def many_trials(config: Config, trials: int, out: Path) -> dict[str, Any]:
 
 
 class _Memory:
-    """Looks at this process's private memory, and at how many trials are finished, once a second."""
+    """Looks at the memory that this process has made, and at how many trials are finished, once a second.
+
+    Pages of libraries do not count: those that other processes have mapped too become private to this one when they
+    end, which looks like growth (150 MB as Ray's processes go).
+    """
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -99,4 +102,9 @@ class _Memory:
     def _look(self) -> None:
         while not self._over.wait(1.0):
             done = sum(1 for _ in self._out.glob("runs/*/summary.json"))
-            self._seen.append((done, psutil.Process().memory_full_info().uss / 1e6))
+            self._seen.append((done, _anonymous_mb()))
+
+
+def _anonymous_mb() -> float:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) * 1024 / 1e6

@@ -23,8 +23,9 @@ from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, Super
 from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
 
-FAILED, STOP = "failed", "stop"
-"""Keys of a last report: the trial has failed for good, and why; the whole sweep has to stop, and why."""
+RECORD, FAILED, STOP = "record", "failed", "stop"
+"""Keys of a report: the round's record, as JSON; of a last one: the trial has failed for good, and why; the whole sweep
+has to stop, and why."""
 
 
 def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) -> None:
@@ -53,9 +54,10 @@ def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) ->
     last: dict[str, Any] = {"labelled": 0}
 
     def on_round(record: Mapping[str, Any]) -> object:
-        last.update(record)
+        last["labelled"] = record["labelled"]
         # It comes back when the sweep has heard of it, and has decided whether the trial goes on.
-        _report(record)
+        # In one piece: of every number that it is told Tune keeps nine more, for each trial to the end of the sweep.
+        tune.report({**last, RECORD: json.dumps(record)})
         return ENOUGH if directory.stopped() else None
 
     try:
@@ -75,7 +77,7 @@ def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) ->
             raise
         last[STOP if isinstance(error, StorageError) else FAILED] = _told(error)
     # A trial that was finished before reports its end again, so that Tune knows it too.
-    _report({**last, "done": True})
+    tune.report({**last, "done": True})
 
 
 def _run(
@@ -117,7 +119,3 @@ def _told(error: Exception) -> str:
         return str(error)
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
-
-
-def _report(record: Mapping[str, Any]) -> None:
-    tune.report(json.loads(json.dumps(record)))

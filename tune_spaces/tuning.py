@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter
@@ -12,12 +13,13 @@ from typing import Any, Protocol
 
 from pyarrow.fs import LocalFileSystem
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from asvp.errors import StorageError
 from asvp.files import write_error
-from asvp.tune_spaces.trainable import FAILED, STOP, run_trial
+from asvp.tune_spaces.trainable import FAILED, RECORD, STOP, run_trial
 
 MOST_LOSSES = 8
 """How often in a row a trial may be lost with its process or node without having finished a round in between."""
@@ -147,7 +149,9 @@ class _InTurn(FIFOScheduler):
     """Starts trials in the order in which they come, in the processes of those that have ended.
 
     Ray Tune keeps the process of a trial that ends for one that waits; where none waits, as only so many are at work,
-    it keeps one alone: of two that end together one is lost. Here all are kept.
+    it keeps one alone: of two that end together one is lost. Here all are kept. And a trial whose own process is still
+    starting would take over the one of another trial that ends meanwhile, and its own, seconds of work, would be thrown
+    away, again and again: here it waits for its own, and a trial that has none takes what became free.
     """
 
     def __init__(self, concurrent: int) -> None:
@@ -160,6 +164,12 @@ class _InTurn(FIFOScheduler):
         if self._keep and hasattr(kept, "increase_max"):
             kept.increase_max(trial.placement_group_factory, self._keep)
             self._keep = 0
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first trial that waits and for which no process is starting, or None."""
+        starting = getattr(tune_controller, "_trial_to_actor", {})
+        waiting = (trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING)
+        return next((trial for trial in waiting if trial not in starting), None)
 
 
 class _Watch(tune.Callback):
@@ -192,7 +202,7 @@ class _Watch(tune.Callback):
         else:
             self._losses[name] = 0
             trial.max_failures = -1
-            self._listener.round(name, result)
+            self._listener.round(name, json.loads(result.pop(RECORD)))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial was lost, and is tried again."""

@@ -78,7 +78,7 @@ from asvp.tune_spaces.sweep import run_sweep
 config, space, out = sys.argv[1:]
 def asked(choice, **given):
     import asvp.tune_spaces.trainable as trainable
-    report = trainable._report
+    report = trainable.tune.report
 
     def tell(record):
         told = {
@@ -91,7 +91,7 @@ def asked(choice, **given):
         # With the last report the process is ended.
         report(record)
 
-    trainable._report = tell
+    trainable.tune.report = tell
     trainable.run_trial(choice, **given)
 
 tuning.run_trial = asked
@@ -99,6 +99,42 @@ base = load_config(config)
 chosen = list(trials(load_space(space, base), base.model_dump()))
 run_sweep(chosen, Path(out) / "sweep", resume=False, address="local", reporter=SilentReporter())
 """
+
+
+COUNT = """
+import sys
+from pathlib import Path
+import numpy as np
+import ray.tune.execution.tune_controller as controlling
+import asvp
+from asvp.config import build_config
+from asvp.tune_spaces.space import Space
+
+started, schedule = [], controlling.RayActorManager.add_actor
+def counted(self, *arguments, **named):
+    started.append(arguments)
+    return schedule(self, *arguments, **named)
+
+controlling.RayActorManager.add_actor = counted
+folder = Path(sys.argv[1])
+rng = np.random.default_rng(0)
+for name in ("pool", "test"):
+    labels = np.arange(60) % 3
+    np.savez(folder / f"{name}.npz", features=rng.normal(size=(60, 4)).astype(np.float32), labels=labels)
+data = {name: str(folder / f"{name}.npz") for name in ("pool", "test")}
+training = {"method": "lp", "epochs": 1}
+config = build_config({"data": data, "budget": "6+6", "training": training, "workers": {"count": 1, "cpus": 1}})
+result = asvp.sweep(Space({"svp": {"mode": "svp"}}, range(8)), config, out=folder / "sweep", max_concurrent=3)
+assert not result.failed and len(result.trials) == 8
+print("started", len(started))
+"""
+
+
+def test_trials_take_over_the_processes_of_those_that_have_ended(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COUNT, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # No trial that waits throws away the process that starts for it.
+    assert "started 3" in done.stdout.splitlines()
 
 
 def test_the_process_of_a_trial_holds_no_pytorch_and_sees_no_gpu(base: Config, tmp_path: Path) -> None:
