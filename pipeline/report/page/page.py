@@ -18,7 +18,7 @@ from asvp.report.records import RunRecord
 from asvp.report.redrawn import Redrawn
 
 NAME = "report.html"
-_SCRIPTS = ("plotly-basic.min.js", "verdict.js", "shared.js", "rows.js", "page.js")
+_SCRIPTS = ("plotly-basic.min.js", "verdict.js", "shared.js", "rows.js", "state.js", "page.js")
 _STYLES = ("page.css", "rows.css")
 _RELOAD = '<meta name="asvp-reload" content="{0:d}" data-written="{1}">'
 _RELOADS = rb'<meta name="asvp-reload" content="\d+" data-written="[^"]*">'
