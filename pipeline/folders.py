@@ -118,7 +118,15 @@ def mark(path: Path, kind: str, version: str, files: Iterable[str] = ()) -> None
     )
 
 
-def write_owned(path: Path, contents: Mapping[str, bytes], *, version: str, key: str, known: bool = False) -> None:
+def write_owned(
+    path: Path,
+    contents: Mapping[str, bytes],
+    *,
+    version: str,
+    key: str,
+    known: bool = False,
+    write: Callable[[Path, Callable[[Path], Any]], None] = write_atomically,
+) -> None:
     """Write files into a folder that is empty, or marked, or else known to be asvp's; all of them or none.
 
     Parameters
@@ -132,6 +140,8 @@ def write_owned(path: Path, contents: Mapping[str, bytes], *, version: str, key:
         The option that names the folder.
     known : bool
         Whether the folder was shown to be asvp's in another way than by its marker.
+    write : callable
+        Writes a file: its path, and what is given another path to write.
 
     Raises
     ------
@@ -164,9 +174,9 @@ def write_owned(path: Path, contents: Mapping[str, bytes], *, version: str, key:
     # The marker goes first: whatever is in the folder when the process dies, it is known to be ours.
     now = {name: [*filter(None, [kept[name]]), _digest(content)] for name, content in contents.items()}
     kind = "report" if marker is None else marker.get("kind", "report")
-    write_json(path / MARKER, {"asvp": version, "kind": kind, "files": {**written, **now}})
-    for name, content in contents.items():
-        write_atomically(path / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
+    told = json.dumps({"asvp": version, "kind": kind, "files": {**written, **now}}, indent=2) + "\n"
+    for name, content in {MARKER: told.encode(), **contents}.items():
+        write(path / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
 
 
 def replace_folder(

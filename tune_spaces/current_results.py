@@ -50,6 +50,11 @@ class CurrentResults:
         for trial in trials:
             self.came(trial, configs[trial.name])
 
+    @property
+    def trials(self) -> dict[str, TrialRounds]:
+        """All trials by name, as they were read last; one with news is another object."""
+        return dict(self._trials)
+
     def came(self, trial: Trial, config: Config) -> None:
         """A trial has joined, without rounds."""
         options = config.model_dump(mode="json")

@@ -61,6 +61,12 @@ class LiveTable:
             trials = list(self._trials.values())
         return status_table(trials, title=progress_title(trials, left_seconds=self.seconds_left()), most=most)
 
+    @property
+    def trials(self) -> dict[str, TrialStatus]:
+        """How every trial stands, by name."""
+        with self._lock:
+            return dict(self._trials)
+
     def came(self, trial: Trial, config: Config) -> None:
         """A trial has joined, and waits."""
         with self._lock:

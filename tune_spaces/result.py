@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from asvp.errors import DataError
+from asvp.errors import AsvpError, DataError
 from asvp.report.comparison import Comparison, compare
 from asvp.report.status import TrialStatus
 from asvp.report.status_files import read_status
@@ -26,11 +27,14 @@ class SweepResult:
         Trials that failed, with the reason.
     unfinished : tuple of str
         Trials that have not come to their end, those that failed among them; none that was stopped early.
+    comparison : Comparison or None
+        Arms side by side, as `asvp.sweep` has written them into the directory; None if no trial finished a round.
     """
 
     directory: Path
     failed: dict[str, str]
     unfinished: tuple[str, ...] = ()
+    comparison: Comparison | None = field(default=None, repr=False, compare=False)
 
     @property
     def trials(self) -> tuple[TrialStatus, ...]:
@@ -89,6 +93,18 @@ class SweepResult:
     def report(self, out: Path | str | None = None) -> Comparison:
         """Arms side by side: costs, savings and the answer; with `out`, tables and figures are written there."""
         return compare([self.directory], out)
+
+    def reported(self, say: Callable[[str], None]) -> SweepResult:
+        """The same with its comparison, which is written into the directory; what cannot be written is said."""
+        try:
+            return replace(self, comparison=self.report(self.directory))
+        except AsvpError as error:
+            say(f"No report was written: {error}")
+        try:
+            return replace(self, comparison=self.report())
+        except AsvpError:
+            # Said already: there is nothing to compare.
+            return self
 
     def _repr_html_(self) -> str:
         trials = self.trials

@@ -17,8 +17,10 @@ from asvp.errors import ConfigError, RunDirectoryError
 from asvp.folders import make_folder, mark, settle, sweep_up
 from asvp.holds import held
 from asvp.progress import Reporter, default_reporter
+from asvp.report.commands import note_command
 from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.checks import TrialChecker, check_sweep
+from asvp.tune_spaces.current_page import CurrentPage
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.joining import Joining, choice
 from asvp.tune_spaces.kept_models import ModelKeeper
@@ -57,7 +59,8 @@ def sweep(
     reporter: Reporter | None = None,
     log: Sequence[str] = DEFAULT_LOGGERS,
 ) -> SweepResult:
-    """Run every arm of a space, or some of them, with every seed, side by side on Ray.
+    """Run every arm of a space, or some of them, with every seed, side by side on Ray; tables, figures and
+    report.html are left in its directory.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def sweep(
         out = default_directory(space)
     out, news = settle(out), reporter or default_reporter()
     begun = begin_search(arms, base, out, seeds=seeds, search=search, samples=samples, resume=resume, say=news.say)
-    return run_sweep(
+    result = run_sweep(
         begun.trials,
         out,
         resume=resume,
@@ -124,6 +127,7 @@ def sweep(
         reporter=news,
         log=loggers,
     )
+    return result.reported(news.say)
 
 
 def default_directory(space: str | Space) -> Path:
@@ -197,6 +201,7 @@ def run_sweep(
         with held(out, out) as hold:
             sweep_up(out, but=hold.folder)
             mark(out, "sweep", asvp.__version__)
+            note_command(out, write=hold.write)
             joining = Joining(out, hold, trials, search or Search(), suggestions)
             joining.write()
             rule = settled_scheduler(scheduler, out, hold)
@@ -206,7 +211,8 @@ def run_sweep(
             results = CurrentResults(out, trials, configs, hold.write)
             keeper, table = ModelKeeper(out / "runs", configs, stands.done), LiveTable(out, reporter)
             stopping = early_stopping(rule, trials, out / "runs", hold)
-            watcher = Watcher(out / "runs", hold, results, keeper, table, reporter, stopping, stands.failed)
+            page = CurrentPage(out, hold, results, table, reporter.say)
+            watcher = Watcher(out / "runs", hold, results, keeper, table, reporter, stopping, page, stands.failed)
             loggers = open_loggers(log, trials, configs, out, hold, (*stands.done, *stands.stopped), reporter.say)
             try:
                 if stands.left:
@@ -225,6 +231,7 @@ def run_sweep(
             finally:
                 # What is finished is told in any case, also when the sweep is interrupted.
                 unread = results.write(whole=True)
+                page.end()
                 loggers.close()
     names = [trial.name for trial in joining.trials]
     return SweepResult(out, {**watcher.failed, **unread}, unfinished(names, out / "runs"))

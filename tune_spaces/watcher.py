@@ -12,6 +12,7 @@ from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
 from asvp.holds import Hold
 from asvp.progress import Reporter
 from asvp.record.run_directory import RunDirectory
+from asvp.tune_spaces.current_page import CurrentPage
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.kept_models import ModelKeeper
 from asvp.tune_spaces.live import LiveTable
@@ -32,6 +33,7 @@ class Watcher:
     table : LiveTable
     reporter : Reporter
     stopping : EarlyStopping
+    page : CurrentPage
     failed : mapping of str to str, optional
         Trials that had failed before.
 
@@ -50,6 +52,7 @@ class Watcher:
         table: LiveTable,
         reporter: Reporter,
         stopping: EarlyStopping,
+        page: CurrentPage,
         failed: Mapping[str, str] | None = None,
     ) -> None:
         self.failed = dict(failed or {})
@@ -60,6 +63,7 @@ class Watcher:
         self._table = table
         self._reporter = reporter
         self._stopping = stopping
+        self._page = page
         self._idle_since = time.monotonic()
 
     def shown(self) -> AbstractContextManager[None]:
@@ -100,9 +104,10 @@ class Watcher:
         self._reporter.say(f"{trial}: its process or its node was lost ({times} in this round); it goes on by itself")
 
     def step(self, states: Mapping[str, int]) -> None:
-        """Keep the results current; while trials wait and none runs, say so now and then."""
+        """Keep results and page current; while trials wait and none runs, say so now and then."""
         self._hold.require()
         self._results.write_if_due()
+        self._page.write_if_due()
         now = time.monotonic()
         if states.get("RUNNING") or not states.get("PENDING"):
             self._idle_since = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from itertools import zip_longest
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -15,6 +15,9 @@ from asvp.cli.planned import show_plan
 from asvp.config import load_config
 from asvp.errors import ConfigError, one_line
 from asvp.folders import read_marker, settle
+
+if TYPE_CHECKING:
+    from asvp.tune_spaces.result import SweepResult
 
 
 @click.command()
@@ -121,16 +124,23 @@ def sweep(
             reporter=reporter_for(),
             log=log or DEFAULT,
         )
-    comparison = result.report(result.directory)
-    if as_json:
-        OUT.print_values({"directory": str(result.directory), "failed": result.failed, **comparison.to_json()})
-    else:
-        comparison.print(OUT)
-        OUT.print(f"Sweep directory: {result.directory}", soft_wrap=True)
-        OUT.print(f"Open in a browser: {result.directory / 'report.html'}", soft_wrap=True)
+    _show(result, as_json)
     if result.failed:
         print_failures(result.failed)
         sys.exit(1)
+
+
+def _show(result: SweepResult, as_json: bool) -> None:
+    compared = result.comparison
+    if as_json:
+        told = {} if compared is None else compared.to_json()
+        OUT.print_values({"directory": str(result.directory), "failed": result.failed, **told})
+        return
+    if compared is not None:
+        compared.print(OUT)
+    OUT.print(f"Sweep directory: {result.directory}", soft_wrap=True)
+    if compared is not None and compared.files:
+        OUT.print(f"Open in a browser: {compared.files[-1]}", soft_wrap=True)
 
 
 def print_failures(failed: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from asvp.driver.prepared import Prepared, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
+from asvp.report.commands import note_command
 
 ENOUGH = "enough"
 """What `on_round` returns to end a run early."""
@@ -102,11 +103,15 @@ def run(
 
         prepared = prepare(config)
     with ExitStack() as stack:
+        called = backend is None
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
         prepared = prepared.resolved(backend.resolve())
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
+            if called:
+                # A trial's process was called by nobody who could call it again; its sweep was.
+                note_command(directory.path, write=directory.write)
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)

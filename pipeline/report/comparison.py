@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from rich.console import Console
 
 import asvp
+from asvp.errors import AsvpError
 from asvp.folders import require_room, settle, write_owned
 from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
 from asvp.report.curves import BASELINE, by_arm
 from asvp.report.figures import figure_images
+from asvp.report.page.beside import Beside, read_beside
 from asvp.report.page.page import NAME, page_bytes
 from asvp.report.records import RunRecord, read_records
 from asvp.report.redrawn import Redrawn, redrawn
@@ -117,7 +119,9 @@ def compare(
     if out is not None:
         # Before anything is read: a name that can be no folder's.
         require_room(settle(out))
-    return compare_records(read_records(folders), out, targets=targets)
+    unread: dict[Path, str] = {}
+    records = read_records(folders, unread=unread)
+    return compare_records(records, out, targets=targets, beside=read_beside(folders, unread))
 
 
 def compare_records(
@@ -125,10 +129,49 @@ def compare_records(
     out: str | Path | None = None,
     *,
     targets: Sequence[float] | None = None,
-    reload: bool = False,
+    beside: Beside | None = None,
+    reload: int | None = None,
 ) -> Comparison:
-    """As `compare`, for runs that are already in memory; with `reload`, report.html loads itself again and again."""
-    place = None if out is None else settle(out)
+    """As `compare`, for runs that are already in memory; every `reload` seconds report.html loads itself again."""
+    place, beside = None if out is None else settle(out), beside or Beside()
+    comparison, drawn = _compared(records, targets, beside)
+    if place is None:
+        return comparison
+    page = page_bytes(records, comparison.verdict.text, comparison.notes, drawn, beside, reload=reload)
+    return _write(comparison, place, page)
+
+
+def compare_in_place(
+    folders: Sequence[str | Path], place: Path, *, known: bool, say: Callable[[str], None]
+) -> Comparison:
+    """As `compare`, with report.html alone written.
+
+    Parameters
+    ----------
+    folders : sequence of str or Path
+    place : Path
+        Where the page goes.
+    known : bool
+        Whether that folder is known to be asvp's, or the user's own to write into.
+    say : callable
+        Told if the page cannot be written there, which is no error: nobody asked for it by name.
+    """
+    unread: dict[Path, str] = {}
+    records = read_records(folders, unread=unread)
+    beside = read_beside(folders, unread)
+    comparison, drawn = _compared(records, None, beside)
+    page = page_bytes(records, comparison.verdict.text, comparison.notes, drawn, beside)
+    try:
+        write_owned(place, {NAME: page}, version=asvp.__version__, key="DIR", known=known)
+    except AsvpError as error:
+        say(f"No page was written, name a folder with --out: {error}")
+        return comparison
+    return replace(comparison, files=(place / NAME,))
+
+
+def _compared(
+    records: Sequence[RunRecord], targets: Sequence[float] | None, beside: Beside
+) -> tuple[Comparison, Redrawn | None]:
     finished = [run for run in records if run.finished]
     drawn = redrawn(finished)
     answer = verdict(records, drawn)
@@ -140,12 +183,16 @@ def compare_records(
         savings=savings_table(savings(finished, wanted, redrawn=drawn)),
         rounds=curve_table(records),
         verdict=answer,
-        notes=tuple(_notes(records, drawn)),
+        notes=tuple(_notes(records, drawn, beside)),
     )
-    if place is None:
-        return comparison
-    page = page_bytes(records, answer.text, comparison.notes, drawn, reload=reload)
-    return _write(comparison, place, page)
+    return comparison, drawn
+
+
+def page_of(records: Sequence[RunRecord], beside: Beside, *, reload: int | None = None) -> bytes:
+    """report.html alone, of runs that are in memory."""
+    drawn = redrawn([run for run in records if run.finished])
+    text = verdict(records, drawn).text
+    return page_bytes(records, text, _notes(records, drawn, beside), drawn, beside, reload=reload)
 
 
 def _write(comparison: Comparison, out: Path, page: bytes) -> Comparison:
@@ -155,16 +202,19 @@ def _write(comparison: Comparison, out: Path, page: bytes) -> Comparison:
     # Last, so that it is what the list of files ends with.
     contents[NAME] = page
     write_owned(out, contents, version=asvp.__version__, key="--out")
-    return Comparison(**{**vars(comparison), "files": tuple(out / name for name in contents)})
+    return replace(comparison, files=tuple(out / name for name in contents))
 
 
-def _notes(records: Sequence[RunRecord], drawn: Redrawn | None) -> list[str]:
+def _notes(records: Sequence[RunRecord], drawn: Redrawn | None, beside: Beside) -> list[str]:
     notes = [
         f"{run.arm} with seed {run.seed} is not finished, at {run.labelled:,}"
         f"{f' of {run.planned:,}' if run.planned else ''} labels: it is in the curves, and not in the answer."
         for run in records
         if not run.finished and not run.stopped
     ]
+    damaged = sorted(path.name for path, one in beside.states.items() if one.state == "damaged")
+    if damaged:
+        notes.append(f"{len(damaged)} runs are damaged and left out: {', '.join(damaged)}.")
     stopped = sum(run.stopped for run in records)
     if stopped:
         notes.append(f"{stopped} of {len(records)} runs were stopped early: they are in the curves until then.")

@@ -17,7 +17,7 @@ from asvp.config import labels_by_round, read_scalar
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import DataError, RunDirectoryError
 from asvp.folders import settle
-from asvp.report.results import read_results
+from asvp.report.results import TrialRounds, read_results
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows
 
 Measure = Literal["final", "proxy"]
@@ -99,7 +99,7 @@ def accuracy(one: Mapping[str, Any], measure: Measure) -> float | None:
     return None if value is None else float(value)
 
 
-def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
+def read_records(folders: Sequence[str | Path], *, unread: dict[Path, str] | None = None) -> list[RunRecord]:
     """Read runs and sweeps, and tell arms apart that would have the same name.
 
     Parameters
@@ -107,6 +107,8 @@ def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
     folders : sequence of str or Path
         Run directories (with config.yaml) and sweep directories (with runs/*/ or results.parquet). One given twice
         counts once.
+    unread : dict of Path to str, optional
+        Is given the runs of sweeps that cannot be read, with the reason; without it they are errors.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def read_records(folders: Sequence[str | Path]) -> list[RunRecord]:
     if isinstance(folders, (str, Path)):
         folders = [folders]
     for folder in dict.fromkeys(Path(os.path.realpath(settle(given, key="DIR"))) for given in folders):
-        found = [record for record in _read_folder(folder) if record.rounds]
+        found = [record for record in _read_folder(folder, unread) if record.rounds]
         if not found:
             raise RunDirectoryError(
                 "holds no finished round", key="DIR", value=str(folder), mend="Wait for a round, or leave it out"
@@ -162,6 +164,22 @@ def read_run(folder: Path) -> RunRecord:
         stopped=not summary_file.is_file() and (folder / "stopped.json").is_file(),
         picks=_read_picks(folder / "labelled.parquet"),
         correct=_read_correct(folder / TEST_ROWS, rounds),
+    )
+
+
+def run_record(trial: TrialRounds, folder: Path) -> RunRecord:
+    """A trial whose rounds and options are in memory, with what else its run directory tells; errors as there."""
+    summary = folder / "summary.json"
+    return RunRecord(
+        arm=trial.arm,
+        seed=trial.seed,
+        config=trial.config,
+        rounds=trial.rounds,
+        summary=_mapping(summary, json.loads) if trial.finished else None,
+        path=folder,
+        stopped=trial.stopped,
+        picks=_read_picks(folder / "labelled.parquet"),
+        correct=_read_correct(folder / TEST_ROWS, trial.rounds),
     )
 
 
@@ -207,14 +225,14 @@ def arm_of(config: Mapping[str, Any]) -> str:
     return "random" if strategy == "random" and mode == "svp" else f"{mode} {strategy}"
 
 
-def _read_folder(folder: Path) -> list[RunRecord]:
+def _read_folder(folder: Path, unread: dict[Path, str] | None) -> list[RunRecord]:
     if not folder.is_dir():
         raise RunDirectoryError("is no folder", key="DIR", value=str(folder), mend="Give a run or sweep directory")
     if (folder / "config.yaml").is_file() and (folder / "rounds.jsonl").is_file():
         return [read_run(folder)]
     runs = sorted((path.parent for path in folder.glob("runs/*/config.yaml")), key=_place)
     if runs:
-        return [read_run(run) for run in runs]
+        return _read_runs(runs, unread)
     if (folder / "results.parquet").is_file():
         return [
             RunRecord(
@@ -236,10 +254,27 @@ def _read_folder(folder: Path) -> list[RunRecord]:
     )
 
 
+def _read_runs(runs: Iterable[Path], unread: dict[Path, str] | None) -> list[RunRecord]:
+    found, errors = [], {}
+    for run in runs:
+        try:
+            found.append(read_run(run))
+        except DataError as error:
+            errors[run] = error
+    if errors and (unread is None or not found):
+        raise next(iter(errors.values()))
+    if unread is not None:
+        unread.update({run: str(error) for run, error in errors.items()})
+    return found
+
+
 def _place(run: Path) -> tuple[int, str]:
     """Where a run stands in the order of its sweep."""
-    path = run / "arm.json"
-    place = _mapping(path, json.loads).get("place", 0) if path.is_file() else 0
+    try:
+        place = _mapping(run / "arm.json", json.loads).get("place", 0)
+    except DataError:
+        # There is none; or it is damaged, and the run is found to be so when it is read.
+        place = 0
     return place if _is_count(place) else 0, run.name
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from asvp.errors import RunDirectoryError
 from asvp.report.comparison import compare_records
+from asvp.report.page.beside import read_beside
 from asvp.report.page.page import NAME
 from asvp.report.records import read_records
 
 SECONDS = 5.0
+RELOAD_SECONDS = 10
 _TOLD = ("rounds.jsonl", "summary.json", "stopped.json")
 
 
@@ -52,14 +54,16 @@ def watch(
 
 def _write(folders: Sequence[str], out: str) -> bool | None:
     """Whether all is over; None while there is nothing to show."""
+    unread: dict[Path, str] = {}
     try:
-        records = read_records(folders)
+        records = read_records(folders, unread=unread)
     except RunDirectoryError:
         if not all(Path(folder).is_dir() for folder in folders):
             raise
         return None
     over = all(run.finished or run.stopped for run in records) and all(map(_nothing_waits, folders))
-    compare_records(records, out, reload=not over)
+    beside = read_beside(folders, unread)
+    compare_records(records, out, beside=beside, reload=None if over else RELOAD_SECONDS)
     return over
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from tiny_runs import tiny_settings
 
 from asvp.cli.app import main
 from asvp.config.text import merge
+from asvp.report.commands import read_commands
 
 
 @dataclass
@@ -276,6 +279,16 @@ def test_run_in_process_then_report(
     outcome = asvp("report", "run", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)["arms"][0]["labels"] == 40
+    # One run has its page, several have it in the present folder.
+    assert json.loads(outcome.out)["files"] == [str(tmp_path / "run" / "report.html")]
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    outcome = asvp("report", "run", "other", "--json")
+    assert outcome.code == 2
+    (tmp_path / "other" / "arm.json").write_text('{"arm": "other", "place": 1}')
+    outcome = asvp("report", "run", "other", "--json")
+    assert json.loads(outcome.out)["files"] == [str(tmp_path / "report.html")]
+    (call,) = read_commands(tmp_path / "run")
+    assert call.command == shlex.join(["asvp", "run", config, "--in-process", "--out", "run", "--json"])
 
 
 def test_the_directory_of_a_run_is_all_that_a_resume_needs(

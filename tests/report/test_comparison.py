@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 import asvp.report
-from asvp.errors import RunDirectoryError
+from asvp.errors import DataError, RunDirectoryError
 from asvp.report import compare, compare_records, draw_figures
+from asvp.report.comparison import compare_in_place
 
 
 @pytest.fixture
@@ -132,3 +133,32 @@ def test_a_report_is_written_again_over_the_last_one(sweep, tmp_path):
 def test_every_public_name_of_the_package_is_there():
     for name in asvp.report.__all__:
         assert callable(getattr(asvp.report, name))
+
+
+def test_the_page_alone_is_written_where_runs_lie_and_nothing_that_is_not_asvps_is_replaced(
+    write_run, a_round, tmp_path
+):
+    run = write_run(tmp_path / "run", rounds=[a_round(0, 100, final=0.5)])
+    said = []
+    here = compare_in_place([run], run, known=True, say=said.append)
+    assert here.files == (run / "report.html",)
+    assert "learning_curves.png" not in {path.name for path in run.iterdir()}
+    assert compare_in_place([run], run, known=False, say=said.append).files == here.files
+    (run / "report.html").write_text("mine")
+    assert compare_in_place([run], run, known=True, say=said.append).files == ()
+    assert (run / "report.html").read_text() == "mine"
+    assert len(said) == 1
+    assert "--out" in said[0]
+
+
+def test_a_damaged_run_of_a_sweep_is_left_out_and_said(write_run, a_round, tmp_path):
+    sweep = tmp_path / "sweep"
+    for name in ("a", "b"):
+        write_run(sweep / "runs" / name, arm=name, rounds=[a_round(0, 100, final=0.5)])
+    (sweep / "runs" / "b" / "config.yaml").write_text("seed: [")
+    found = compare([sweep])
+    assert [run.arm for run in found.records] == ["a"]
+    assert any("damaged and left out: b" in note for note in found.notes)
+    (sweep / "runs" / "a" / "config.yaml").write_text("seed: [")
+    with pytest.raises(DataError, match=r"config\.yaml"):
+        compare([sweep])

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from page_rows import section
 
+from asvp.report.commands import Command
 from asvp.report.comparison import compare_records
+from asvp.report.page.beside import Beside, read_beside
 from asvp.report.page.repriced import Prices, prices_of, repriced
+from asvp.report.records import read_records
 from asvp.report.redrawn import redrawn
 from asvp.report.savings import default_targets, savings
+from asvp.report.status import Planned
+from asvp.report.status_files import write_planned
 from asvp.report.verdict import verdict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 EVIL = "<img src=x onerror=alert(1)>"
 AXE = Path(__file__).parent / "axe.min.js"
 HERE = {"per_label": 0.04, "gpu_hour": 2.5, "cpu_hour": 0.04}
+DRAW_ALL = "dispatchEvent(new Event('beforeprint'))"
+DRAWN = "[...document.querySelectorAll('.figure')].filter((one) => one.data).map((one) => one.id)"
 SETTINGS = [Prices(0.04, 2.5, 0.04), Prices(0.001, 30.0, 4.0), Prices(0.0, 0.0, 0.0), Prices(0.0, 0.5, 90.0)]
 
 
@@ -61,8 +70,8 @@ def show(browser, tmp_path):
     """Opens the page of some runs; whatever it complains of, or asks of others, fails the test."""
     contexts, wrong = [], []
 
-    def opened(records, address="", **options):
-        compare_records(records, tmp_path / "out")
+    def opened(records, address="", *, beside=None, whole=True, reload=None, **options):
+        compare_records(records, tmp_path / "out", beside=beside, reload=reload)
         context = browser.new_context(bypass_csp=False, **options)
         contexts.append(context)
         page = context.new_page()
@@ -72,6 +81,9 @@ def show(browser, tmp_path):
         page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
         page.on("request", lambda asked: asked.url.startswith((path, "data:")) or wrong.append(asked.url))
         page.goto(path + address)
+        # What is not on the screen is drawn when it comes there, or when the page is printed.
+        if whole:
+            page.evaluate(DRAW_ALL)
         return page
 
     yield opened
@@ -82,6 +94,16 @@ def show(browser, tmp_path):
 
 def _said(page):
     return page.eval_on_selector_all(".said .told", "parts => parts.map(part => part.textContent).join('')")
+
+
+def _serious(page):
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        (one["id"], [node["target"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 def _cells(page, table):
@@ -157,10 +179,18 @@ def test_names_stay_text_and_axe_finds_nothing_serious(make_run, show, look):
     page.wait_for_timeout(200)
     assert page.locator("img").count() == 0
     assert EVIL in page.inner_text("#trials")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found
-            if one["impact"] in ("serious", "critical")] == []  # fmt: skip
+    assert _serious(page) == []
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_rows_either(make_run, show, look, monkeypatch):
+    rows = section(["random", EVIL, "a & b"])
+    monkeypatch.setattr("asvp.report.page.data.rows_section", lambda records: rows)
+    page = show(_runs(make_run, ["random", "margin"], seeds=1), color_scheme=look)
+    assert page.locator("#rows .rows-card").count() == 6
+    assert _serious(page) == []
+    page.select_option("#rows .rows-gallery select, #rows select >> nth=0", index=1)
+    assert _serious(page) == []
 
 
 def test_a_phone_scrolls_no_wider_than_it_is_with_forty_arms(make_run, show):
@@ -181,6 +211,108 @@ def test_runs_that_tell_less_make_a_page_that_says_so(make_run, show):
     page = show(records)
     assert "do not tell their device-seconds" in page.inner_text("#costs")
     assert "Recall of a class" in page.inner_text("#classes") or "do not tell the labels" in page.inner_text("#classes")
+
+
+def test_figures_are_drawn_when_they_come_near_the_screen_and_all_of_them_for_paper(make_run, show):
+    page = show(_runs(make_run, ["random", "margin"]), whole=False)
+    page.wait_for_selector("#curves .main-svg")
+    assert "figure-differences" not in page.evaluate(DRAWN)
+    page.locator("#differences").scroll_into_view_if_needed()
+    page.wait_for_selector("#differences .main-svg")
+    page.emulate_media(media="print")
+    page.wait_for_selector(".figure:empty", state="detached")
+
+
+def test_classes_are_figures_too(make_run, show):
+    records = [
+        replace(run, summary={"recall": {EVIL: 0.25, "b": 0.75}}) for run in _runs(make_run, ["random", "margin"])
+    ]
+    page = show(records)
+    drawn = "(name) => document.getElementById(name).data.map((one) => [one.name, [...one.x], [...one.customdata]])"
+    shown_names = [EVIL.replace("<", "\u2039").replace(">", "\u203a"), "b"]
+    assert page.evaluate(drawn, "figure-class_balance") == [
+        [arm, pytest.approx([0.6, 0.4]), shown_names] for arm in ("random", "margin")
+    ]
+    assert page.evaluate(drawn, "figure-class_recall") == [
+        [arm, [0.25, 0.75], shown_names] for arm in ("random", "margin")
+    ]
+    with page.expect_download() as saved:
+        page.click("#classes button[aria-label='Recall of each class, of final models: data as CSV']")
+    assert Path(saved.value.path()).read_text().splitlines()[1] == f"random,{EVIL},0.25"
+
+
+def test_trials_that_failed_or_were_stopped_are_told_with_their_reason(write_run, a_round, show, tmp_path):
+    sweep = tmp_path / "sweep"
+    rounds = [a_round(0, 100, final=0.5), a_round(1, 200, final=0.6)]
+    write_run(sweep / "runs" / "good-seed0", arm="good", rounds=rounds, budget="100x2")
+    stopped = write_run(sweep / "runs" / "slow-seed0", arm="slow", rounds=rounds[:1], finished=False)
+    (stopped / "stopped.json").write_text(json.dumps({"message": "stopped: behind the others"}))
+    broken = write_run(sweep / "runs" / "broken-seed0", arm="broken", rounds=rounds)
+    (broken / "rounds.jsonl").write_text("nonsense\n")
+    failed = sweep / "runs" / "lost-seed0"
+    failed.mkdir()
+    (failed / "failure.json").write_text(json.dumps({"message": "s3://me:secret@there cannot be read"}))
+    names = ("good", "slow", "broken", "lost", "late")
+    write_planned(sweep, [Planned(f"{name}-seed0", name, 0, (100, 100)) for name in names])
+    unread = {}
+    records = read_records([sweep], unread=unread)
+    page = show(records, beside=read_beside([sweep], unread))
+    told = {row[0]: row[2:6] for row in _cells(page, "trials")}
+    assert told["good"] == ["finished", "\u2013", "2", "200"]
+    assert told["slow"] == ["stopped early", "stopped: behind the others", "1", "100"]
+    assert told["lost"] == ["failed", "s3://***@there cannot be read", "0", "0"]
+    assert told["late"] == ["waiting", "\u2013", "0", "0"]
+    assert told["broken"][0] == "damaged"
+    assert "line 1 is no round" in told["broken"][1]
+    assert "1 runs are damaged and left out: broken-seed0" in page.inner_text("#answer")
+
+
+def test_the_commands_that_made_the_runs_are_told_without_secrets(make_run, show):
+    records = _runs(make_run, ["random", "margin"])
+    for run in records:
+        run.config["data"]["pool"] = "https://me:secret@there/pool.parquet?X-Amz-Signature=sealed"
+    call = Command("2026-01-02T03:04:05+00:00", "0.2", "asvp sweep svp_vs_asvp demo --seeds 0,1")
+    page = show(records, beside=Beside({}, {"mine": [call], "old": []}))
+    told = page.inner_text("#repeat")
+    assert "mine was called by" in told
+    assert call.command in told
+    assert "How old was called is not told" in told
+    assert "https://***@there/pool.parquet?X-Amz-Signature=***" in page.inner_text("#compared")
+    assert "secret" not in page.content().split('id="data"')[1]
+    assert "sealed" not in page.content()
+
+
+def test_a_page_that_loads_itself_again_is_as_it_was_left(make_run, show):
+    page = show(_runs(make_run, ["random", "margin", "badge"]), "#per_label=2", reload=60)
+    assert "loads itself again" in page.inner_text("#answer")
+    before = page.inner_text(".said")
+    page.fill("#trials input[type=search]", "badge")
+    page.click("#trials th:has-text('final accuracy') button")
+    page.click("#trials th:has-text('final accuracy') button")
+    page.fill("#wanted", "0.5")
+    page.click("#repeat summary >> nth=1")
+    page.evaluate("Plotly.restyle('figure-learning_curves', {visible: 'legendonly'}, [1])")
+    page.evaluate("document.querySelector('#trials').scrollIntoView(); window.scrollBy(0, 40)")
+    cells, place = _cells(page, "trials"), "document.querySelector('#trials').getBoundingClientRect().top"
+    assert page.evaluate(place) == pytest.approx(-40, abs=1)
+    with page.expect_navigation():
+        page.evaluate("window.asvpState.reloadNow()")
+    page.wait_for_load_state()
+    assert page.url.endswith("#per_label=2")
+    assert page.inner_text(".said") == before
+    assert _cells(page, "trials") == cells
+    assert page.input_value("#wanted") == "0.5"
+    assert page.evaluate("[...document.querySelectorAll('#repeat details')].map((one) => one.open)") == [
+        False,
+        True,
+        False,
+    ]
+    assert page.evaluate(place) == pytest.approx(-40, abs=2)
+    page.evaluate(DRAW_ALL)
+    hidden = "document.getElementById('figure-learning_curves').data.map((one) => one.visible === 'legendonly')"
+    assert page.evaluate(hidden) == [False, True, False]
+    page.reload()
+    assert page.input_value("#trials input[type=search]") == ""
 
 
 def test_200_trials_of_20_rounds_stay_below_6_mb(make_run, tmp_path):

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from asvp.report.comparison import page_of
 from asvp.report.page import rows as module
+from asvp.report.page.beside import Beside
 from asvp.report.page.rows import rows_section
 from asvp.report.records import RunRecord
 from asvp.report.shown_rows import MAP_SCHEMA, ROW_MAP, SHOWN_ROWS, SHOWN_SCHEMA, write_table
@@ -130,6 +132,17 @@ def test_what_must_not_travel_does_not(tmp_path: Path) -> None:
     assert section["notes"] == ["The rows of secret, other are left out: report.rows is false."]
     assert "secret words" not in json.dumps(section)
     assert "id-" not in json.dumps(section)
+
+
+def test_the_whole_page_holds_no_contents_of_rows_that_must_not_travel(tmp_path: Path) -> None:
+    closed = {"data": {"pool": "/there/pool.parquet"}, "report": {"rows": False}}
+    runs = [made(tmp_path, arm, words="secret words", config=closed) for arm in ("svp", "asvp")]
+    page = page_of(runs, Beside()).decode()
+    assert "secret words" not in page
+    assert "id-" not in page.split('id="data">')[1].split("</script>")[0]
+    # Where the data lies, and what its classes are called, is told.
+    assert "/there/pool.parquet" in page
+    assert "shown" in page_of([made(tmp_path, "open", words="shown")], Beside()).decode().split('id="data">')[1]
 
 
 def test_runs_without_the_files_are_named_and_damaged_ones_too(tmp_path: Path) -> None:

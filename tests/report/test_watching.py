@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asvp.report.watching import watch
 
-RELOADS = 'http-equiv="refresh"'
+RELOADS = 'name="asvp-reload"'
 
 
 def test_the_page_follows_a_run_and_stops_loading_itself_again_at_its_end(write_run, a_round, tmp_path):

@@ -71,3 +71,19 @@ def test_a_report_is_of_the_same_trials_and_shows_in_a_notebook(result: SweepRes
 def test_a_sweep_of_which_nothing_was_finished_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no trial has finished a round"):
         SweepResult(tmp_path, {}).to_pandas()
+
+
+def test_a_page_that_cannot_be_written_is_said_and_the_answer_is_there(result: SweepResult, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    said: list[str] = []
+    reported = result.reported(said.append)
+    assert reported.comparison is not None
+    assert reported.comparison.files == ()
+    assert len(said) == 1
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_a_sweep_of_which_nothing_was_finished_has_no_comparison(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert SweepResult(tmp_path, {"a-seed0": "lost"}).reported(said.append).comparison is None
+    assert len(said) == 1

@@ -117,6 +117,29 @@ def test_a_finished_sweep_goes_on_with_a_longer_budget_and_other_prices(
     assert set(table.groupby("trial")["labelled"].max()) == {sum(base.budget) + 5}
 
 
+def test_a_sweep_from_python_leaves_its_page_and_tells_what_it_says(
+    finished: Any, base: Config, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(finished.directory, out)
+    space = Space({arm: ARMS[arm] for arm in ("random", "svp", "broken")}, (0, 1))
+    # As it was begun, with the final model that each arm was given.
+    begun = build_config(base.model_dump(mode="json"))
+    result = run_space(space, begun, out=out, resume=True, reporter=SilentReporter())
+    assert set(result.failed) == {"broken-seed0", "broken-seed1"}
+    assert result.comparison is not None
+    assert result.comparison.files[-1] == out / "report.html"
+    page = (out / "report.html").read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert data["answer"]["text"] == result.comparison.verdict.text == result.report().verdict.text
+    failed = [one for one in data["trials"] if one["arm"] == "broken"]
+    assert [one["state"] for one in failed] == ["failed", "failed"]
+    assert all("not finite" in one["reason"] for one in failed)
+    # One call began it, one went on.
+    assert [len(one["calls"]) for one in data["repeat"]["commands"]] == [2]
+    assert 'name="asvp-reload"' not in page
+
+
 def test_a_directory_in_use_is_refused_before_work(finished: Any, base: Config, tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="not empty"):
         sweep(of(base, "svp"), finished.directory)

@@ -11,18 +11,27 @@ from typing import Any
 import numpy as np
 
 from asvp.report.curves import by_arm, learning_curves
+from asvp.report.page.beside import Beside
 from asvp.report.page.repriced import amounts, can_reprice, prices_of
 from asvp.report.page.rows import rows_section
+from asvp.report.page.trials import trials_section
 from asvp.report.records import RunRecord
+from asvp.report.redaction import redacted, redacted_values
 from asvp.report.redrawn import Redrawn
 from asvp.report.savings import default_targets, savings
 
-DRAW_BYTES = 2_000_000
-"""What the draws of test rows may add to the page."""
+DRAW_BYTES = 1_500_000
+"""What the draws of test rows may add to the page, in base64."""
 _MOST_CONFIGS = 60
 
 
-def page_data(records: Sequence[RunRecord], text: str, notes: Sequence[str], drawn: Redrawn | None) -> dict[str, Any]:
+def page_data(
+    records: Sequence[RunRecord],
+    text: str,
+    notes: Sequence[str],
+    drawn: Redrawn | None,
+    beside: Beside,
+) -> dict[str, Any]:
     """Everything the page shows, by section; names are as they are, whoever shows them escapes them.
 
     Parameters
@@ -34,10 +43,11 @@ def page_data(records: Sequence[RunRecord], text: str, notes: Sequence[str], dra
         What a reader has to know.
     drawn : Redrawn or None
         The finished runs on other draws of test rows.
+    beside : Beside
     """
     finished = [run for run in records if run.finished]
     return {
-        "answer": {"text": text, "notes": list(notes)},
+        "answer": {"text": text, "notes": [redacted(one) for one in notes]},
         "compared": _compared(records),
         "arms": list(by_arm(records)),
         "curves": [_curve(one) for one in learning_curves(records)],
@@ -46,8 +56,8 @@ def page_data(records: Sequence[RunRecord], text: str, notes: Sequence[str], dra
         "sampling": _sampling(records),
         "indicator": _indicator(records),
         "classes": _classes(records),
-        "trials": [_trial(run) for run in records],
-        "repeat": _repeat(records),
+        "trials": trials_section(records, beside.states),
+        "repeat": _repeat(records, beside),
         "rows": rows_section(records),
     }
 
@@ -64,7 +74,7 @@ def _model(records: Sequence[RunRecord], drawn: Redrawn | None) -> dict[str, Any
     """What the browser needs to charge other prices and to answer again."""
     finished = [run for run in records if run.finished]
     size = sum(len(run.accuracies("final")) for run in finished)
-    draws = 0 if drawn is None or not size else min(1000, DRAW_BYTES // (2 * size))
+    draws = 0 if drawn is None or not size else min(1000, 3 * DRAW_BYTES // (8 * size))
     counted = next((len(rows) for run in finished for rows in run.correct.values()), 0)
     scale = counted if 0 < counted <= 20_000 else 65_535
     prices = prices_of(records)
@@ -166,34 +176,6 @@ def _classes(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     return found
 
 
-def _trial(run: RunRecord) -> dict[str, Any]:
-    state = "finished" if run.finished else "stopped early" if run.stopped else "not finished"
-    finals = run.accuracies("final")
-    return {
-        "arm": run.arm,
-        "seed": run.seed,
-        "state": state,
-        "reason": _reason(run),
-        "rounds": len(run.rounds),
-        "labels": run.labelled,
-        "accuracy": finals[-1][1] if finals else None,
-        "computed": sum(run.total("seconds", stage) for stage in _stages([run])) - run.total("saved_seconds"),
-        "reused": run.total("saved_seconds"),
-        "cost": run.total("cost", "total"),
-    }
-
-
-def _reason(run: RunRecord) -> str:
-    told = run.path / "stopped.json"
-    if run.finished or not run.stopped or not told.is_file():
-        return ""
-    try:
-        found = json.loads(told.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "stopped.json cannot be read"
-    return str(found.get("reason") or found.get("why") or "") if isinstance(found, dict) else ""
-
-
 def _compared(records: Sequence[RunRecord]) -> list[list[str]]:
     """What was compared, a row a fact; what runs do not tell is said."""
     environments = [_environment(run) for run in records]
@@ -209,7 +191,8 @@ def _compared(records: Sequence[RunRecord]) -> list[list[str]]:
         "Devices": devices - {""},
         "Last round written": _written(records),
     }
-    return [[name, "; ".join(sorted(values)) or "not told by these runs"] for name, values in facts.items()]
+    told = {name: redacted("; ".join(sorted(values))) for name, values in facts.items()}
+    return [[name, value or "not told by these runs"] for name, value in told.items()]
 
 
 def _written(records: Sequence[RunRecord]) -> set[str]:
@@ -240,14 +223,18 @@ def _environment(run: RunRecord) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _repeat(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """Versions and one resolved configuration an arm, which `asvp run` takes."""
+def _repeat(records: Sequence[RunRecord], beside: Beside) -> dict[str, Any]:
+    """What was called, versions, and one resolved configuration an arm, which `asvp run` takes; all without secrets."""
     arms = by_arm(records)
     versions = {json.dumps(_environment(run).get("packages") or {}, sort_keys=True) for run in records}
     return {
+        "commands": [
+            {"folder": folder, "calls": [[one.at, one.asvp, one.command] for one in calls]}
+            for folder, calls in beside.commands.items()
+        ],
         "versions": [json.loads(one) for one in sorted(versions)],
         "configs": [
-            {"arm": arm, "seeds": [run.seed for run in runs], "config": dict(runs[0].config)}
+            {"arm": arm, "seeds": [run.seed for run in runs], "config": redacted_values(runs[0].config)}
             for arm, runs in list(arms.items())[:_MOST_CONFIGS]
         ],
         "leftOut": max(0, len(arms) - _MOST_CONFIGS),

@@ -8,20 +8,30 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
+from asvp.report.page.beside import Beside
 from asvp.report.page.data import page_data
 from asvp.report.records import RunRecord
 from asvp.report.redrawn import Redrawn
 
 NAME = "report.html"
-_SCRIPTS = ("plotly-basic.min.js", "verdict.js", "shared.js", "rows.js", "page.js")
+_SCRIPTS = ("plotly-basic.min.js", "verdict.js", "shared.js", "rows.js", "state.js", "page.js")
 _STYLES = ("page.css", "rows.css")
+_RELOAD = '<meta name="asvp-reload" content="{0:d}" data-written="{1}">'
+_RELOADS = rb'<meta name="asvp-reload" content="\d+" data-written="[^"]*">'
 
 
 def page_bytes(
-    records: Sequence[RunRecord], text: str, notes: Sequence[str], drawn: Redrawn | None, *, reload: bool = False
+    records: Sequence[RunRecord],
+    text: str,
+    notes: Sequence[str],
+    drawn: Redrawn | None,
+    beside: Beside,
+    *,
+    reload: int | None = None,
 ) -> bytes:
     """The page of some runs.
 
@@ -34,24 +44,30 @@ def page_bytes(
         What a reader has to know.
     drawn : Redrawn or None
         The finished runs on other draws of test rows.
-    reload : bool
-        Whether the page loads itself again every few seconds, for a sweep that is running.
+    beside : Beside
+    reload : int, optional
+        Every so many seconds the page loads itself again, for a sweep that is running.
     """
-    return render(page_data(records, text, notes, drawn), reload=reload)
+    return render(page_data(records, text, notes, drawn, beside), reload=reload)
 
 
-def render(data: Any, *, reload: bool = False) -> bytes:
+def render(data: Any, *, reload: int | None = None) -> bytes:
     """The page of data that is made up already."""
     scripts, styles = ([_asset(name) for name in names] for names in (_SCRIPTS, _STYLES))
     parts = {
         "@csp@": _policy(scripts, styles),
-        "@reload@": '<meta http-equiv="refresh" content="10">' if reload else "",
+        "@reload@": "" if reload is None else _RELOAD.format(reload, datetime.now(UTC).isoformat(timespec="seconds")),
         "@styles@": "".join(f"<style>{text}</style>" for text in styles),
         "@data@": _embedded(data),
         "@scripts@": "".join(f"<script>{text}</script>" for text in scripts),
     }
     # In one pass: what is put in is not looked into again.
     return re.sub("|".join(parts), lambda found: parts[found[0]], _asset("page.html")).encode()
+
+
+def settled(page: bytes) -> bytes:
+    """The same page, which no longer loads itself again."""
+    return re.sub(_RELOADS, b"", page, count=1)
 
 
 def _asset(name: str) -> str:

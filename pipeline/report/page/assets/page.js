@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  const { element, plain, look, figure, table } = window.asvpShared, { answer, costCurve, needed, fixed, dollars, mean } = window.asvpVerdict;
+  const { element, plain, look, figure, table, lazily } = window.asvpShared, { answer, costCurve, needed, fixed, dollars, mean } = window.asvpVerdict;
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const note = (section, text) => section.append(element("p", { class: "quiet" }, text));
@@ -11,7 +11,7 @@
   const style = (arm) => look(place.has(arm) ? place.get(arm) : -1);
   const hex = (colour, alpha) => `rgba(${[1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)).join(",")},${alpha})`;
   const redrawn = [];
-  const shown = (draw, given) => { redrawn.push(() => draw(given())); draw(given()); };
+  const shown = (draw, given) => { redrawn.push(() => draw(given)); draw(given); };
 
   function line(arm, x, y, more) {
     const { colour, dash, marker } = style(arm);
@@ -96,22 +96,24 @@
         return [n, mean(having.map(([, cost]) => cost)), mean(having.map(([found]) => found[1]))];
       })];
     }).filter(([, found]) => found.length);
+    const rank = lazily(section);
     followers.push((found) => {
-      draw({
+      draw(() => ({
         traces: points().map(([arm, p]) => line(arm, p.map((one) => one[1]), p.map((one) => one[2]), { customdata: p.map((one) => one[0]),
           hovertemplate: "$%{x:,.2f} in all<br>%{customdata:,} labels<br>accuracy %{y:.3f}" })),
         layout: { xaxis: { title: { text: "dollars for labels, choosing and one final model" } }, yaxis: { title: { text: "accuracy of final models" } } },
         header: ["arm", "labels", "dollars", "accuracy"], rows: points().flatMap(([arm, p]) => p.map((one) => [arm, ...one])),
-      });
-      refill(found ? found.rankings.flatMap((one) => [[one.amount, 1, one.best, one.accuracy.mean, null, null, null, null],
-        ...one.behind.map((o, i) => [one.amount, i + 2, o.arm, o.accuracy, ...(o.difference ? [o.difference.mean, finite(o.difference.low), finite(o.difference.high)] : [null, null, null]), o.apart ? "yes" : "no"])]) : []);
+      }));
+      rank(() => refill(found().rankings.flatMap((one) => [[one.amount, 1, one.best, one.accuracy.mean, null, null, null, null],
+        ...one.behind.map((o, i) => [one.amount, i + 2, o.arm, o.accuracy, ...(o.difference ? [o.difference.mean, finite(o.difference.low), finite(o.difference.high)] : [null, null, null]), o.apart ? "yes" : "no"])])));
     });
   }
   const finite = (value) => (Number.isFinite(value) ? value : null);
 
   function follow() {
-    const found = data.model.can ? answer(data.model, data.arms, prices) : null;
-    say(found && changed() && asked ? found.text : data.answer.text);
+    let known = null;
+    const found = () => (known ??= answer(data.model, data.arms, prices));
+    say(data.model.can && changed() && asked ? found().text : data.answer.text);
     for (const one of followers) one(found);
   }
   let asked = false;
@@ -199,10 +201,34 @@
     });
   }
 
+  const MOST_CLASSES = 40;
+  // A row a class, a mark an arm.
+  function dots(name, title, key, axis, names) {
+    const told = data.classes.filter((one) => names.some((of) => of in one[key]));
+    if (!told.length) return;
+    const short = (text) => plain(text.length > 26 ? `${text.slice(0, 25)}…` : text);
+    shown(figure(at("classes"), name, title), () => ({
+      traces: told.map((one) => {
+        const of = names.filter((each) => each in one[key]);
+        return { ...line(one.arm, of.map((each) => one[key][each]), of.map((each) => names.indexOf(each))), mode: "markers",
+          customdata: of.map(plain), hovertemplate: `%{customdata}<br>${axis} %{x:.1%}` };
+      }),
+      layout: { height: Math.max(320, 140 + 20 * names.length), xaxis: { title: { text: axis }, tickformat: ".0%", rangemode: "tozero" },
+        yaxis: { tickvals: names.map((_, i) => i), ticktext: names.map(short), range: [names.length - 0.5, -0.5] } },
+      header: ["arm", "class", axis], rows: told.flatMap((one) => names.map((each) => [one.arm, each, one[key][each] ?? null])),
+    }));
+  }
   function classes() {
     const names = [...new Set(data.classes.flatMap((one) => [...Object.keys(one.picks), ...Object.keys(one.recall)]))].sort();
     if (!names.length) return note(at("classes"), "These runs do not tell the labels of their picks.");
     const percent = (value) => `${fixed(100 * value, 1)} %`;
+    const shares = new Map(data.classes.map((one) => [one.arm, one.picks]));
+    const common = (name) => shares.has("random") ? shares.get("random")[name] ?? 0 : mean(data.classes.map((one) => one.picks[name] ?? 0));
+    const ranked = [...names].sort((a, b) => common(b) - common(a)).slice(0, MOST_CLASSES);
+    dots("class_balance", "Share of each class among the picks", "picks", "share of the picks", ranked);
+    dots("class_recall", "Recall of each class, of final models", "recall", "recall", ranked);
+    const few = names.length > ranked.length ? ` The ${ranked.length} commonest of ${names.length} classes are drawn.` : "";
+    note(at("classes"), `A mark an arm, its mean over seeds; classes by their share in random picks, where there are any.${few}`);
     table(at("classes"), "classes", [{ name: "arm" }, { name: "class" }, { name: "share of picks", show: percent }, { name: "recall", show: three }],
       data.classes.flatMap((one) => names.map((name) => [one.arm, name, one.picks[name] ?? null, one.recall[name] ?? null])), "Class balance of the picks, and recall");
     if (!data.classes.some((one) => Object.keys(one.recall).length)) note(at("classes"), "Recall of a class is not told by these runs.");
@@ -218,16 +244,17 @@
     const draw = figure(section, "differences", "Accuracy behind the best arm, with 95 % intervals");
     const hint = element("p", { class: "quiet" });
     section.append(hint);
-    return (found) => {
-      const last = found ? found.rankings.at(-1) : null, told = last ? last.behind.filter((o) => o.difference && Number.isFinite(o.difference.low)) : [];
+    const when = lazily(section);
+    return (found) => when(() => {
+      const last = found().rankings.at(-1), told = last ? last.behind.filter((o) => o.difference && Number.isFinite(o.difference.low)) : [];
       hint.textContent = last ? `Held against ${last.best}, with ${last.amount}; an interval that holds zero tells nothing apart.` : "Nothing can be compared yet.";
-      draw({
+      draw(() => ({
         traces: told.map((o) => ({ ...line(o.arm, [o.difference.mean], [plain(o.arm)], { error_x: { type: "data", symmetric: false, array: [o.difference.high - o.difference.mean], arrayminus: [o.difference.mean - o.difference.low] },
           hovertemplate: "%{x:.3f} behind" }), showlegend: false })),
         layout: { height: Math.max(220, 110 + 26 * told.length), xaxis: { title: { text: "accuracy behind the best" }, zeroline: true }, yaxis: { autorange: "reversed", type: "category" } },
         header: ["arm", "behind", "low", "high", "seeds"], rows: told.map((o) => [o.arm, o.difference.mean, o.difference.low, o.difference.high, o.difference.seeds]),
-      });
-    };
+      }));
+    });
   }
 
   function trials() {
@@ -240,6 +267,11 @@
 
   function repeat() {
     const section = at("repeat");
+    for (const { folder, calls } of data.repeat.commands) {
+      if (!calls.length) note(section, `How ${folder} was called is not told: it was begun by an earlier version.`);
+      else section.append(element("p", {}, `${folder} was called by`), element("pre", { tabindex: 0, class: "calls" },
+        calls.map(([when, version, command]) => `# ${when}, asvp ${version}\n${command}`).join("\n")));
+    }
     note(section, "Save an arm's configuration as arm.yaml (JSON is YAML too), and run it with each of its seeds: asvp run arm.yaml -s seed=SEED --out DIR");
     for (const one of data.repeat.versions) {
       const told = Object.entries(one).map(([name, version]) => `${name} ${version}`).join(", ");
@@ -256,6 +288,9 @@
     else note(at("rows"), "Nothing of single rows was kept by these runs.");
   }
 
+  const reload = document.querySelector("meta[name=asvp-reload]"), kept = window.asvpState.kept();
+  if (kept) window.asvpShared.hidden = kept.hidden;
+  if (reload) note(at("answer"), `Runs are at work. This page is of ${new Date(reload.dataset.written).toLocaleTimeString()}, and loads itself again.`);
   fromAddress();
   for (const section of [curves, costs, target, savings, sampling, indicator, classes, rows, differences, trials, repeat]) section();
   if (start) asked = true;
@@ -263,4 +298,6 @@
   follow();
   window.addEventListener("hashchange", () => { fromAddress(); follow(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const draw of redrawn) draw(); follow(); });
+  if (kept) window.asvpState.restore(kept);
+  if (reload) window.asvpState.reloadAfter(Number(reload.content));
 })();

@@ -38,29 +38,53 @@
     return made;
   }
 
-  // A figure with its buttons; `draw({traces, layout, header, rows})` draws it, again and again.
+  // Work that waits until its place comes near the screen, or the page is printed.
+  const waiting = new Map();
+  const watcher = new IntersectionObserver((seen) => seen.forEach((one) => one.isIntersecting && now(one.target)), { rootMargin: "600px 0px" });
+  function now(place) {
+    const act = waiting.get(place);
+    if (!act) return;
+    waiting.delete(place);
+    watcher.unobserve(place);
+    act();
+  }
+  const all = () => [...waiting.keys()].forEach(now);
+  window.addEventListener("beforeprint", all);
+  matchMedia("print").addEventListener("change", (print) => print.matches && all());
+  // Gives a function that does what it is given, as soon as the place is seen, and the last of it.
+  function lazily(place) {
+    let act = null, seen = false;
+    waiting.set(place, () => { seen = true; if (act) act(); });
+    watcher.observe(place);
+    return (given) => { act = given; if (seen) act(); };
+  }
+
+  // A figure with its buttons; what is returned is given a function that tells {traces, layout, header, rows}, again and
+  // again.
   function figure(section, name, title) {
-    const place = element("div", { class: "figure", role: "img", "aria-label": title });
-    let told = { header: [], rows: [] };
-    const image = (format) => window.Plotly.downloadImage(place, { format, filename: name, width: 1000, height: 600 });
+    const place = element("div", { class: "figure", id: `figure-${name}`, role: "img", "aria-label": title });
+    let tell = () => ({ header: [], rows: [] });
+    const image = (format) => { now(place); window.Plotly.downloadImage(place, { format, filename: name, width: 1000, height: 600 }); };
     section.append(element("div", { class: "controls" },
-      button("CSV", () => save(`${name}.csv`, csv(told.header, told.rows), "text/csv;charset=utf-8"), `${title}: data as CSV`),
+      button("CSV", () => { const told = tell(); save(`${name}.csv`, csv(told.header, told.rows), "text/csv;charset=utf-8"); }, `${title}: data as CSV`),
       button("PNG", () => image("png"), `${title}: figure as PNG`),
       button("SVG", () => image("svg"), `${title}: figure as SVG`)), place);
-    return function draw(given) {
-      told = given;
+    const when = lazily(place);
+    function draw() {
+      const given = tell(), hidden = window.asvpShared.hidden[place.id] || [];
       const style = getComputedStyle(document.body), ink = style.color, line = "rgba(128,128,128,0.3)";
       const axis = (more) => ({ gridcolor: line, zerolinecolor: line, automargin: true, ...more });
       const narrow = place.clientWidth < 600;
-      const names = given.traces.filter((trace) => trace.showlegend !== false).length;
-      window.Plotly.react(place, given.traces, {
+      const names = given.traces.filter((trace) => trace.showlegend !== false).length, below = narrow || names > 12;
+      window.Plotly.react(place, given.traces.map((trace) => hidden.includes(trace.name) ? { visible: "legendonly", ...trace } : trace), {
+        uirevision: "kept",
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, family: "system-ui, sans-serif", size: 13 },
         margin: { l: 60, r: 20, t: 16, b: 50 }, hovermode: "closest",
-        height: narrow || names > 12 ? 400 + 22 * Math.ceil(names / (narrow ? 1 : 4)) : 440,
-        legend: narrow || names > 12 ? { orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container", maxheight: 0.9 } : { x: 1.02, y: 1 },
-        ...given.layout, xaxis: axis(given.layout.xaxis), yaxis: axis(given.layout.yaxis),
+        legend: below ? { orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container", maxheight: 0.9 } : { x: 1.02, y: 1 },
+        ...given.layout, height: (given.layout.height || (below ? 400 : 440)) + (below ? 22 * Math.ceil(names / (narrow ? 1 : 4)) : 0), xaxis: axis(given.layout.xaxis), yaxis: axis(given.layout.yaxis),
       }, { displayModeBar: false, responsive: true });
-    };
+    }
+    return (given) => { tell = given; when(draw); };
   }
 
   // A table that sorts by its headings and filters by a word; numbers are shown by `show`, and sorted as numbers.
@@ -98,5 +122,6 @@
     return (given) => { rows = given; fill(); };
   }
 
-  window.asvpShared = { element, plain, look, figure, table, button, csv, save };
+  // Hidden: by figure, names that its reader had hidden before the page was loaded again.
+  window.asvpShared = { element, plain, look, figure, table, button, csv, save, lazily, hidden: {} };
 })();
