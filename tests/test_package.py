@@ -27,7 +27,8 @@ FOLDERS = {"pipeline": "asvp", "actors": "asvp.actors", "tune_spaces": "asvp.tun
 PUBLIC = {
     "Classifier": "(encoder: 'Encoder', head: 'Head', classes: 'Sequence[str]') -> 'None'",
     "RunResult": "(rounds: 'list[dict[str, Any]]', summary: 'dict[str, Any]', directory: 'Path | None') -> None",
-    "SweepResult": "(directory: 'Path', failed: 'dict[str, str]', unfinished: 'tuple[str, ...]' = ()) -> None",
+    "SweepResult": "(directory: 'Path', failed: 'dict[str, str]', unfinished: 'tuple[str, ...]' = (), "
+    "comparison: 'Comparison | None' = None) -> None",
     "compare": (
         "(folders: 'Sequence[str | Path]', out: 'str | Path | None' = None, *, "
         "targets: 'Sequence[float] | None' = None) -> 'Comparison'"
