@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -20,6 +21,8 @@ from asvp.errors import WorkError
 
 _IN_FLIGHT = 2
 """Shards that a worker has at a time: one in the forward pass, and one being read."""
+_ASK_AGAIN = 0.5
+"""Seconds in which a worker is kept without another question: quick shards would ask the broker hundreds of times."""
 
 
 @dataclass
@@ -28,6 +31,7 @@ class _Lent:
 
     grant: Grant
     calls: set[Any] = field(default_factory=set)
+    asked: float = field(default_factory=time.monotonic)
 
 
 class ShardRun:
@@ -124,13 +128,22 @@ class ShardRun:
             return
         except RayTaskError as error:
             raise unwrap(error) from None
-        self._finished(job, ObjectStoreShard(table, job), told)
-        if self._waiting and not self._desk.keep(lent.grant.ticket):
+        # With the name of its file nobody has to list the cache for it.
+        self._finished(job, ObjectStoreShard(table, replace(job, stored=told.stored)), told)
+        if self._waiting and not self._keep(lent):
             # Others wait: what it has is finished, and then it goes back.
             if not lent.calls:
                 self._desk.give_back(lent.grant.ticket)
             return
         self._hand_out(lent)
+
+    def _keep(self, lent: _Lent) -> bool:
+        """Whether a worker may do more; asked now and then."""
+        now = time.monotonic()
+        if now - lent.asked < _ASK_AGAIN:
+            return True
+        lent.asked = now
+        return self._desk.keep(lent.grant.ticket)
 
     def _died(self, job: ShardJob, lent: _Lent) -> None:
         self._deaths[job.index] += 1

@@ -42,6 +42,7 @@ class Slept:
     worker: str
     began: float
     ended: float
+    stored: str | None = None
 
 
 class _SleepingWorker:

@@ -77,7 +77,7 @@ def test_shards_lie_on_all_workers_and_give_way_to_another_driver(ray_local: Any
     def extract(desk: Desk, shards: int) -> list[tuple[int, int]]:
         done: list[tuple[int, int]] = []
         jobs = [ShardJob(number, 10 * number, 10 * number + 10, "float32") for number in range(shards)]
-        ShardRun(desk, order, jobs, lambda job, shard, process: done.append((job.index, process))).run()
+        ShardRun(desk, order, jobs, lambda job, shard, slept: done.append((job.index, slept.process))).run()
         return sorted(done)
 
     with sleeping_pool(3, quantum=0.0) as pool, ThreadPoolExecutor(1) as threads:
