@@ -9,15 +9,14 @@ follows is the feature already. Labels and names are of 4,096 rows a shard. Tabl
 so theirs have 16 rows of 768 numbers, and 24,000 of them fit on one machine.
 
 Seconds are CPU seconds of the driver's process, which other work on the machine disturbs least, and all that passed;
-bytes are what its private memory grew by. Each size is measured in a process and on a Ray of its own. Some ten minutes on
-two cores; writes its table into DOCS/scaling.md.
+bytes are what its private memory grew by. Each size is measured in a process and on a Ray of its own. Some ten minutes
+on two cores; writes its table into DOCS/scaling.md.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile

@@ -42,7 +42,7 @@ def stored_shard(job: ShardJob) -> pa.Table:
 
 
 def store_shard(job: ShardJob, table: pa.Table) -> tuple[str | None, str | None]:
-    """Write a shard into the cache, where there is one; (the name of its file, why that failed), each if there is any."""
+    """Write a shard into the cache, where there is one; (name of its file, why that failed), each None if it is not."""
     if job.entry is None:
         return None, None
     try:
