@@ -77,5 +77,6 @@ class MomentsInOrder:
 
     def all(self) -> Moments:
         """Of all shards, none of which may be missing."""
-        assert self._merged is not None and not self._waiting, "a shard's moments are missing"
+        assert self._merged is not None, "there is no shard"
+        assert not self._waiting, "a shard's moments are missing"
         return self._merged
