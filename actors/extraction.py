@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +13,7 @@ from ray.exceptions import RayTaskError
 
 from asvp.actors.broker import Grant, TakenForDeadError
 from asvp.actors.desk import MOST_DEATHS, Desk
+from asvp.actors.runs import Runs
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.extraction import Finished
 from asvp.compute.jobs import EncoderSpec, ExtractionOrder, ShardJob, Weights
@@ -41,7 +41,8 @@ class ShardRun:
     ----------
     desk : Desk
     order : ExtractionOrder
-    jobs : sequence of ShardJob
+    jobs : Runs
+        The shards.
     finished : callable
         Told of each finished shard, in the order they finish.
     width : int
@@ -54,7 +55,7 @@ class ShardRun:
         self,
         desk: Desk,
         order: ExtractionOrder,
-        jobs: Sequence[ShardJob],
+        jobs: Runs,
         finished: Finished,
         *,
         width: int = 1,
@@ -62,7 +63,7 @@ class ShardRun:
     ) -> None:
         self._desk = desk
         self._order = order
-        self._waiting = deque(jobs)
+        self._waiting = jobs
         self._finished = finished
         self._width = width
         self._urgent = urgent
@@ -110,8 +111,10 @@ class ShardRun:
 
     def _hand_out(self, lent: _Lent) -> None:
         """Give a worker what it can take; one with nothing to do goes back."""
-        while self._waiting and len(lent.calls) < _IN_FLIGHT:
-            job = self._waiting.popleft()
+        while len(lent.calls) < _IN_FLIGHT:
+            job = self._waiting.take(lent.grant.ticket)
+            if job is None:
+                break
             table, report = lent.grant.worker.extract.options(num_returns=2).remote(self._order, job, lent.grant.share)
             lent.calls.add(report)
             self._calls[report] = (job, table, lent)
@@ -132,6 +135,7 @@ class ShardRun:
         self._finished(job, ObjectStoreShard(table, replace(job, stored=told.stored)), told)
         if self._waiting and not self._keep(lent):
             # Others wait: what it has is finished, and then it goes back.
+            self._waiting.release(lent.grant.ticket)
             if not lent.calls:
                 self._desk.give_back(lent.grant.ticket)
             return
@@ -153,7 +157,8 @@ class ShardRun:
                 mend="Lower encoder.batch_size or extraction.shard_rows if memory ran out",
             )
         lost = [self._calls.pop(other)[0] for other in list(lent.calls)]
-        self._waiting.extendleft(reversed([job, *sorted(lost, key=lambda one: one.index)]))
+        self._waiting.release(lent.grant.ticket)
+        self._waiting.put_back(sorted([job, *lost], key=lambda one: one.index))
         self._desk.give_back(lent.grant.ticket, died=True)
 
 

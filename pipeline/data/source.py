@@ -127,6 +127,14 @@ class View:
         rows = check_rows(rows, len(self))
         return ids_of(self.base, rows if self.rows is None else self.rows[rows])
 
+    def pieces(self) -> np.ndarray | None:
+        """As `pieces_of`; None too where the view has the rows of its base in another order."""
+        found = pieces_of(self.base)
+        if found is None or self.rows is None:
+            return found
+        ascending = bool((self.rows[:-1] <= self.rows[1:]).all())
+        return np.searchsorted(self.rows, found) if ascending else None
+
     def labels(self) -> pa.Array | None:
         """Labels of the rows, or None when the view hides them."""
         labels = self.base.labels() if self.labelled else None
@@ -186,6 +194,16 @@ def ids_of(source: Source, rows: np.ndarray) -> pa.Array:
     """(n,) text: the names of some rows, without those of all others where the source has a method `ids_of`."""
     own = getattr(source, "ids_of", None)
     found: pa.Array = source.ids().take(pa.array(rows)) if own is None else own(rows)
+    return found
+
+
+def pieces_of(source: Source) -> np.ndarray | None:
+    """(P + 1,) int64: first row of each piece that is decoded as a whole, such as a row group, and the number of rows.
+
+    None where the source has no method `pieces` to tell.
+    """
+    own = getattr(source, "pieces", None)
+    found: np.ndarray | None = None if own is None else own()
     return found
 
 

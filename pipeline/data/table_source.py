@@ -115,6 +115,10 @@ class TableSource:
             return pa.array(np.arange(len(self))).cast(pa.large_string())
         return join([block.cast(pa.large_string()) for block in self.tables.scan(self._id)])
 
+    def pieces(self) -> np.ndarray:
+        """(P + 1,) int64: first row of each row group or record batch, and the number of rows."""
+        return self.tables.offsets
+
     def ids_of(self, rows: np.ndarray) -> pa.Array:
         """(n,) text: the names of some rows; the column is read one block at a time."""
         rows = check_rows(rows, len(self))
