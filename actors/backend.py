@@ -16,6 +16,7 @@ from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
 from asvp.actors.placing import placed
 from asvp.actors.pool import Pool, worker_pool
+from asvp.actors.runs import Runs
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
 from asvp.actors.team import TeamMeasurement
 from asvp.compute.extraction import Extraction, Finished, extracted
@@ -34,6 +35,7 @@ from asvp.compute.jobs import (
 )
 from asvp.compute.probe import Probe
 from asvp.config import EncoderConfig, WorkersConfig
+from asvp.data.source import pieces_of
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.progress import Reporter
@@ -84,7 +86,8 @@ class PoolBackend:
                 self._desk, self._pool.placement, self._pool.alternatives, self._cache, self._reporter
             )
             width = team.threads(extraction, order, missing)
-            ShardRun(self._desk, order, jobs, finished, width=width, urgent=self._urgent).run()
+            runs = Runs(jobs, pieces_of(extraction.source))
+            ShardRun(self._desk, order, runs, finished, width=width, urgent=self._urgent).run()
 
         with self._desk.once(extraction.fingerprint if self._cache else None, urgent=self._urgent):
             return extracted(extraction, self._cache, self._reporter, work)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Sequence
+import time
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -13,6 +13,7 @@ from ray.exceptions import RayTaskError
 
 from asvp.actors.broker import Grant, TakenForDeadError
 from asvp.actors.desk import MOST_DEATHS, Desk
+from asvp.actors.runs import Runs
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.extraction import Finished
 from asvp.compute.jobs import EncoderSpec, ExtractionOrder, ShardJob, Weights
@@ -20,6 +21,9 @@ from asvp.errors import WorkError
 
 _IN_FLIGHT = 2
 """Shards that a worker has at a time: one in the forward pass, and one being read."""
+_ASK_AGAIN = 0.05
+"""Seconds in which a worker is kept without another question: quick shards would ask the broker hundreds of times a
+second. Short, as another driver waits as much longer for its turn."""
 
 
 @dataclass
@@ -28,6 +32,7 @@ class _Lent:
 
     grant: Grant
     calls: set[Any] = field(default_factory=set)
+    asked: float = field(default_factory=time.monotonic)
 
 
 class ShardRun:
@@ -37,7 +42,8 @@ class ShardRun:
     ----------
     desk : Desk
     order : ExtractionOrder
-    jobs : sequence of ShardJob
+    jobs : Runs
+        The shards.
     finished : callable
         Told of each finished shard, in the order they finish.
     width : int
@@ -50,7 +56,7 @@ class ShardRun:
         self,
         desk: Desk,
         order: ExtractionOrder,
-        jobs: Sequence[ShardJob],
+        jobs: Runs,
         finished: Finished,
         *,
         width: int = 1,
@@ -58,7 +64,7 @@ class ShardRun:
     ) -> None:
         self._desk = desk
         self._order = order
-        self._waiting = deque(jobs)
+        self._waiting = jobs
         self._finished = finished
         self._width = width
         self._urgent = urgent
@@ -106,8 +112,10 @@ class ShardRun:
 
     def _hand_out(self, lent: _Lent) -> None:
         """Give a worker what it can take; one with nothing to do goes back."""
-        while self._waiting and len(lent.calls) < _IN_FLIGHT:
-            job = self._waiting.popleft()
+        while len(lent.calls) < _IN_FLIGHT:
+            job = self._waiting.take(lent.grant.ticket)
+            if job is None:
+                break
             table, report = lent.grant.worker.extract.options(num_returns=2).remote(self._order, job, lent.grant.share)
             lent.calls.add(report)
             self._calls[report] = (job, table, lent)
@@ -124,13 +132,23 @@ class ShardRun:
             return
         except RayTaskError as error:
             raise unwrap(error) from None
-        self._finished(job, ObjectStoreShard(table, job), told)
-        if self._waiting and not self._desk.keep(lent.grant.ticket):
+        # With the name of its file nobody has to list the cache for it.
+        self._finished(job, ObjectStoreShard(table, replace(job, stored=told.stored)), told)
+        if self._waiting and not self._keep(lent):
             # Others wait: what it has is finished, and then it goes back.
+            self._waiting.release(lent.grant.ticket)
             if not lent.calls:
                 self._desk.give_back(lent.grant.ticket)
             return
         self._hand_out(lent)
+
+    def _keep(self, lent: _Lent) -> bool:
+        """Whether a worker may do more; asked now and then."""
+        now = time.monotonic()
+        if now - lent.asked < _ASK_AGAIN:
+            return True
+        lent.asked = now
+        return self._desk.keep(lent.grant.ticket)
 
     def _died(self, job: ShardJob, lent: _Lent) -> None:
         self._deaths[job.index] += 1
@@ -140,7 +158,8 @@ class ShardRun:
                 mend="Lower encoder.batch_size or extraction.shard_rows if memory ran out",
             )
         lost = [self._calls.pop(other)[0] for other in list(lent.calls)]
-        self._waiting.extendleft(reversed([job, *sorted(lost, key=lambda one: one.index)]))
+        self._waiting.release(lent.grant.ticket)
+        self._waiting.put_back(sorted([job, *lost], key=lambda one: one.index))
         self._desk.give_back(lent.grant.ticket, died=True)
 
 

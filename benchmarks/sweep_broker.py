@@ -22,6 +22,7 @@ from sweep_measure import cpu_seconds, spread
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
 from asvp.actors.pool import Pool, worker_pool
+from asvp.actors.runs import Runs
 from asvp.compute.jobs import EncoderSpec, ExtractionOrder, Held, HeldWeights, ShardJob
 from asvp.compute.placement import Placement
 from asvp.config import EncoderConfig
@@ -42,6 +43,7 @@ class Slept:
     worker: str
     began: float
     ended: float
+    stored: str | None = None
 
 
 class _SleepingWorker:
@@ -177,7 +179,7 @@ class Driver:
         def finished(job: Any, shard: Any, told: Slept) -> None:
             self.slept.append(told)
 
-        ShardRun(self._desk, _order(weights, self.durations.shard), jobs, finished, urgent=urgent).run()
+        ShardRun(self._desk, _order(weights, self.durations.shard), Runs(jobs), finished, urgent=urgent).run()
 
 
 def _order(weights: str, seconds: float) -> ExtractionOrder:

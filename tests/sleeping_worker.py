@@ -6,13 +6,20 @@ import os
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray import cloudpickle
 
 # The tests are no package that a worker could import.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Slept(NamedTuple):
+    """What is told of a shard: which process had it, and that no cache holds it."""
+
+    process: int
+    stored: None = None
 
 
 class _SleepingWorker:
@@ -27,7 +34,7 @@ class _SleepingWorker:
 
     def extract(self, order: Any, job: Any, share: Any) -> tuple[None, Any]:
         time.sleep(0.1)
-        return None, os.getpid()
+        return None, Slept(os.getpid())
 
     def live(self) -> None:
         threading.Event().wait()

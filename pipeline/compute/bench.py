@@ -48,7 +48,7 @@ from asvp.features.moments import Moments
 from asvp.features.table import features_of
 from asvp.models.encoder import resolve_encoder
 from asvp.models.threads import cpu_threads
-from asvp.spent import NOTHING, Share, Spent
+from asvp.spent import Share, Spent
 
 
 class Bench:
@@ -90,15 +90,16 @@ class Bench:
             except CacheError as error:
                 note = str(error)
             else:
-                return table, _report(job, table, reused=True)
+                return table, _report(job, table, reused=True, stored=job.stored)
         weights = order.weights
         fingerprint, load = (None, None) if weights is None else (weights.fingerprint, weights.load)
         with self._encoder_lock.take((order.encoder, fingerprint)), self._busy.measure() as watch:
             session = self._of(order.encoder)
             session.use(fingerprint, load, _threads(share))
             table = session.extract(job, self._source_of(order))
-            unwritten = store_shard(job, table)
-        return table, _report(job, table, spent=share.spent(watch.seconds), note=note, unwritten=unwritten)
+            stored, unwritten = store_shard(job, table)
+        spent = share.spent(watch.seconds)
+        return table, _report(job, table, spent=spent, note=note, unwritten=unwritten, stored=stored)
 
     def train(self, order: TrainingOrder, share: Share) -> tuple[Arrays | None, Trained]:
         """The weights of a training, out of the cache where they lie there, and what is told of it."""
@@ -189,16 +190,6 @@ def _threads(share: Share) -> int:
     return max(1, int(share.cpus))
 
 
-def _report(
-    job: ShardJob,
-    table: pa.Table,
-    *,
-    spent: Spent | None = None,
-    reused: bool = False,
-    note: str | None = None,
-    unwritten: str | None = None,
-) -> ShardReport:
+def _report(job: ShardJob, table: pa.Table, **told: Any) -> ShardReport:
     features = features_of(table)
-    return ShardReport(
-        job.index, len(features), features.shape[1], Moments.of(features), spent or NOTHING, reused, note, unwritten
-    )
+    return ShardReport(job.index, len(features), features.shape[1], Moments.of(features), **told)

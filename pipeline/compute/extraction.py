@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from asvp.compute.jobs import ShardJob, ShardReport
@@ -14,7 +14,7 @@ from asvp.data.source import Source
 from asvp.errors import CacheError, DataError
 from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import FeatureSet, Shard, shard_starts
-from asvp.features.moments import Moments
+from asvp.features.moments import Moments, MomentsInOrder
 from asvp.progress import Reporter, SilentReporter, Task
 from asvp.spent import NOTHING, Spent
 
@@ -102,6 +102,7 @@ class Extraction:
         self,
         shards: Mapping[int, Shard],
         reports: Mapping[int, ShardReport],
+        moments: Moments,
         *,
         spent: Spent = NOTHING,
         saved: Spent = NOTHING,
@@ -124,13 +125,34 @@ class Extraction:
             dim=widths[0],
             dtype=self.config.feature_dtype,
             fingerprint=self.fingerprint,
-            moments=reduce(Moments.merge, (report.moments for report in ordered)),
+            moments=moments,
             spent=spent,
             saved=saved,
         )
 
 
 Finished = Callable[[ShardJob, Shard, ShardReport], None]
+
+
+@dataclass
+class _Made:
+    """What is known of the shards that are there, in whatever order they came."""
+
+    shards: dict[int, Shard] = field(default_factory=dict)
+    reports: dict[int, ShardReport] = field(default_factory=dict)
+    moments: MomentsInOrder = field(default_factory=MomentsInOrder)
+
+    def take(self, job: ShardJob, shard: Shard, report: ShardReport) -> None:
+        """A shard is finished."""
+        assert report.moments is not None
+        self.moments.add(job.index, report.moments)
+        self.shards[job.index], self.reports[job.index] = shard, replace(report, moments=None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the shards are of one width, or at least none of them is to blame on the cache."""
+        reports = self.reports.values()
+        return len({one.dim for one in reports}) == 1 or not any(one.reused for one in reports)
 
 
 def extracted(
@@ -153,23 +175,23 @@ def extracted(
     """
     entry = extraction.entry(cache)
     jobs = extraction.jobs(entry, reporter.say)
-    shards: dict[int, Shard] = {}
-    reports: dict[int, ShardReport] = {}
+    made = _Made()
     missing = sum(job.rows for job in jobs if job.stored is None)
     with _progress(extraction, missing, reporter) as bar:
 
         def finished(job: ShardJob, shard: Shard, report: ShardReport) -> None:
-            shards[job.index], reports[job.index] = shard, report
+            made.take(job, shard, report)
             if job.stored is None:
                 bar.advance(report.rows)
 
         work(jobs, finished)
-        if len({report.dim for report in reports.values()}) > 1 and any(report.reused for report in reports.values()):
+        if not made.fits:
+            made = _Made()
             reporter.say(f"The cache is not used: shards of features/{extraction.fingerprint} differ in width")
             work([replace(job, stored=None) for job in jobs], finished)
-    _tell(reports.values(), reporter.say)
-    spent, saved = extraction.record(entry, reports.values())
-    return extraction.feature_set(shards, reports, spent=spent, saved=saved)
+    _tell(made.reports.values(), reporter.say)
+    spent, saved = extraction.record(entry, made.reports.values())
+    return extraction.feature_set(made.shards, made.reports, made.moments.all(), spent=spent, saved=saved)
 
 
 def _progress(extraction: Extraction, missing: int, reporter: Reporter) -> AbstractContextManager[Task]:

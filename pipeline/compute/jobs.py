@@ -130,6 +130,8 @@ class ShardReport:
 
     Attributes
     ----------
+    moments : Moments or None
+        None where they are with those of other shards already.
     spent : Spent
         On extracting it; nothing where it was read from the cache.
     reused : bool
@@ -138,16 +140,19 @@ class ShardReport:
         Why a shard in the cache could not be used.
     unwritten : str or None
         Why it could not be written to the cache.
+    stored : str or None
+        Name of the file that holds it in the cache.
     """
 
     index: int
     rows: int
     dim: int
-    moments: Moments
+    moments: Moments | None
     spent: Spent = NOTHING
     reused: bool = False
     note: str | None = None
     unwritten: str | None = None
+    stored: str | None = None
 
 
 @dataclass(frozen=True)

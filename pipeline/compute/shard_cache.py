@@ -41,15 +41,14 @@ def stored_shard(job: ShardJob) -> pa.Table:
     return table
 
 
-def store_shard(job: ShardJob, table: pa.Table) -> str | None:
-    """Write a shard into the cache, where there is one; why that failed, if it did."""
+def store_shard(job: ShardJob, table: pa.Table) -> tuple[str | None, str | None]:
+    """Write a shard into the cache, where there is one; (name of its file, why that failed), each None if it is not."""
     if job.entry is None:
-        return None
+        return None, None
     try:
-        job.entry.write(job.part, _serialised(table), "arrow")
+        return job.entry.write(job.part, _serialised(table), "arrow"), None
     except CacheError as error:
-        return str(error)
-    return None
+        return None, str(error)
 
 
 def _fault(table: pa.Table, job: ShardJob) -> str | None:

@@ -91,15 +91,18 @@ def open_dataset(config: DataConfig, digests: Path | None = None) -> Dataset:
         kept, held = hold_out(pool_numbers, config.test_share, config.shuffle_seed)
     else:
         kept, held = np.arange(len(pool)), np.arange(len(test))
-    pool_rows = kept[shuffled_prefix(len(kept), config.limit, config.shuffle_seed)]
-    test_rows = held[shuffled_prefix(len(held), config.test_limit, config.shuffle_seed)]
-    _check_classes(pool_numbers[pool_rows], classes, config)
+    pool_rows = _unless_all(kept[shuffled_prefix(len(kept), config.limit, config.shuffle_seed)], pool)
+    test_rows = _unless_all(held[shuffled_prefix(len(held), config.test_limit, config.shuffle_seed)], test)
+    # Of 100 M rows one such array is most of a gigabyte.
+    del kept, held
+    pool_numbers = pool_numbers if pool_rows is None else pool_numbers[pool_rows]
+    _check_classes(pool_numbers, classes, config)
     return Dataset(
-        pool=View(pool, _unless_all(pool_rows, pool), labelled=False),
-        test=View(test, _unless_all(test_rows, test), title="the test rows"),
+        pool=View(pool, pool_rows, labelled=False),
+        test=View(test, test_rows, title="the test rows"),
         classes=classes,
-        oracle=Oracle(pool_numbers[pool_rows], len(classes)),
-        test_labels=test_numbers[test_rows],
+        oracle=Oracle(pool_numbers, len(classes)),
+        test_labels=test_numbers if test_rows is None else test_numbers[test_rows],
         notes=tuple(dict.fromkeys([*notes, *odd_names(classes)])),
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from asvp.data.dataset import Dataset
 from asvp.data.findings import Finding
 from asvp.data.images import undecodable
-from asvp.data.source import Source, View
+from asvp.data.source import Source, View, ids_of
 
 _BLOCK_ROWS = {"text": 4096, "features": 4096, "image": 128}
 _IMBALANCE = 10
@@ -79,10 +79,9 @@ def _duplicates(pool: Source, hashes: np.ndarray) -> list[Finding]:
     repeated = np.flatnonzero(counts > 1)
     group = repeated[np.argmin(first[repeated])]
     one, two = np.flatnonzero(inverse == group)[:2]
-    ids = pool.ids()
+    later, earlier = ids_of(pool, np.array([two, one])).to_pylist()
     message = (
-        f"{extra} of {len(hashes)} pool rows repeat the content of another one, "
-        f"such as {ids[int(two)].as_py()!r} that of {ids[int(one)].as_py()!r}"
+        f"{extra} of {len(hashes)} pool rows repeat the content of another one, such as {later!r} that of {earlier!r}"
     )
     return [Finding("duplicates", extra, message, "Leave repeats out, or labels are paid for twice")]
 
@@ -91,7 +90,7 @@ def _overlap(test: Source, pool_hashes: np.ndarray, test_hashes: np.ndarray) -> 
     shared = np.flatnonzero(np.isin(test_hashes, pool_hashes))
     if not len(shared):
         return []
-    example = test.ids()[int(shared[0])].as_py()
+    example = ids_of(test, shared[:1])[0].as_py()
     message = f"{len(shared)} of {len(test_hashes)} test rows are also in the pool, such as {example!r}"
     return [Finding("test_in_pool", len(shared), message, "Take them out of the pool, or the accuracy is too good")]
 
@@ -101,12 +100,17 @@ def _useless(source: Source, bad: dict[int, str], split: str) -> list[Finding]:
         return []
     row, reason = next(iter(bad.items()))
     if source.kind == "text":
-        message = f"{len(bad)} {split} rows hold no text but white space, such as {source.ids()[row].as_py()!r}"
+        message = f"{len(bad)} {split} rows hold no text but white space, such as {_name(source, row)!r}"
         return [Finding("empty_texts", len(bad), message, "Leave them out: all of them get the same feature")]
-    place = source.place(row) if isinstance(source, View) else f"id {source.ids()[row].as_py()!r}"
+    place = source.place(row) if isinstance(source, View) else f"id {_name(source, row)!r}"
     message = f"{len(bad)} {split} images cannot be read, the first is row {row}, {place}: {reason}"
     mend = "Make them again or leave them out: a run would stop"
     return [Finding("unreadable_images", len(bad), message, mend, stops=True)]
+
+
+def _name(source: Source, row: int) -> str:
+    name: str = ids_of(source, np.array([row]))[0].as_py()
+    return name
 
 
 def _survey(source: Source) -> tuple[np.ndarray, dict[int, str]]:

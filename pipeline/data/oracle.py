@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from asvp.data.source import check_rows
 from asvp.errors import DataError
+
+_BLOCK = 1 << 20
 
 
 class Oracle:
@@ -76,8 +79,18 @@ class Oracle:
 
     def digest(self) -> str:
         """Fingerprint of all labels, bought or not: a run that goes on must find the labels it was begun with."""
-        return hashlib.blake2b(self._labels.astype("<i8").tobytes(), digest_size=16).hexdigest()
+        state = hashlib.blake2b(digest_size=16)
+        for block in self._blocks():
+            state.update(block.astype("<i8").data)
+        return state.hexdigest()
 
     def counts(self) -> np.ndarray:
         """(C,) int64: rows of each class in the whole pool; for checks and reports, never for a strategy."""
-        return np.bincount(self._labels, minlength=self._classes).astype(np.int64)
+        counts = np.zeros(max(self._classes, int(self._labels.max(initial=0)) + 1), np.int64)
+        for block in self._blocks():
+            counts += np.bincount(block, minlength=len(counts))
+        return counts
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """The labels piece by piece: as 64-bit numbers all of them would take eight times their memory."""
+        return (self._labels[start : start + _BLOCK] for start in range(0, len(self._labels), _BLOCK))

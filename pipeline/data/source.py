@@ -85,6 +85,7 @@ class View:
         self.title = title
         self.rows = None if rows is None else np.asarray(rows, dtype=np.int64)
         self.labelled = labelled
+        self._digest: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -106,7 +107,7 @@ class View:
         """Where a row lies, as far as the base tells it, and what it is called."""
         row = row if self.rows is None else int(self.rows[row])
         told = getattr(self.base, "place", None)
-        return str(told(row)) if told is not None else f"id {self.base.ids()[row].as_py()!r}"
+        return str(told(row)) if told is not None else f"id {ids_of(self.base, np.array([row]))[0].as_py()!r}"
 
     def named(self, error: RowError, row: int) -> DataError:
         """An error about the content of a row, which is known here by its number and its place."""
@@ -121,6 +122,19 @@ class View:
         ids = self.base.ids()
         return ids if self.rows is None else ids.take(pa.array(self.rows))
 
+    def ids_of(self, rows: np.ndarray) -> pa.Array:
+        """Names of some rows of the view."""
+        rows = check_rows(rows, len(self))
+        return ids_of(self.base, rows if self.rows is None else self.rows[rows])
+
+    def pieces(self) -> np.ndarray | None:
+        """As `pieces_of`; None too where the view has the rows of its base in another order."""
+        found = pieces_of(self.base)
+        if found is None or self.rows is None:
+            return found
+        ascending = bool((self.rows[:-1] <= self.rows[1:]).all())
+        return np.searchsorted(self.rows, found) if ascending else None
+
     def labels(self) -> pa.Array | None:
         """Labels of the rows, or None when the view hides them."""
         labels = self.base.labels() if self.labelled else None
@@ -130,9 +144,11 @@ class View:
         """Fingerprint of the base and of the choice of rows."""
         if self.rows is None:
             return self.base.digest()
-        state = hashlib.blake2b(self.base.digest().encode(), digest_size=16)
-        state.update(self.rows.astype("<i8").tobytes())
-        return state.hexdigest()
+        if self._digest is None:
+            state = hashlib.blake2b(self.base.digest().encode(), digest_size=16)
+            state.update(np.ascontiguousarray(self.rows, dtype="<i8").data)
+            self._digest = state.hexdigest()
+        return self._digest
 
 
 class ChosenRows(Sequence[Any]):
@@ -172,6 +188,23 @@ def rows_named(source: Source, rows: np.ndarray) -> Iterator[None]:
     except RowError as error:
         row = int(rows[error.row])
         raise source.named(error, row) if isinstance(source, View) else error.moved(row) from None
+
+
+def ids_of(source: Source, rows: np.ndarray) -> pa.Array:
+    """(n,) text: the names of some rows, without those of all others where the source has a method `ids_of`."""
+    own = getattr(source, "ids_of", None)
+    found: pa.Array = source.ids().take(pa.array(rows)) if own is None else own(rows)
+    return found
+
+
+def pieces_of(source: Source) -> np.ndarray | None:
+    """(P + 1,) int64: first row of each piece that is decoded as a whole, such as a row group, and the number of rows.
+
+    None where the source has no method `pieces` to tell.
+    """
+    own = getattr(source, "pieces", None)
+    found: np.ndarray | None = None if own is None else own()
+    return found
 
 
 def check_rows(rows: np.ndarray, count: int) -> np.ndarray:

@@ -115,6 +115,21 @@ class TableSource:
             return pa.array(np.arange(len(self))).cast(pa.large_string())
         return join([block.cast(pa.large_string()) for block in self.tables.scan(self._id)])
 
+    def pieces(self) -> np.ndarray:
+        """(P + 1,) int64: first row of each row group or record batch, and the number of rows."""
+        return self.tables.offsets
+
+    def ids_of(self, rows: np.ndarray) -> pa.Array:
+        """(n,) text: the names of some rows; the column is read one block at a time."""
+        rows = check_rows(rows, len(self))
+        if self._id is None:
+            return pa.array(rows).cast(pa.large_string())
+        places, blocks = [np.empty(0, np.int64)], [pa.array([], pa.large_string())]
+        for positions, values in self.tables.gather(self._id, rows):
+            places.append(positions)
+            blocks.append(values.cast(pa.large_string()))
+        return pa.concat_arrays(blocks).take(pa.array(np.argsort(np.concatenate(places))))
+
     def labels(self) -> pa.Array | None:
         """(N,) text, int64 or booleans with nulls; None without a label column."""
         if self._label is None:

@@ -90,6 +90,11 @@ class Tables:
         return int(self._offsets[-1])
 
     @property
+    def offsets(self) -> np.ndarray:
+        """(P + 1,) int64: first row of each row group, record batch or text file, and the number of rows."""
+        return self._offsets
+
+    @property
     def names(self) -> list[str]:
         """Columns of the first file, those in the names of its folders included."""
         return _names(self.files[0])

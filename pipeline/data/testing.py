@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from asvp.data.labels import is_text
-from asvp.data.source import Kind, Rows, Source
+from asvp.data.source import Kind, Rows, Source, ids_of
 
 Open = Callable[[], Source]
 
@@ -97,6 +97,8 @@ def names_every_row_differently(open_source: Open) -> None:
     assert len(names) == len(source), f"{len(source)} rows have {len(names)} ids"
     assert names.null_count == 0, f"{names.null_count} rows have no id"
     assert len(names.unique()) == len(names), "two rows have one id"
+    some = np.arange(len(source))[::-2].copy()
+    assert ids_of(source, some).to_pylist() == names.take(pa.array(some)).to_pylist(), "ids_of names rows otherwise"
 
 
 def labels_every_row_or_none(open_source: Open) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-import pyarrow as pa
-
 from asvp.compute import Backend, TrainedModel
 from asvp.compute.model_store import holds_weights
 from asvp.driver.built_on import built_on, require_unchanged
 from asvp.driver.final_model import save_final_model
 from asvp.driver.looker import restore
+from asvp.driver.names import Names
 from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
 from asvp.driver.stored_run import ROUNDS, file_digests, read_stored_run, rounds_digest
@@ -60,7 +59,7 @@ class Journal:
             return
         if state.summary and state.final is not None and self._prepared.config.training.keep != "none":
             save_final_model(self._directory, self._prepared, self._backend, state.final)
-        labelled = state.labelled.table(self._ids, self._prepared.dataset.classes)
+        labelled = state.labelled.table(self._names.of(state.labelled.rows), self._prepared.dataset.classes)
         self._directory.write_labelled(labelled)
         self._write_test_rows(state)
         if self._prepared.config.report.rows:
@@ -100,7 +99,7 @@ class Journal:
         stored = load_checkpoint(self._directory.checkpoint)
         if stored is not None:
             require_unchanged(stored[0], self._prepared, self._directory.path)
-        found = read_stored_run(self._directory, self._prepared, stored, self._ids)
+        found = read_stored_run(self._directory, self._prepared, stored, self._names)
         if found is None or found[0].next_round < len(self._prepared.config.budget):
             self._directory.require_own_model()
             self._directory.go_on_with(self._prepared.config)
@@ -146,5 +145,5 @@ class Journal:
         return built_on(self._prepared)
 
     @cached_property
-    def _ids(self) -> pa.Array:
-        return self._prepared.dataset.pool.ids()
+    def _names(self) -> Names:
+        return Names(self._prepared.dataset.pool)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import TrainedModel
 from asvp.config import labels_by_round
+from asvp.driver.names import Names
 from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
 from asvp.errors import RunDirectoryError
@@ -40,7 +41,7 @@ def rounds_digest(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_stored_run(
-    directory: RunDirectory, prepared: Prepared, stored: tuple[Checkpoint, TrainedModel | None] | None, ids: pa.Array
+    directory: RunDirectory, prepared: Prepared, stored: tuple[Checkpoint, TrainedModel | None] | None, names: Names
 ) -> tuple[RunState, Checkpoint] | None:
     """The state that the last finished round left, scorer and final model apart; None if no round was finished.
 
@@ -50,8 +51,8 @@ def read_stored_run(
     prepared : Prepared
     stored : pair of Checkpoint and TrainedModel or None
         The checkpoint, if there is one.
-    ids : Array of N texts
-        The names of the pool's rows.
+    names : Names
+        Of the pool's rows.
 
     A process may die between any two files, which are written in the order labelled.parquet, rounds.jsonl,
     summary.json and checkpoint; so one round more than the checkpoint counts is as it should be.
@@ -96,7 +97,9 @@ def read_stored_run(
     for number in range(done):
         rows = _rows(directory, labelled, number, len(prepared.dataset.pool))
         state.labelled.add(rows, prepared.dataset.oracle.buy(rows), number)
-    if not labelled.equals(_like(state.labelled.table(ids, prepared.dataset.classes), labelled)):
+    if not labelled.equals(
+        _like(state.labelled.table(names.of(state.labelled.rows), prepared.dataset.classes), labelled)
+    ):
         raise _unfit(directory, LABELLED, "names other rows or labels than the data has now")
     return state, checkpoint
 

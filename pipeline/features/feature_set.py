@@ -156,8 +156,9 @@ class FeatureSet:
         wanted = np.asarray(rows, dtype=np.int64)
         gathered = np.empty((len(wanted), self.dim), dtype=self.dtype)
         homes = np.searchsorted(self._starts, wanted, side="right") - 1
-        for home in np.unique(homes):
-            inside = np.flatnonzero(homes == home)
+        order = np.argsort(homes, kind="stable")
+        several, first = np.unique(homes[order], return_index=True)
+        for home, inside in zip(several, np.split(order, first[1:]), strict=False):
             view = features_of(self.shards[home].table())
             gathered[inside] = view[wanted[inside] - self._starts[home]]
         return gathered

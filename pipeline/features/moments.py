@@ -51,3 +51,32 @@ class Moments:
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of each dimension, shape (D,)."""
         return np.sqrt(self.deviation / self.count)
+
+
+class MomentsInOrder:
+    """Moments of shards that come in any order, merged in the order of their numbers.
+
+    Only those are held whose turn has not come: two arrays of D numbers for each of many shards would be more than all
+    else that is known of them. The order decides the last bits.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Moments] = {}
+        self._next = 0
+        self._merged: Moments | None = None
+
+    def add(self, number: int, moments: Moments) -> None:
+        """Take those of a shard; of another width than the ones before, they are left out."""
+        self._waiting[number] = moments
+        while (following := self._waiting.pop(self._next, None)) is not None:
+            self._next += 1
+            if self._merged is None:
+                self._merged = following
+            elif self._merged.mean.shape == following.mean.shape:
+                self._merged = self._merged.merge(following)
+
+    def all(self) -> Moments:
+        """Of all shards, none of which may be missing."""
+        assert self._merged is not None, "there is no shard"
+        assert not self._waiting, "a shard's moments are missing"
+        return self._merged

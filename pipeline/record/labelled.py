@@ -47,11 +47,11 @@ class LabelledSet:
         return self.rows[order], self.labels[order]
 
     def table(self, ids: pa.Array, classes: tuple[str, ...]) -> pa.Table:
-        """The table {row, id, label, round} of labelled.parquet."""
+        """The table {row, id, label, round} of labelled.parquet; `ids` (n,) are the names of these rows."""
         return pa.table(
             {
                 "row": self.rows,
-                "id": ids.take(pa.array(self.rows)),
+                "id": ids,
                 "label": pa.array(classes).take(pa.array(self.labels)),
                 "round": self.rounds,
             }

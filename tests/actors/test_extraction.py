@@ -22,8 +22,8 @@ from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config
 from asvp.data import Dataset, open_dataset
 from asvp.errors import DataError, WorkError
-from asvp.features import FeatureSet
-from asvp.features.cache import Cache
+from asvp.features import FeatureSet, features_of
+from asvp.features.cache import Cache, CacheEntry
 from asvp.models.encoder import Encoder
 from asvp.progress import SilentReporter
 from asvp.spent import NOTHING
@@ -184,6 +184,28 @@ def test_a_damaged_shard_in_the_cache_is_told_of_and_made_again(
         assert_array_equal(whole(backend.extract(extraction(config, dataset))), expected)
     assert any("truncated or altered" in line for line in told)
     assert victim.exists()
+
+
+def test_lost_shards_are_read_from_the_cache_without_listing_it(
+    ray_local: Any, config: Config, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(str(tmp_path / "cache"))
+    listings: list[str] = []
+    list_parts = CacheEntry.parts
+
+    def counting(entry: CacheEntry) -> dict[str, str]:
+        listings.append(entry.key)
+        return list_parts(entry)
+
+    monkeypatch.setattr(CacheEntry, "parts", counting)
+    with backend_of(config, 2, cache) as backend:
+        made = backend.extract(extraction(config, dataset))
+        read = backend.extract(extraction(config, dataset))
+        assert len(listings) == 2, "once an extraction"
+        for features in (made, read):
+            again = [features_of(shard._from_cache()) for shard in features.shards]  # type: ignore[attr-defined]
+            assert_array_equal(np.concatenate(again), whole(features))
+    assert len(listings) == 2
 
 
 def test_an_error_in_a_worker_arrives_as_it_was_raised(ray_local: Any, config: Config, tmp_path: Path) -> None:

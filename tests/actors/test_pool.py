@@ -21,6 +21,7 @@ from asvp.actors.backend import PoolBackend
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun
 from asvp.actors.pool import Pool, worker_pool
+from asvp.actors.runs import Runs
 from asvp.compute.jobs import EncoderSpec, ExtractionOrder, FineTuneJob, Held, ShardJob
 from asvp.compute.placement import Placement
 from asvp.config import EncoderConfig
@@ -77,7 +78,7 @@ def test_shards_lie_on_all_workers_and_give_way_to_another_driver(ray_local: Any
     def extract(desk: Desk, shards: int) -> list[tuple[int, int]]:
         done: list[tuple[int, int]] = []
         jobs = [ShardJob(number, 10 * number, 10 * number + 10, "float32") for number in range(shards)]
-        ShardRun(desk, order, jobs, lambda job, shard, process: done.append((job.index, process))).run()
+        ShardRun(desk, order, Runs(jobs), lambda job, shard, slept: done.append((job.index, slept.process))).run()
         return sorted(done)
 
     with sleeping_pool(3, quantum=0.0) as pool, ThreadPoolExecutor(1) as threads:

@@ -132,7 +132,7 @@ def test_the_picks_survive_the_loss_of_a_node(
     array, entry = made_features(), Cache(str(tmp_path)).entry("features", "made")
     away = feature_set(array, stored(put_on_nodes(tables(array)), entry))
     for shard, table in zip(away.shards, tables(array), strict=True):
-        assert store_shard(shard.job, table) is None
+        assert store_shard(shard.job, table)[1] is None
     here = feature_set(array, tuple(HeldShard(table) for table in tables(array)))
     plan, labelled = check_strategy("badge"), labelled_rows()
     scorers = proxies(plan, array, labelled)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
 from asvp.features.cache import Cache
 from asvp.features.feature_set import FeatureSet, HeldShard
+from asvp.features.moments import Moments
 from asvp.models.head import Head
 from asvp.spent import Share
 
@@ -81,7 +83,8 @@ def made(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     shards = extraction.jobs(extraction.entry(cache), print)
     extracted = [bench.extract(order, shard, SHARE) for shard in shards]
     reports = {report.index: report for _, report in extracted}
-    pool = extraction.feature_set({i: HeldShard(table) for i, (table, _) in enumerate(extracted)}, reports)
+    moments = reduce(Moments.merge, (report.moments for _, report in extracted if report.moments is not None))
+    pool = extraction.feature_set({i: HeldShard(table) for i, (table, _) in enumerate(extracted)}, reports, moments)
     rows = np.arange(30, dtype=np.int64)
     labels = dataset.oracle.buy(rows)
     training = FineTuneJob("lp", dataset.pool, rows, labels, classes, prepared.config.training, 0, "encoder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from asvp.errors import DataError
 from asvp.features import FeatureSet, HeldShard, Moments, feature_table, features_of
 from asvp.features.feature_set import shard_starts
+from asvp.features.moments import MomentsInOrder
 
 
 def make_set(features: np.ndarray, starts: tuple[int, ...], dtype: str = "float32") -> FeatureSet:
@@ -99,3 +101,15 @@ def test_shards_cover_all_rows_and_none_is_too_large(rows: int, shard_rows: int)
     assert starts[0] == 0
     assert starts[-1] == rows
     assert all(0 < size <= shard_rows for size in np.diff(starts))
+
+
+def test_moments_that_come_in_any_order_are_merged_in_the_order_of_shards_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    parts = [Moments.of(rng.normal(scale=10.0**power, size=(7, 5))) for power in (3, -3, 0, 5, -2)]
+    in_turn = functools.reduce(Moments.merge, parts)
+    mixed = MomentsInOrder()
+    for number in (3, 0, 4, 2, 1):
+        mixed.add(number, parts[number])
+    assert_array_equal(mixed.all().mean, in_turn.mean)
+    assert_array_equal(mixed.all().deviation, in_turn.deviation)
+    assert mixed.all().count == 35
