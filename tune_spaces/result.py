@@ -9,7 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-from asvp.errors import AsvpError, DataError
+from asvp.errors import AsvpError, DataError, first_line
+from asvp.parquet import read_parquet
 from asvp.report.comparison import Comparison, compare
 from asvp.report.status import TrialStatus
 from asvp.report.status_files import read_status
@@ -50,12 +51,17 @@ class SweepResult:
         Raises
         ------
         DataError
-            If no trial has finished a round.
+            If no trial has finished a round, or the file is damaged.
         """
         path = self.directory / "results.parquet"
         if not path.is_file():
             raise DataError("is not there: no trial has finished a round", key=str(path), mend="See SweepResult.failed")
-        return pd.read_parquet(path)
+        try:
+            return read_parquet(path).to_pandas()
+        except Exception as error:
+            # Whatever pyarrow makes of bytes that were altered.
+            message, mend = f"cannot be read: {first_line(error)}", "Go on with --resume: it is written anew"
+            raise DataError(message, key=str(path), mend=mend) from None
 
     def best(
         self, metric: str = "final_accuracy", *, at: int | None = None, mode: Literal["max", "min"] = "max"

@@ -69,6 +69,15 @@ class DataConfig(_Section):
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of the pool held out when `test` is null.")
     text: str = Field("text", description="Column with the text.")
     image: str | None = Field(None, description="Column with images: encoded bytes, or paths.")
+    root: str | None = Field(
+        None,
+        description="Folder or URI where image paths of a table, and links in a folder, may end beside its own.",
+    )
+    allow_outside: bool = Field(
+        False,
+        description="Read image paths and links that lead out of the data's folder and `data.root`: whoever wrote them "
+        "then chooses which of your files are read.",
+    )
     features: str | None = Field(None, description="Column or array with ready-made features (no encoder is used).")
     label: str = Field("label", description="Column with the label, text or whole numbers.")
     id: str | None = Field("id", description="Column with a row's own name; null, or a missing column: the row number.")

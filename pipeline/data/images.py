@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 
+from asvp.data.boundary import Boundary, address, homes_of, local_path
 from asvp.data.decoding import UndecodableError, decode_image
 from asvp.data.digests import Digests, combine
 from asvp.data.labels import is_text
@@ -33,17 +33,21 @@ _READERS = 8
 class ImageColumn:
     """A column with images: encoded bytes, paths, or a struct {bytes, path} of both.
 
-    Paths are relative to the folder of the table file; absolute paths and URIs are taken as they are.
+    Paths are relative to the folder of the table file; absolute paths and URIs are taken as they are. All of them have
+    to stay inside a boundary.
     """
 
     kind: Kind = "image"
     key = "data.image"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, boundary: Boundary) -> None:
         self.name = name
+        self.boundary = boundary
 
     def check(self, tables: Tables, digests: Digests) -> None:
-        """Raise a DataError for a wrong type, empty rows, a missing local file, or a first row that is no image."""
+        """Raise a DataError for a wrong type, empty rows, a path that leads outside, a missing local file, or a first
+        row that is no image.
+        """
         for type, where in tables.types(self.name, self.key):
             if not (_is_bytes(type) or is_text(type) or _is_image_struct(type)):
                 mend = "Store encoded images (binary), paths (text), or a struct of bytes and path"
@@ -80,6 +84,8 @@ class ImageColumn:
                 message = f"{path} cannot be read: {first_line(error)}"
                 return row_error(tables, self.key, self.name, int(rows[position]), message)
 
+            # Again, and now that it is read: links may have changed, and this may be another machine.
+            self._require_inside(tables, folders[position], path, int(rows[position]))
             with outside(describe):
                 images[position] = _read_path(tables.storage, folders[position], path)
 
@@ -113,6 +119,16 @@ class ImageColumn:
                 raise row_error(tables, self.key, self.name, rows[0], message) from None
         return [self._looked_up(tables, storage, [path], [row])[0] for path, row in zip(paths, rows, strict=True)]
 
+    def _require_inside(self, tables: Tables, folder: str, path: str, row: int) -> None:
+        """Raise a RowError for a path that leads out of the boundary."""
+        if self.boundary.allow_outside:
+            return
+        refusal = self.boundary.refusal(address(tables.storage, folder, path), homes_of(tables.storage, folder))
+        if refusal is not None:
+            message = f"the image path {path!r} {refusal[0]}"
+            place = tables.place(row)
+            raise RowError(message, row=row, place=place, key=self.key, value=self.name, mend=refusal[1])
+
     def _outside(self, tables: Tables) -> Iterator[tuple[Storage, list[str], list[int]]]:
         """Local files that rows refer to: batches of paths below a storage, with their row numbers."""
         first = 0
@@ -131,8 +147,11 @@ class ImageColumn:
             far: list[tuple[str, int]] = []
             for row, value in enumerate(block.to_pylist(), first):
                 content, path = _content_and_path(value)
-                path = _local(path) if path else path
-                if content or not path or "://" in path:
+                if content or not path:
+                    continue
+                self._require_inside(tables, folder, path, row)
+                path = local_path(path)
+                if "://" in path:
                     continue
                 if path.startswith("/"):
                     far.append((path.lstrip("/"), row))
@@ -253,13 +272,8 @@ def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, 
             pass
 
 
-def _local(path: str) -> str:
-    """A file:// URI as the path it is, so that it is looked up like one."""
-    return unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
-
-
 def _read_path(storage: Storage, folder: str, path: str) -> bytes:
-    path = _local(path)
+    path = local_path(path)
     if "://" in path:
         filesystem, inside = open_filesystem(path)
         with filesystem.open_input_stream(inside) as stream:

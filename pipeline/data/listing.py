@@ -43,6 +43,8 @@ class Listing:
         Paths of what is no regular file: links that lead nowhere, sockets, devices.
     loops : list of str
         Paths of links to a folder that they lie in; they are not followed.
+    leaving : set of str
+        Paths of files that are reached by a link out of the folder, be it theirs or that of a folder on their way.
     """
 
     storage: Storage
@@ -52,6 +54,7 @@ class Listing:
     hidden: list[str] = field(default_factory=list)
     not_plain: list[str] = field(default_factory=list)
     loops: list[str] = field(default_factory=list)
+    leaving: set[str] = field(default_factory=set)
 
     def ending(self, suffixes: tuple[str, ...]) -> list[StoredFile]:
         """The files with one of some endings, in lower case."""
@@ -128,7 +131,7 @@ def _walk(storage: Storage, root: str, key: str, value: str) -> Listing:
     """
     listing = Listing(storage, [], True)
     paths: list[str] = []
-    for relative, entry_kind in _entries(root):
+    for relative, entry_kind, leaves in _entries(root):
         try:
             relative.encode()
         except UnicodeEncodeError:
@@ -148,29 +151,38 @@ def _walk(storage: Storage, root: str, key: str, value: str) -> Listing:
             listing.not_plain.append(relative)
         else:
             paths.append(relative)
+            if leaves:
+                listing.leaving.add(relative)
     listing.files.extend(file for file in storage.stat(sorted(paths)) if file is not None)
     for names in (listing.folders, listing.hidden, listing.not_plain, listing.loops):
         names.sort()
     return listing
 
 
-def _entries(root: str) -> Iterator[tuple[str, str]]:
-    """Paths below a folder and what they are: file, folder, loop (a link to a folder it lies in) or other."""
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset([_identity(root)]))]
+def _entries(root: str) -> Iterator[tuple[str, str, bool]]:
+    """Paths below a folder, what they are, and whether links lead out of it on their way.
+
+    They are a file, folder, loop (a link to a folder it lies in) or other.
+    """
+    home = os.path.realpath(root).rstrip("/") + "/"
+    waiting: list[tuple[str, frozenset[tuple[int, int]], bool]] = [("", frozenset([_identity(root)]), False)]
     while waiting:
-        folder, above = waiting.pop()
+        folder, above, outside = waiting.pop()
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
                 relative = f"{folder}/{entry.name}" if folder else entry.name
+                leaves = outside
+                if entry.is_symlink():
+                    leaves = not os.path.realpath(entry.path).startswith(home)
                 if not entry.is_dir():
-                    yield relative, "file" if entry.is_file() else "other"
+                    yield relative, "file" if entry.is_file() else "other", leaves
                     continue
                 identity = _identity(entry.path)
                 if identity in above:
-                    yield relative, "loop"
+                    yield relative, "loop", leaves
                     continue
-                yield relative, "folder"
-                waiting.append((relative, above | {identity}))
+                yield relative, "folder", leaves
+                waiting.append((relative, above | {identity}, leaves))
 
 
 def _identity(path: str) -> tuple[int, int]:

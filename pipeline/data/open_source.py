@@ -9,6 +9,7 @@ from typing import get_args
 from asvp.config import DataConfig
 from asvp.data import arrays
 from asvp.data.arrays import ArraySource
+from asvp.data.boundary import Boundary
 from asvp.data.digests import Digests
 from asvp.data.feature_column import FeatureColumn
 from asvp.data.findings import Finding
@@ -84,10 +85,12 @@ def _from_folder(
     value = config.pool if split == "pool" else config.test or config.pool
     if is_saved(listing) and not images_only:
         saved, label_names = saved_files(listing, key, value)
+        boundary_of(config).require(listing, saved.files, key=key, value=value)
         notes += told_of(listing, saved.files, value, besides=bookkeeping(listing))
         return _table_source(config, split, saved.storage, saved.files, digests, notes, label_names)
     chosen = choose_files(listing, images_only=images_only, with_images=config.image is not None, key=key, value=value)
     notes += chosen.notes
+    boundary_of(config).require(listing, chosen.files, key=key, value=value)
     if chosen.are_images:
         return ImageFolder(listing.storage, chosen.files, key=key, value=value, digests=digests)
     return _table_source(config, split, listing.storage, chosen.files, digests, notes, {})
@@ -157,10 +160,15 @@ def _checked(source: object, key: str, value: str) -> Source:
     return source
 
 
+def boundary_of(config: DataConfig) -> Boundary:
+    """What the rows that a configuration names may refer to; errors as of `Boundary`."""
+    return Boundary(config.root, config.allow_outside)
+
+
 def _content(config: DataConfig) -> Column:
     if config.features is not None:
         return FeatureColumn(config.features)
-    return TextColumn(config.text) if config.image is None else ImageColumn(config.image)
+    return TextColumn(config.text) if config.image is None else ImageColumn(config.image, boundary_of(config))
 
 
 def _label_column(config: DataConfig, split: str, opened: Tables) -> str | None:

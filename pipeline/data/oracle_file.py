@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from asvp.config import DataConfig
 from asvp.data import tables
+from asvp.data.boundary import Boundary
 from asvp.data.labels import RawLabels, check_label_type, is_text, join, normalise
 from asvp.data.listing import locate
 from asvp.data.source import Source
@@ -35,6 +36,7 @@ def oracle_labels(value: str, pool: Source, config: DataConfig) -> RawLabels:
     stored = listing.ending(tables.SUFFIXES) if listing.is_folder else listing.files
     if not stored:
         raise DataError("is a folder without table files", key=_KEY, value=value, mend="Name a file")
+    Boundary(config.root, config.allow_outside).require(listing, stored, key=_KEY, value=value)
     opened = Tables(listing.storage, stored, key=_KEY, value=value)
     ids, labels = _ids_and_labels(opened, config)
     _check_unique(ids, "the oracle file", _KEY, value)

@@ -20,6 +20,8 @@ def with_absolute_paths(config: Config) -> Config:
             if (value := getattr(config.data, key)) is not None
         }
     )
+    if data.root is not None and not is_remote(data.root):
+        data = data.model_copy(update={"root": _from_the_root(data.root)})
     encoder = config.encoder
     if local_folder(encoder.model) is not None:
         encoder = encoder.model_copy(update={"model": _absolute(encoder.model)})

@@ -33,6 +33,7 @@ from asvp.folders import (
     sweep_up,
 )
 from asvp.holds import Hold, held
+from asvp.parquet import read_parquet
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
 from asvp.record.same_config import config_digest, require_longer, require_same
@@ -265,7 +266,7 @@ class RunDirectory:
         if not self._labelled.exists():
             return None
         try:
-            table = pq.read_table(self._labelled, partitioning=None, page_checksum_verification=True)
+            table = read_parquet(self._labelled)
         except Exception as error:
             # Whatever pyarrow makes of bytes that were altered.
             raise self._damaged(self._labelled, f"cannot be read: {' '.join(str(error).split())}") from None

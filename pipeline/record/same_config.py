@@ -11,9 +11,12 @@ from asvp.config.budget import format_budget
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
 
-MAY_CHANGE = ("budget", "cost", "extraction.cache", "extraction.cache_limit", "report", "training.keep", "workers")
-"""What a run may go on with though it was begun with another: who works, where, at what price, how long, and what is
-shown of it."""
+MAY_CHANGE = (
+    *("budget", "cost", "data.allow_outside", "data.root", "extraction.cache", "extraction.cache_limit"),
+    *("report", "training.keep", "workers"),
+)
+"""What a run may go on with though it was begun with another: who works, where, at what price, how long, what it may
+read, and what is shown of it."""
 
 
 def config_digest(config: Config) -> str:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
 from asvp.config import labels_by_round, read_scalar
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import DataError, RunDirectoryError
 from asvp.folders import settle
+from asvp.parquet import read_parquet
 from asvp.report.results import TrialRounds, read_results
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows
 
@@ -350,7 +349,7 @@ def _read_picks(path: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        labels = pq.read_table(path, columns=["label"], partitioning=None)["label"].to_pylist()
+        labels = read_parquet(path, columns=["label"])["label"].to_pylist()
     except Exception as error:
         # Whatever pyarrow makes of bytes that were altered.
         raise DataError(f"cannot be read: {error}", key=str(path), mend="Leave this run out, or run it again") from None

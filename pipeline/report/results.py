@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from asvp.errors import DataError
 from asvp.files import write_atomically
+from asvp.parquet import read_parquet
 
 _TRIAL_COLUMNS = ("trial", "arm", "seed", "finished", "stopped")
 _ROUND_COLUMNS = (
@@ -113,7 +114,7 @@ def read_results(path: str | Path) -> list[TrialRounds]:
         If the file cannot be read or lacks a column.
     """
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = read_parquet(path)
     except Exception as error:
         # Whatever pyarrow makes of bytes that were altered.
         raise DataError(f"cannot be read: {error}", key=str(path), mend="Run the sweep again with --resume") from None

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from asvp.errors import DataError
 from asvp.files import write_atomically
+from asvp.parquet import read_parquet
 
 SHOWN_ROWS, ROW_MAP = "shown_rows.parquet", "map.parquet"
 """The names of the files in a run directory."""
@@ -72,7 +73,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         return schema.empty_table()
     try:
-        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        table = read_parquet(path)
         return table.select(schema.names).cast(schema)
     except Exception as error:
         # Whatever pyarrow makes of bytes that were altered.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from asvp.errors import DataError
 from asvp.files import write_atomically
+from asvp.parquet import read_parquet
 
 TEST_ROWS = "test_rows.parquet"
 """The name of the file in a run directory."""
@@ -49,7 +50,7 @@ def read_test_rows(path: Path) -> dict[int, NDArray[np.bool_]]:
     if not path.is_file():
         return {}
     try:
-        table = pq.read_table(path, schema=_SCHEMA, partitioning=None, page_checksum_verification=True)
+        table = read_parquet(path, schema=_SCHEMA)
         rows = zip(table["labelled"].to_pylist(), table["correct"].combine_chunks(), strict=True)
         return {labelled: row.values.to_numpy(zero_copy_only=False).astype(np.bool_) for labelled, row in rows}
     except Exception as error:

@@ -119,11 +119,12 @@ def test_links_in_circles_are_not_followed(folder):
     assert notes(data)["link_loops"] == (2, notes(data)["link_loops"][1])
 
 
-def test_a_link_to_another_folder_is_followed(folder, tmp_path):
+def test_a_link_to_another_folder_is_followed_where_it_may_lead_there(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "e.png").write_bytes(picture(8))
     (folder / "c").symlink_to(tmp_path / "elsewhere")
-    assert opened(folder).classes == ("a", "b", "c")
+    refused("lead out of it", "c/e.png", pool=folder)
+    assert opened(folder, root=str(tmp_path / "elsewhere")).classes == ("a", "b", "c")
 
 
 def test_splits_are_no_classes(folder, tmp_path):

@@ -17,6 +17,8 @@ LEAVES = {
     "cost.per_label": "1",
     "cost.gpu_hour": "0",
     "cost.cpu_hour": "0",
+    "data.allow_outside": "true",
+    "data.root": "elsewhere",
     "extraction.cache": "null",
     "extraction.cache_limit": "5GB",
     "report.rows": "false",

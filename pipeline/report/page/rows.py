@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from asvp.errors import DataError
+from asvp.parquet import read_parquet
 from asvp.report.records import RunRecord
 from asvp.report.shown_rows import ROW_MAP, SHOWN_ROWS, read_map, read_shown_rows
 
@@ -104,7 +104,7 @@ class _Kept:
         columns = ["row", "id", "label", "round"]
         if path.is_file():
             try:
-                return pq.read_table(path, columns=columns, partitioning=None)
+                return read_parquet(path, columns=columns)
             except Exception:
                 self.problems.append(f"{path.name} of {self.arm} cannot be read.")
         return pa.table(
