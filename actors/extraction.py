@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,9 +20,6 @@ from asvp.errors import WorkError
 
 _IN_FLIGHT = 2
 """Shards that a worker has at a time: one in the forward pass, and one being read."""
-_ASK_AGAIN = 0.05
-"""Seconds in which a worker is kept without another question: quick shards would ask the broker hundreds of times a
-second. Short, as another driver waits as much longer for its turn."""
 
 
 @dataclass
@@ -32,7 +28,6 @@ class _Lent:
 
     grant: Grant
     calls: set[Any] = field(default_factory=set)
-    asked: float = field(default_factory=time.monotonic)
 
 
 class ShardRun:
@@ -134,21 +129,13 @@ class ShardRun:
             raise unwrap(error) from None
         # With the name of its file nobody has to list the cache for it.
         self._finished(job, ObjectStoreShard(table, replace(job, stored=told.stored)), told)
-        if self._waiting and not self._keep(lent):
+        if self._waiting and not self._desk.keep(lent.grant.ticket):
             # Others wait: what it has is finished, and then it goes back.
             self._waiting.release(lent.grant.ticket)
             if not lent.calls:
                 self._desk.give_back(lent.grant.ticket)
             return
         self._hand_out(lent)
-
-    def _keep(self, lent: _Lent) -> bool:
-        """Whether a worker may do more; asked now and then."""
-        now = time.monotonic()
-        if now - lent.asked < _ASK_AGAIN:
-            return True
-        lent.asked = now
-        return self._desk.keep(lent.grant.ticket)
 
     def _died(self, job: ShardJob, lent: _Lent) -> None:
         self._deaths[job.index] += 1
