@@ -88,11 +88,11 @@ def test_shards_lie_on_all_workers_and_give_way_to_another_driver(ray_local: Any
         assert [index for index, _ in alone] == list(range(12))
         assert len({process for _, process in alone}) == 3
         # As many as keep three workers busy for many times what five turns take.
-        running = threads.submit(extract, extraction, 120)
+        running = threads.submit(extract, extraction, 240)
         for _ in range(5):
             do(loop, time.perf_counter)
         assert not running.done()
-        assert [index for index, _ in running.result()] == list(range(120))
+        assert [index for index, _ in running.result()] == list(range(240))
 
 
 def test_a_job_whose_worker_dies_is_done_by_another(ray_local: Any, tmp_path: Path) -> None:
