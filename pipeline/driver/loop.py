@@ -103,15 +103,13 @@ def run(
 
         prepared = prepare(config)
     with ExitStack() as stack:
-        called = backend is None
+        # A trial's process was called by nobody who could call it again: its sweep was.
+        called = directory if backend is None else None
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
         prepared = prepared.resolved(backend.resolve())
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
-            if called:
-                # A trial's process was called by nobody who could call it again; its sweep was.
-                note_command(directory.path, write=directory.write)
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
         learning = ActiveLearning(prepared, backend, news, directory, features)
@@ -119,6 +117,10 @@ def run(
         if directory is not None and learning.state.summary and kept and not directory.model.exists():
             news.say(f"The run is finished, and its final model is no longer in {directory.model}")
         for number in learning.rounds(until_round):
+            if called is not None:
+                # No sooner: what is refused, or was finished before, leaves the directory as it is.
+                note_command(called.path, write=called.write)
+                called = None
             learning.choose_rows(number)
             learning.fit_proxy(number)
             learning.refresh_if_it_pays(number)
