@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -36,9 +37,9 @@ class Stopped(KeyboardInterrupt):
 def run_command(command: Callable[[], Any]) -> None:
     """Call a command and end the process as its outcome asks: 0, 1, 2, or 128 and the signal's number."""
     _open_standard_streams()
-    signals: list[int] = []
+    signals = _Signals()
     try:
-        with _signals_raise(signals):
+        with signals:
             command()
     except AsvpError as error:
         fail(str(error), error.exit_code)
@@ -49,9 +50,10 @@ def run_command(command: Callable[[], Any]) -> None:
         # Click raises its own Abort from the interruption.
         interrupt = end.__cause__ if isinstance(end, click.Abort) else end
         # Ray raises a plain KeyboardInterrupt in place of what a signal's handler raised while it was waiting.
-        number = interrupt.number if isinstance(interrupt, Stopped) else next(iter(signals), signal.SIGINT)
-        how = getattr(interrupt, "how_to_go_on", _NOTHING_LOST)
-        fail(f"interrupted; {how}", 128 + number)
+        number = interrupt.number if isinstance(interrupt, Stopped) else next(iter(signals.arrived), signal.SIGINT)
+        signals.told = True
+        _print_line(f"interrupted; {getattr(interrupt, 'how_to_go_on', _NOTHING_LOST)}")
+        _leave(128 + number)
     except BrokenPipeError:
         # Who reads has seen enough: `asvp strategies | head -1`.
         pass
@@ -67,9 +69,25 @@ def run_command(command: Callable[[], Any]) -> None:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on standard error and end the process."""
+    _print_line(message)
+    sys.exit(code)
+
+
+def _print_line(message: str) -> None:
     with suppress(OSError, ValueError):
         print(f"asvp: {one_line(message)}", file=sys.stderr, flush=True)
-    sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process with what is registered for its end, and without waiting for threads that are still at work.
+
+    Whatever had to end in order has done so. A thread that was interrupted where it began, or a library that waits for
+    its own threads as it is unloaded, would hold up Python's end for ever.
+    """
+    _let_broken_streams_go()
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    os._exit(code)
 
 
 @contextmanager
@@ -93,44 +111,59 @@ def command_line(*words: str) -> str:
     return shlex.join(["asvp", *words])
 
 
-@contextmanager
-def _signals_raise(arrived: list[int]) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise, as Ctrl-C does, unless they are ignored (nohup); those that arrive are noted.
+class _Signals:
+    """Let SIGTERM and SIGHUP raise in a block, as Ctrl-C does, unless they are ignored (nohup).
 
-    The second ends the process at once, and so does time: what holds up an end in order is not waited for.
+    The second ends the process at once, and so does time: what holds up an end in order is not waited for, until the
+    process is gone.
+
+    Attributes
+    ----------
+    arrived : list of int
+        Numbers of the signals that came.
+    told : bool
+        Whether the user has read how the command ended.
     """
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
-        if len(arrived) > 1:
-            _end_at_once("ended at once; what was finished is kept", number)
-        how = _how_to_go_on[-1] if _how_to_go_on else lambda: _NOTHING_LOST
-        late.append(threading.Timer(CLEAN_SECONDS, lambda: _end_at_once(f"interrupted; {how()}", number)))
-        late[0].daemon = True
-        late[0].start()
+    def __init__(self) -> None:
+        self.arrived: list[int] = []
+        self.told = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        with suppress(ValueError):
+            # Only the main thread can be told; elsewhere signals do as they did.
+            for number in _SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._stop)
+
+    def __exit__(self, *raised: object) -> None:
+        if not self.arrived:
+            for changed, handler in self._before.items():
+                signal.signal(changed, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.arrived.append(number)
+        if len(self.arrived) > 1:
+            _end_at_once("" if self.told else "ended at once; what was finished is kept", number)
+        how = _how_to_go_on[-1] if _how_to_go_on else None
+        late = threading.Timer(CLEAN_SECONDS, self._end_late, [number, how])
+        late.daemon = True
+        late.start()
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
-    late: list[threading.Timer] = []
-
-    before: dict[int, Any] = {}
-    with suppress(ValueError):
-        # Only the main thread can be told; elsewhere signals do as they did.
-        for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for timer in late:
-            timer.cancel()
-        for changed, handler in before.items():
-            signal.signal(changed, handler)
+    def _end_late(self, number: int, how: Callable[[], str] | None) -> None:
+        told = _NOTHING_LOST
+        with suppress(Exception):
+            told = how() if how else told
+        _end_at_once("" if self.told else f"interrupted; {told}", number)
 
 
 def _end_at_once(message: str, number: int) -> NoReturn:
-    """End the process, whatever it is doing; written past Python's streams, which may be in use."""
-    with suppress(OSError):
-        os.write(2, f"\nasvp: {one_line(message)}\n".encode(errors="backslashreplace"))
+    """End the process, whatever it is doing; a message is written past Python's streams, which may be in use."""
+    if message:
+        with suppress(OSError):
+            os.write(2, f"\nasvp: {one_line(message)}\n".encode(errors="backslashreplace"))
     # A Ray of this process's own would outlive it for a minute.
     for process in _descendants(os.getpid()):
         with suppress(OSError):

@@ -197,6 +197,34 @@ def test_an_end_in_order_that_takes_too_long_is_not_waited_for(tmp_path: Path) -
     assert err.strip() == "asvp: interrupted; this goes on: asvp more"
 
 
+NEVER_GONE = """
+import atexit, os, signal, sys, threading
+import asvp.cli.ending as ending
+
+def waits():
+    threading.Event().wait()
+
+def command():
+    if sys.argv[1] == "thread":
+        threading.Thread(target=waits).start()
+    else:
+        atexit.register(waits)
+        ending.CLEAN_SECONDS = 0.5
+    with ending.told_how_to_go_on(lambda: "this goes on: asvp more"):
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+
+ending.run_command(command)
+"""
+
+
+@pytest.mark.parametrize("held", ["thread", "hook"])
+def test_nothing_holds_up_the_end_of_a_process_that_was_interrupted(held: str, tmp_path: Path) -> None:
+    """A thread that nobody waits for any more, or what a library has registered for Python's end."""
+    _, err = ended(asvp(cwd=tmp_path, program=["-c", NEVER_GONE, held]), 130)
+    assert err.strip() == "asvp: interrupted; this goes on: asvp more"
+
+
 FULL = """
 import asvp.cli.ending as ending
 from asvp.errors import StorageError

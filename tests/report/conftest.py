@@ -1,8 +1,9 @@
-"""Small hand-made runs."""
+"""Small hand-made runs, and a browser."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,3 +89,16 @@ def write_run():
 @pytest.fixture
 def a_round():
     return make_round
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, driven by Playwright."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium to show the page in")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    with playwright.sync_playwright() as driver:
+        one = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield one
+        one.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from asvp.report.status import Planned
 from asvp.report.status_files import write_planned
 from asvp.report.verdict import verdict
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 EVIL = "<img src=x onerror=alert(1)>"
 AXE = Path(__file__).parent / "axe.min.js"
 HERE = {"per_label": 0.04, "gpu_hour": 2.5, "cpu_hour": 0.04}
@@ -52,17 +50,6 @@ def _runs(make_run, arms, seeds=3, counts=(0.3, 0.45, 0.55, 0.6), rows=200):
             run.config["cost"].update(HERE)
             made.append(run)
     return made
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium to show the page in")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture

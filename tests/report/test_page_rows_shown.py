@@ -6,8 +6,7 @@ import base64
 import io
 import json
 import re
-import shutil
-import subprocess
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from xml.etree import ElementTree
 import pytest
 from page_rows import EVIL, jpeg, section
 from PIL import Image
+from tiny_runs import wait_until
 
 import asvp.report.page.rows as module
 
 ASSETS = Path(module.__file__).parent / "assets"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to show the page in")
 
 
 class Page(HTMLParser):
@@ -61,10 +58,33 @@ class Page(HTMLParser):
         return [told for name, told, _ in self.elements if name == tag and of in (told.get("class") or "").split()]
 
 
-def shown(folder: Path, rows: dict[str, Any] | None, then: str = "") -> Page:
-    """The page as a browser has drawn it after some steps; without a single error, policy violation or request."""
+@pytest.fixture
+def shown(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Opens a page of rows and gives it as drawn after some steps, and once a condition holds; errors fail the test."""
+    contexts = []
+
+    def opened(rows: dict[str, Any] | None, then: str = "", until: str = "true") -> Page:
+        path = tmp_path / "page.html"
+        path.write_text(_page_of(rows, then), encoding="utf-8")
+        context = browser.new_context()
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(path.as_uri())
+        wait_until(lambda: page.evaluate(until), 120)
+        drawn = Page(page.content())
+        assert drawn.all("pre", id="wrong") == [""]
+        assert drawn.all("title") == ["rows"]
+        assert not [told for name, told, _ in drawn.elements if name == "img" and "onerror" in told]
+        return drawn
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def _page_of(rows: dict[str, Any] | None, then: str) -> str:
     data = json.dumps(rows).replace("<", "\\u003c")
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>rows</title>
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>rows</title>
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <style>{(ASSETS / "rows.css").read_text(encoding="utf-8")}</style></head>
@@ -81,23 +101,10 @@ const choose = (place, value) => {{
 </script>
 <script>{(ASSETS / "rows.js").read_text(encoding="utf-8")}</script>
 <script>asvpRows(document.getElementById("rows"), {data}); {then}</script></body></html>"""
-    path = folder / "page.html"
-    path.write_text(page, encoding="utf-8")
-    assert CHROMIUM is not None
-    command = [
-        *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"),
-        *("--virtual-time-budget=8000", "--dump-dom", path.as_uri()),
-    ]
-    dom = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-    drawn = Page(dom)
-    assert drawn.all("pre", id="wrong") == [""]
-    assert drawn.all("title") == ["rows"]
-    assert not [told for name, told, _ in drawn.elements if name == "img" and "onerror" in told]
-    return drawn
 
 
-def test_everything_is_shown_and_markup_stays_text(tmp_path: Path) -> None:
-    page = shown(tmp_path, section([EVIL, "b"]))
+def test_everything_is_shown_and_markup_stays_text(shown: Callable[..., Page]) -> None:
+    page = shown(section([EVIL, "b"]))
     assert page.all("h3") == [
         "Some picks of each round",
         "The pool before and after a refresh",
@@ -116,21 +123,21 @@ def test_everything_is_shown_and_markup_stays_text(tmp_path: Path) -> None:
     assert page.all("ul", of="rows-notes") == [f"The rows of {EVIL} are left out."]
 
 
-def test_another_arm_shows_its_thumbnails(tmp_path: Path) -> None:
-    page = shown(tmp_path, section(["a", "b"]), "choose(0, 'a1');")
+def test_another_arm_shows_its_thumbnails(shown: Callable[..., Page]) -> None:
+    page = shown(section(["a", "b"]), "choose(0, 'a1');")
     images = [told for name, told, _ in page.elements if name == "img"]
     assert len(images) == 9
     assert {told["src"] for told in images} == {jpeg()}
     assert images[0]["alt"] == "Row id 0"
 
 
-def test_a_round_shows_all_arms(tmp_path: Path) -> None:
-    page = shown(tmp_path, section(["a", "b"]), "choose(0, 'r1');")
+def test_a_round_shows_all_arms(shown: Callable[..., Page]) -> None:
+    page = shown(section(["a", "b"]), "choose(0, 'r1');")
     assert [title.partition(":")[0] for title in page.all("h4")] == ["a", "b"]
 
 
-def test_the_map_opens_with_an_arm_that_was_refreshed(tmp_path: Path) -> None:
-    page = shown(tmp_path, section(["a", "b"]))
+def test_the_map_opens_with_an_arm_that_was_refreshed(shown: Callable[..., Page]) -> None:
+    page = shown(section(["a", "b"]))
     assert page.all("figcaption") == ["Features of the pre-trained encoder", "Features after the refresh"]
     assert [told["aria-label"] for told in page.attributes("svg", "rows-map")] == [
         "Features of the pre-trained encoder: 3 rows that were not bought, 3 picks",
@@ -151,8 +158,8 @@ def test_the_map_opens_with_an_arm_that_was_refreshed(tmp_path: Path) -> None:
         ("choose(1, 0);", [1, 2]),
     ],
 )
-def test_the_map_follows_round_class_and_arm(tmp_path: Path, then: str, expected: list[int]) -> None:
-    assert points(shown(tmp_path, section(["a", "b"]), then)) == expected
+def test_the_map_follows_round_class_and_arm(shown: Callable[..., Page], then: str, expected: list[int]) -> None:
+    assert points(shown(section(["a", "b"]), then)) == expected
 
 
 def points(page: Page) -> list[int]:
@@ -160,35 +167,36 @@ def points(page: Page) -> list[int]:
     return [len(re.findall("M", told["d"] or "")) for told in page.attributes("path", "rows-pick")]
 
 
-def test_hover_names_the_nearest_pick(tmp_path: Path) -> None:
+def test_hover_names_the_nearest_pick(shown: Callable[..., Page]) -> None:
     move = """const svg = document.querySelector(".rows-map"), box = svg.getBoundingClientRect();
 const at = (x) => box.left + box.width * (210 + x / 1000 * 198) / 420;
 svg.dispatchEvent(new PointerEvent("pointermove", { clientX: at(101), clientY: box.top + box.height / 2 }));"""
-    assert shown(tmp_path, section(["a", "b"]), move).all("p", of="rows-tip")[0] == f"row 9: {EVIL}, picked in round 1"
+    assert shown(section(["a", "b"]), move).all("p", of="rows-tip")[0] == f"row 9: {EVIL}, picked in round 1"
 
 
-def test_csv_holds_every_pick_and_no_formula(tmp_path: Path) -> None:
+def test_csv_holds_every_pick_and_no_formula(shown: Callable[..., Page]) -> None:
     then = """URL.createObjectURL = (blob) => { blob.text().then((text) => wrong.text.push(text)); return "#"; };
 wrong.text = [];
 document.querySelectorAll(".rows-save").forEach((one) => { if (one.textContent === "CSV") one.click(); });
-setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong.text), 500);"""
+wrong.written = () => (document.querySelector("h2").textContent = JSON.stringify(wrong.text));"""
     rows = section(["=1+1", "b"])
-    files = json.loads(shown(tmp_path, rows, then).all("h2")[0])
+    page = shown(rows, then, "wrong.text.length === 3 && wrong.written()")
+    files = json.loads(page.all("h2")[0])
     lines = [text.split("\r\n") for text in files]
     assert [len(one) for one in lines] == [1 + 15 + 1, 1 + 3 * 6 + 1, 1 + 2 + 1]
     assert lines[0][4] == f"'=1+1,0,1,0,id 0,b,{EVIL},0.625,b,0.25,{EVIL}"
     assert lines[2][1:3] == ["'=1+1,b,0.25,2", "b,'=1+1,0.25,2"]
 
 
-def test_the_map_is_saved_as_a_drawing_and_as_pixels(tmp_path: Path) -> None:
+def test_the_map_is_saved_as_a_drawing_and_as_pixels(shown: Callable[..., Page]) -> None:
     then = """wrong.found = {};
 URL.createObjectURL = (blob) => {
   blob.arrayBuffer().then((one) => { wrong.found[blob.type] = btoa(String.fromCharCode(...new Uint8Array(one))); });
   return "#";
 };
 document.querySelectorAll(".rows-save").forEach((one) => { if (one.textContent !== "CSV") one.click(); });
-setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong.found), 6000);"""
-    page = shown(tmp_path, section(["a", EVIL]), then)
+wrong.written = () => (document.querySelector("h2").textContent = JSON.stringify(wrong.found));"""
+    page = shown(section(["a", EVIL]), then, "Object.keys(wrong.found).length === 2 && wrong.written()")
     found = {kind: base64.b64decode(text) for kind, text in json.loads(page.all("h2")[0]).items()}
     tree = ElementTree.fromstring(found["image/svg+xml"])
     titles = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
@@ -198,14 +206,14 @@ setTimeout(() => document.querySelector("h2").textContent = JSON.stringify(wrong
     assert len(pixels.getcolors(1 << 24) or []) > 10
 
 
-def test_without_rows_nothing_is_shown(tmp_path: Path) -> None:
+def test_without_rows_nothing_is_shown(shown: Callable[..., Page]) -> None:
     empty = {"galleries": [], "maps": [], "overlap": None, "common": None, "notes": ["Left out."]}
-    assert shown(tmp_path, empty).all("li") == ["Left out."]
-    assert shown(tmp_path, None).all("h3") == []
+    assert shown(empty).all("li") == ["Left out."]
+    assert shown(None).all("h3") == []
 
 
-def test_forty_arms_fit(tmp_path: Path) -> None:
+def test_forty_arms_fit(shown: Callable[..., Page]) -> None:
     then = 'document.querySelector("h2").textContent = document.documentElement.scrollWidth <= innerWidth;'
-    page = shown(tmp_path, section([f"an arm of many words {n}" for n in range(40)]), then)
+    page = shown(section([f"an arm of many words {n}" for n in range(40)]), then)
     assert page.all("h2") == ["true"]
     assert len(page.all("td", of="rows-share")) == 40 * 39
