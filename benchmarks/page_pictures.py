@@ -23,7 +23,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Take one picture a look, in few colours, so that each stays small."""
+    """Take one picture a look, with a palette, so that each stays small."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
     parser.add_argument("out", type=Path)
@@ -37,7 +37,9 @@ def main() -> None:
             page.emulate_media(media="print" if look == "print" else "screen")
             page.goto(given.page.resolve().as_uri())
             page.wait_for_timeout(500)
-            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(64)
+            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            # Without dithering, and with colours enough that no two arms come out as one.
+            image = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             image.save(given.out / f"{given.name}-{look}.png", optimize=True)
         browser.close()
 

@@ -137,7 +137,7 @@ def compare_records(
     comparison, drawn = _compared(records, targets, beside)
     if place is None:
         return comparison
-    page = page_bytes(records, comparison.verdict.text, comparison.notes, drawn, beside, reload=reload)
+    page = page_bytes(records, comparison.verdict, comparison.notes, drawn, beside, reload=reload)
     return _write(comparison, place, page)
 
 
@@ -160,7 +160,7 @@ def compare_in_place(
     records = read_records(folders, unread=unread)
     beside = read_beside(folders, unread)
     comparison, drawn = _compared(records, None, beside)
-    page = page_bytes(records, comparison.verdict.text, comparison.notes, drawn, beside)
+    page = page_bytes(records, comparison.verdict, comparison.notes, drawn, beside)
     try:
         write_owned(place, {NAME: page}, version=asvp.__version__, key="DIR", known=known)
     except AsvpError as error:
@@ -191,8 +191,7 @@ def _compared(
 def page_of(records: Sequence[RunRecord], beside: Beside, *, reload: int | None = None) -> bytes:
     """report.html alone, of runs that are in memory."""
     drawn = redrawn([run for run in records if run.finished])
-    text = verdict(records, drawn).text
-    return page_bytes(records, text, _notes(records, drawn, beside), drawn, beside, reload=reload)
+    return page_bytes(records, verdict(records, drawn), _notes(records, drawn, beside), drawn, beside, reload=reload)
 
 
 def _write(comparison: Comparison, out: Path, page: bytes) -> Comparison:

@@ -111,8 +111,9 @@ def test_a_price_changes_the_answer_the_order_and_the_numbers_to_what_python_com
     for prices in SETTINGS:
         for key, value in vars(prices).items():
             page.fill(f"#price-{key}", str(value))
-        answer = verdict(repriced(records, prices), drawn)
-        assert _said(page) == (verdict(records, drawn) if prices == SETTINGS[0] else answer).text
+        # At the prices that were paid, what was charged is told.
+        answer = verdict(records if prices == SETTINGS[0] else repriced(records, prices), drawn)
+        assert _said(page) == answer.text
         expected = [
             row
             for one in answer.rankings

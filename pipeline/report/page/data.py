@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from asvp.report.curves import by_arm, learning_curves
+from asvp.report.intervals import Interval
 from asvp.report.page.beside import Beside
 from asvp.report.page.repriced import amounts, can_reprice, prices_of
 from asvp.report.page.rows import rows_section
@@ -19,15 +20,16 @@ from asvp.report.records import RunRecord
 from asvp.report.redaction import redacted, redacted_values
 from asvp.report.redrawn import Redrawn
 from asvp.report.savings import default_targets, savings
+from asvp.report.verdict import Verdict
 
-DRAW_BYTES = 1_500_000
+DRAW_BYTES = 1_300_000
 """What the draws of test rows may add to the page, in base64."""
 _MOST_CONFIGS = 60
 
 
 def page_data(
     records: Sequence[RunRecord],
-    text: str,
+    answer: Verdict,
     notes: Sequence[str],
     drawn: Redrawn | None,
     beside: Beside,
@@ -37,8 +39,7 @@ def page_data(
     Parameters
     ----------
     records : sequence of RunRecord
-    text : str
-        The answer.
+    answer : Verdict
     notes : sequence of str
         What a reader has to know.
     drawn : Redrawn or None
@@ -47,7 +48,7 @@ def page_data(
     """
     finished = [run for run in records if run.finished]
     return {
-        "answer": {"text": text, "notes": [redacted(one) for one in notes]},
+        "answer": {**_answer(answer), "notes": [redacted(one) for one in notes]},
         "compared": _compared(records),
         "arms": list(by_arm(records)),
         "curves": [_curve(one) for one in learning_curves(records)],
@@ -60,6 +61,34 @@ def page_data(
         "repeat": _repeat(records, beside),
         "rows": rows_section(records),
     }
+
+
+def _answer(answer: Verdict) -> dict[str, Any]:
+    """The answer at the prices that were paid, as `answer` in verdict.js gives it for others."""
+    return {
+        "text": answer.text,
+        "rankings": [
+            {
+                "amount": one.amount,
+                "best": one.best,
+                "accuracy": _interval(one.accuracy),
+                "behind": [
+                    {
+                        "arm": other.arm,
+                        "accuracy": other.accuracy,
+                        "difference": other.difference and _interval(other.difference),
+                        "apart": other.told_apart,
+                    }
+                    for other in one.behind
+                ],
+            }
+            for one in answer.rankings
+        ],
+    }
+
+
+def _interval(one: Interval) -> dict[str, Any]:
+    return {"mean": one.mean, "low": one.low, "high": one.high, "seeds": one.seeds}
 
 
 def _curve(curve: Any) -> dict[str, Any]:

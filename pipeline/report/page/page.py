@@ -16,17 +16,20 @@ from asvp.report.page.beside import Beside
 from asvp.report.page.data import page_data
 from asvp.report.records import RunRecord
 from asvp.report.redrawn import Redrawn
+from asvp.report.verdict import Verdict
 
 NAME = "report.html"
-_SCRIPTS = ("plotly-basic.min.js", "verdict.js", "shared.js", "rows.js", "state.js", "page.js")
+_SCRIPTS = ("verdict.js", "shared.js", "rows.js", "state.js", "page.js")
 _STYLES = ("page.css", "rows.css")
+_PLOTLY = "plotly-basic.min.js"
+"""The page runs it when its first figure is drawn, and the words are on the screen."""
 _RELOAD = '<meta name="asvp-reload" content="{0:d}" data-written="{1}">'
 _RELOADS = rb'<meta name="asvp-reload" content="\d+" data-written="[^"]*">'
 
 
 def page_bytes(
     records: Sequence[RunRecord],
-    text: str,
+    answer: Verdict,
     notes: Sequence[str],
     drawn: Redrawn | None,
     beside: Beside,
@@ -38,8 +41,7 @@ def page_bytes(
     Parameters
     ----------
     records : sequence of RunRecord
-    text : str
-        The answer.
+    answer : Verdict
     notes : sequence of str
         What a reader has to know.
     drawn : Redrawn or None
@@ -48,17 +50,19 @@ def page_bytes(
     reload : int, optional
         Every so many seconds the page loads itself again, for a sweep that is running.
     """
-    return render(page_data(records, text, notes, drawn, beside), reload=reload)
+    return render(page_data(records, answer, notes, drawn, beside), reload=reload)
 
 
 def render(data: Any, *, reload: int | None = None) -> bytes:
     """The page of data that is made up already."""
     scripts, styles = ([_asset(name) for name in names] for names in (_SCRIPTS, _STYLES))
+    plotly = _asset(_PLOTLY)
     parts = {
-        "@csp@": _policy(scripts, styles),
+        "@csp@": _policy([plotly, *scripts], styles),
         "@reload@": "" if reload is None else _RELOAD.format(reload, datetime.now(UTC).isoformat(timespec="seconds")),
         "@styles@": "".join(f"<style>{text}</style>" for text in styles),
         "@data@": _embedded(data),
+        "@plotly@": plotly,
         "@scripts@": "".join(f"<script>{text}</script>" for text in scripts),
     }
     # In one pass: what is put in is not looked into again.

@@ -40,13 +40,16 @@
     const told = data.curves.filter((one) => one.points.length);
     if (!told.length) return note(at("curves"), "No final model was measured.");
     const draw = figure(at("curves"), "learning_curves", "Final accuracy against labels");
-    note(at("curves"), "Bars are the range over seeds; a star is a refresh of the features of at least half of the seeds.");
+    // Bars of many arms would hide each other: there a hover tells the range.
+    const few = told.length <= 12;
+    note(at("curves"), `${few ? "Bars are the range over seeds; a" : "A"} star is a refresh of the features of at least half of the seeds.`);
     const refreshes = (one) => one.points.filter(([n]) => one.refreshed.includes(n));
     shown(draw, () => ({
       traces: told.flatMap((one) => [
         line(one.arm, one.points.map((p) => p[0]), one.points.map((p) => p[1]), {
-          error_y: { type: "data", symmetric: false, array: one.points.map((p) => p[3] - p[1]), arrayminus: one.points.map((p) => p[1] - p[2]), thickness: 1 },
-          hovertemplate: "%{x:,} labels<br>accuracy %{y:.3f}" }),
+          error_y: { visible: few, type: "data", symmetric: false, array: one.points.map((p) => p[3] - p[1]), arrayminus: one.points.map((p) => p[1] - p[2]), thickness: 1 },
+          customdata: one.points.map((p) => `${three(p[2])} to ${three(p[3])}, ${p[4]} ${p[4] === 1 ? "seed" : "seeds"}`),
+          hovertemplate: "%{x:,} labels<br>accuracy %{y:.3f} (%{customdata})" }),
         ...(refreshes(one).length ? [{ ...line(one.arm, refreshes(one).map((p) => p[0]), refreshes(one).map((p) => p[1])), mode: "markers", showlegend: false,
           marker: { symbol: "star", size: 14, color: style(one.arm).colour }, hovertemplate: "refresh at %{x:,} labels" }] : []),
       ]),
@@ -112,8 +115,9 @@
 
   function follow() {
     let known = null;
-    const found = () => (known ??= answer(data.model, data.arms, prices));
-    say(data.model.can && changed() && asked ? found().text : data.answer.text);
+    // At the prices that were paid the page holds it.
+    const found = () => (known ??= (data.model.can && changed() && asked && answer(data.model, data.arms, prices)) || data.answer);
+    say(found().text);
     for (const one of followers) one(found);
   }
   let asked = false;

@@ -38,9 +38,21 @@
     return made;
   }
 
-  // Work that waits until its place comes near the screen, or the page is printed.
-  const waiting = new Map();
-  const watcher = new IntersectionObserver((seen) => seen.forEach((one) => one.isIntersecting && now(one.target)), { rootMargin: "600px 0px" });
+  // Work that waits until its place comes near the screen, or the page is printed. One at a time, so that each is on the
+  // screen before the next is begun.
+  const waiting = new Map(), near = [];
+  const watcher = new IntersectionObserver((seen) => {
+    const idle = !near.length;
+    near.push(...seen.filter((one) => one.isIntersecting).map((one) => one.target));
+    if (idle && near.length) setTimeout(next);
+  }, { rootMargin: "600px 0px" });
+  function next() {
+    try {
+      now(near.shift());
+    } finally {
+      if (near.length) setTimeout(next);
+    }
+  }
   function now(place) {
     const act = waiting.get(place);
     if (!act) return;
@@ -59,12 +71,18 @@
     return (given) => { act = given; if (seen) act(); };
   }
 
+  // The library is text until the first figure is drawn; the page's policy lets this text run, and no other.
+  function plotly() {
+    if (!window.Plotly) document.head.append(element("script", {}, document.getElementById("plotly").textContent));
+    return window.Plotly;
+  }
+
   // A figure with its buttons; what is returned is given a function that tells {traces, layout, header, rows}, again and
   // again.
   function figure(section, name, title) {
     const place = element("div", { class: "figure", id: `figure-${name}`, role: "img", "aria-label": title });
     let tell = () => ({ header: [], rows: [] });
-    const image = (format) => { now(place); window.Plotly.downloadImage(place, { format, filename: name, width: 1000, height: 600 }); };
+    const image = (format) => { now(place); plotly().downloadImage(place, { format, filename: name, width: 1000, height: 600 }); };
     section.append(element("div", { class: "controls" },
       button("CSV", () => { const told = tell(); save(`${name}.csv`, csv(told.header, told.rows), "text/csv;charset=utf-8"); }, `${title}: data as CSV`),
       button("PNG", () => image("png"), `${title}: figure as PNG`),
@@ -76,7 +94,7 @@
       const axis = (more) => ({ gridcolor: line, zerolinecolor: line, automargin: true, ...more });
       const narrow = place.clientWidth < 600;
       const names = given.traces.filter((trace) => trace.showlegend !== false).length, below = narrow || names > 12;
-      window.Plotly.react(place, given.traces.map((trace) => hidden.includes(trace.name) ? { visible: "legendonly", ...trace } : trace), {
+      plotly().react(place, given.traces.map((trace) => hidden.includes(trace.name) ? { visible: "legendonly", ...trace } : trace), {
         uirevision: "kept",
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, family: "system-ui, sans-serif", size: 13 },
         margin: { l: 60, r: 20, t: 16, b: 50 }, hovermode: "closest",
