@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from asvp.data.images import undecodable
 from asvp.data.source import Source, View, ids_of
 
 _BLOCK_ROWS = {"text": 4096, "features": 4096, "image": 128}
+_SAMPLE_BLOCKS = {"text": 256, "features": 256, "image": 128}
 _IMBALANCE = 10
 _HASH = np.dtype("V16")
 
 
-def examine(dataset: Dataset, *, content: bool = True) -> list[Finding]:
+def examine(dataset: Dataset, *, content: bool = True, sample: bool = False) -> list[Finding]:
     """Look for what will hurt: files left out, odd class counts, duplicates, test rows in the pool, unreadable rows.
 
     Parameters
@@ -28,15 +30,19 @@ def examine(dataset: Dataset, *, content: bool = True) -> list[Finding]:
     dataset : Dataset
     content : bool
         Read all rows (one block in memory at a time, 16 bytes a row kept). False looks at class counts only.
+    sample : bool
+        Read `rows_sampled` rows of a large pool or test set: blocks of 4,096 rows (of images 128), evenly spread.
     """
     findings = [*dataset.notes, *_class_findings(dataset)]
     if content:
-        pool_hashes, pool_bad = _survey(dataset.pool)
-        test_hashes, test_bad = _survey(dataset.test)
-        findings += _duplicates(dataset.pool, pool_hashes)
-        findings += _overlap(dataset.test, pool_hashes, test_hashes)
-        findings += _useless(dataset.pool, pool_bad, "pool") + _useless(dataset.test, test_bad, "test")
+        pool, test = (_survey(source, sample) for source in (dataset.pool, dataset.test))
+        findings += [*_duplicates(pool), *_overlap(pool, test), *_useless(pool, "pool"), *_useless(test, "test")]
     return findings
+
+
+def rows_sampled(source: Source) -> int:
+    """Rows that `examine(..., sample=True)` reads of a source: all of up to 1,048,576, or of 16,384 images."""
+    return sum(len(rows) for rows in _blocks(source, sample=True))
 
 
 def _class_findings(dataset: Dataset) -> list[Finding]:
@@ -71,39 +77,58 @@ def _classes(dataset: Dataset, numbers: np.ndarray) -> str:
     return f"{len(numbers)} of {len(dataset.classes)} classes ({', '.join(names)}{more}) have"
 
 
-def _duplicates(pool: Source, hashes: np.ndarray) -> list[Finding]:
-    _, first, inverse, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
-    extra = len(hashes) - len(first)
+@dataclass(frozen=True)
+class _Survey:
+    """What was read of a source: its `rows` (n,), ascending, a hash of each, and those of no use, with the reason."""
+
+    source: Source
+    rows: np.ndarray
+    hashes: np.ndarray
+    bad: dict[int, str]
+
+    def counted(self, split: str) -> str:
+        """How many rows were read, in words."""
+        return f"{len(self.rows)} {split} rows{' that were looked at' if len(self.rows) < len(self.source) else ''}"
+
+    def name(self, place: int) -> str:
+        return _name(self.source, int(self.rows[place]))
+
+
+def _duplicates(pool: _Survey) -> list[Finding]:
+    _, first, inverse, counts = np.unique(pool.hashes, return_index=True, return_inverse=True, return_counts=True)
+    extra = len(pool.hashes) - len(first)
     if not extra:
         return []
     repeated = np.flatnonzero(counts > 1)
     group = repeated[np.argmin(first[repeated])]
     one, two = np.flatnonzero(inverse == group)[:2]
-    later, earlier = ids_of(pool, np.array([two, one])).to_pylist()
     message = (
-        f"{extra} of {len(hashes)} pool rows repeat the content of another one, such as {later!r} that of {earlier!r}"
+        f"{extra} of {pool.counted('pool')} repeat the content of another one, "
+        f"such as {pool.name(two)!r} that of {pool.name(one)!r}"
     )
     return [Finding("duplicates", extra, message, "Leave repeats out, or labels are paid for twice")]
 
 
-def _overlap(test: Source, pool_hashes: np.ndarray, test_hashes: np.ndarray) -> list[Finding]:
-    shared = np.flatnonzero(np.isin(test_hashes, pool_hashes))
+def _overlap(pool: _Survey, test: _Survey) -> list[Finding]:
+    shared = np.flatnonzero(np.isin(test.hashes, pool.hashes))
     if not len(shared):
         return []
-    example = ids_of(test, shared[:1])[0].as_py()
-    message = f"{len(shared)} of {len(test_hashes)} test rows are also in the pool, such as {example!r}"
+    among = "" if len(pool.rows) == len(pool.source) else f", as far as {pool.counted('pool')} tell"
+    message = f"{len(shared)} of {test.counted('test')} are also in the pool, such as {test.name(shared[0])!r}{among}"
     return [Finding("test_in_pool", len(shared), message, "Take them out of the pool, or the accuracy is too good")]
 
 
-def _useless(source: Source, bad: dict[int, str], split: str) -> list[Finding]:
+def _useless(survey: _Survey, split: str) -> list[Finding]:
+    source, bad = survey.source, survey.bad
     if not bad:
         return []
+    among = f" of the {len(survey.rows)} that were looked at" if len(survey.rows) < len(source) else ""
     row, reason = next(iter(bad.items()))
     if source.kind == "text":
-        message = f"{len(bad)} {split} rows hold no text but white space, such as {_name(source, row)!r}"
+        message = f"{len(bad)} {split} rows{among} hold no text but white space, such as {_name(source, row)!r}"
         return [Finding("empty_texts", len(bad), message, "Leave them out: all of them get the same feature")]
     place = source.place(row) if isinstance(source, View) else f"id {_name(source, row)!r}"
-    message = f"{len(bad)} {split} images cannot be read, the first is row {row}, {place}: {reason}"
+    message = f"{len(bad)} {split} images{among} cannot be read, the first is row {row}, {place}: {reason}"
     mend = "Make them again or leave them out: a run would stop"
     return [Finding("unreadable_images", len(bad), message, mend, stops=True)]
 
@@ -113,22 +138,31 @@ def _name(source: Source, row: int) -> str:
     return name
 
 
-def _survey(source: Source) -> tuple[np.ndarray, dict[int, str]]:
-    """A hash of every row, and the rows that are of no use, with the reason."""
-    hashes = np.empty(len(source), dtype=_HASH)
+def _blocks(source: Source, sample: bool) -> list[range]:
+    """Rows by blocks: all, or as many as a sample has, evenly spread, the first and the last among them."""
+    step, most = _BLOCK_ROWS[source.kind], _SAMPLE_BLOCKS[source.kind]
+    count = -(-len(source) // step)
+    chosen = np.linspace(0, count - 1, most).round().astype(int) if sample and count > most else np.arange(count)
+    return [range(step * int(block), min(step * (int(block) + 1), len(source))) for block in chosen]
+
+
+def _survey(source: Source, sample: bool) -> _Survey:
+    blocks = _blocks(source, sample)
+    read = np.concatenate([np.arange(0), *map(np.asarray, blocks)])
+    hashes = np.empty(len(read), dtype=_HASH)
     bad: dict[int, str] = {}
-    step = _BLOCK_ROWS[source.kind]
     flaw = undecodable if source.kind == "image" else _emptiness
     with ThreadPoolExecutor(os.cpu_count() or 1) as workers:
-        for first in range(0, len(source), step):
-            rows = np.arange(first, min(first + step, len(source)))
-            contents = list(_contents(source.take(rows)))
-            for row, content in zip(rows.tolist(), contents, strict=True):
-                hashes[row] = np.void(hashlib.blake2b(content, digest_size=_HASH.itemsize).digest())
+        place = 0
+        for rows in blocks:
+            contents = list(_contents(source.take(np.asarray(rows))))
+            for content in contents:
+                hashes[place] = np.void(hashlib.blake2b(content, digest_size=_HASH.itemsize).digest())
+                place += 1
             if source.kind != "features":
-                flaws = zip(rows.tolist(), workers.map(flaw, contents), strict=True)
+                flaws = zip(rows, workers.map(flaw, contents), strict=True)
                 bad.update((row, reason) for row, reason in flaws if reason is not None)
-    return hashes, bad
+    return _Survey(source, read, hashes, bad)
 
 
 def _emptiness(content: bytes) -> str | None:

@@ -18,6 +18,7 @@ from asvp.compute.placement import Placement, place
 from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
+from asvp.data.examine import rows_sampled
 from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
@@ -76,10 +77,16 @@ class _Team:
     reason: str
 
 
-def check_config(config: Config) -> RunPlan:
+def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
     """Validate a configuration with its data, encoder, strategies and cache, and say what a run will use here.
 
     The time is estimated from a forward pass of a small sample on this machine.
+
+    Parameters
+    ----------
+    config : Config
+    all_rows : bool
+        Read all rows of a large pool, not a sample of them.
 
     Raises
     ------
@@ -88,12 +95,13 @@ def check_config(config: Config) -> RunPlan:
     """
     prepared = prepare(config)
     dataset = prepared.dataset
-    findings = examine(dataset)
+    findings = examine(dataset, sample=not all_rows)
     _stop_where_a_run_would(findings)
     speed = measure_speed(prepared)
     team = _team(prepared.resolved(speed.encoder))
     placement = team.placement
     rows, tests = len(dataset.pool), len(dataset.test)
+    read = rows + tests if all_rows else sum(map(rows_sampled, (dataset.pool, dataset.test)))
     feature_bytes = (rows + tests) * speed.dim * np.dtype(config.extraction.feature_dtype).itemsize
     shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
     labels = labels_by_round(config.budget)
@@ -106,7 +114,8 @@ def check_config(config: Config) -> RunPlan:
     return RunPlan(
         lines={
             "mode": f"{config.mode}: {_refreshes(prepared)}",
-            "rows": f"{rows:,} pool, {tests:,} test",
+            "rows": f"{rows:,} pool, {tests:,} test"
+            + (f"; {read:,} were looked at, a sample (--all-rows looks at all)" if read < rows + tests else ""),
             "classes": _range_of(classes),
             "encoder": f"{config.encoder.model if dataset.kind != 'features' else 'none'}, {speed.dim} features",
             "budget": f"{format_budget(config.budget)}: {labels[-1]:,} labels in {len(labels)} rounds, "
@@ -125,6 +134,7 @@ def check_config(config: Config) -> RunPlan:
         numbers={
             "pool_rows": rows,
             "test_rows": tests,
+            "examined_rows": read,
             "dim": speed.dim,
             "shards": shards,
             "workers": {"count": placement.workers, "cpus": placement.cpus, "gpus": placement.gpus},

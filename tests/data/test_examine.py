@@ -12,16 +12,17 @@ from PIL import Image
 
 from asvp.config import DataConfig
 from asvp.data import examine, open_dataset
+from asvp.data.examine import _SAMPLE_BLOCKS
 
 
-def findings(tmp_path, pool, test, content=True, **config):
+def findings(tmp_path, pool, test, content=True, sample=False, **config):
     for name, (contents, labels) in (("pool", pool), ("test", test)):
         kind = next(iter(config), "text")
         ids = [f"{name}{row}" for row in range(len(labels))]
         pq.write_table(pa.table({"id": ids, kind: contents, "label": labels}), tmp_path / f"{name}.parquet")
     config = {name: name for name in config}
     paths = {"pool": str(tmp_path / "pool.parquet"), "test": str(tmp_path / "test.parquet")}
-    found = examine(open_dataset(DataConfig(**paths, **config)), content=content)
+    found = examine(open_dataset(DataConfig(**paths, **config)), content=content, sample=sample)
     assert all(finding.message and finding.mend for finding in found)
     return {finding.name: finding for finding in found}
 
@@ -49,6 +50,27 @@ def test_duplicates_are_found_across_blocks(tmp_path):
     found = findings(tmp_path, (texts, ["x", "y"] * 4_500), (["e"], ["x"]))
     assert found["duplicates"].count == 1
     assert "'pool8999' that of 'pool3'" in found["duplicates"].message
+
+
+def test_a_sample_reads_blocks_that_are_spread_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(_SAMPLE_BLOCKS, "text", 2)
+    texts = [f"t{row}" for row in range(9_000)]
+    texts[1] = texts[8_500] = texts[0]
+    # Between the blocks.
+    texts[5_000] = texts[0]
+    texts[5_001] = texts[8_501] = " "
+    pool, test = (texts, ["x", "y"] * 4_500), (["t3", "t6000"], ["x", "y"])
+    found = findings(tmp_path, pool, test, sample=True)
+    assert found["duplicates"].message.startswith("2 of 4904 pool rows that were looked at repeat")
+    assert "'pool1' that of 'pool0'" in found["duplicates"].message
+    assert found["test_in_pool"].message.startswith(
+        "1 of 2 test rows are also in the pool, such as 'test0', as far as 4904"
+    )
+    assert found["empty_texts"].message.startswith("1 pool rows of the 4904 that were looked at hold no text")
+    assert "'pool8501'" in found["empty_texts"].message
+    assert {name: one.count for name, one in findings(tmp_path, pool, test).items()} == {
+        "duplicates": 4, "test_in_pool": 2, "empty_texts": 2,
+    }  # fmt: skip
 
 
 def test_small_and_missing_classes_and_imbalance(tmp_path):
