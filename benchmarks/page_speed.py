@@ -29,6 +29,7 @@ new MutationObserver((_, watcher) => {
 }).observe(document, { childList: true, subtree: true });
 """
 """Notes when the frame has been drawn that has the answer."""
+PRICES = {"per_label": 0.04, "gpu_hour": 2.5, "cpu_hour": 0.04}
 TEST_ROWS, A_ROUND, MAP_ROWS, CLASSES = 1000, 50, 1500, 20
 
 
@@ -41,7 +42,7 @@ def make_sweep(folder: Path, arms: int, seeds: int, rounds: int) -> None:
             name = "random" if arm == 0 else f"arm {arm}"
             directory = RunDirectory(folder / "runs" / f"{name}-seed{seed}")
             directory.path.mkdir(parents=True)
-            config = build_config({"seed": seed, "budget": [A_ROUND] * rounds, "mode": "svp"})
+            config = build_config({"seed": seed, "budget": [A_ROUND] * rounds, "mode": "svp", "cost": PRICES})
             with directory.opened(config, {"processor": "made up"}, resume=False):
                 _fill(directory, config, random, name, place, rounds)
             place += 1
@@ -72,7 +73,9 @@ def _fill(directory: RunDirectory, config: Config, random: Any, arm: str, place:
 
 
 def _round(number: int, accuracy: float, place: int) -> dict[str, Any]:
-    cost = {"labels": 0.04 * A_ROUND, "sampling": 0.1 + 0.01 * place, "training": 0.2, "evaluation": 0.1}
+    device_seconds = {"cpu": 70.0 + place, "gpu": 10.0}
+    paid = (device_seconds["cpu"] * PRICES["cpu_hour"] + device_seconds["gpu"] * PRICES["gpu_hour"]) / 3600
+    cost = {"labels": PRICES["per_label"] * A_ROUND, "sampling": paid / 4, "training": paid / 2, "evaluation": paid / 4}
     compute = cost["sampling"] + cost["training"] + cost["evaluation"]
     return {
         "round": number,
@@ -88,7 +91,7 @@ def _round(number: int, accuracy: float, place: int) -> dict[str, Any]:
         "final_method": "ft",
         "final_macro_f1": accuracy - 0.1,
         "seconds": {"extract": 1.0, "select": 2.0, "finetune": 3.0, "evaluate": 1.0, "other": 0.1},
-        "device_seconds": {"cpu": 7.0 + place, "gpu": 1.0},
+        "device_seconds": device_seconds,
         "sampling_seconds": 3.0,
         "training_seconds": 3.0,
         "saved_seconds": 1.0,
