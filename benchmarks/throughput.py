@@ -5,7 +5,8 @@
 
 Models have random weights and the sizes of MiniLM and BERT-base; texts are those of debian_sections, as they are and
 joined until they fill 128 tokens. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted
-tokens on the device, and a plain training loop with the fused AdamW of PyTorch.
+tokens on the device, and a plain training loop with the fused AdamW of PyTorch; and so are peers: a plain loop with
+transformers, sentence-transformers where it is installed, and the largest product of matrices that the device does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 import click
 import numpy as np
 from sweep_measure import finish, link_tree, machine
+from throughput_peers import device_flops, forward_flops, sentence_transformers, transformers_loop
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
@@ -33,6 +35,7 @@ SIZES = {
     "bert": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
 FULL: dict[str, Any] = {"short": 262_144, "long": 16_384, "steps": 1024, "batch": 32, "repeats": 3, "models": SIZES}
+FULL |= {"peer_short": 32_768, "peer_long": 4096, "matrix": 8192}
 _LITTLE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
 TINY: dict[str, Any] = {
     "short": 2000,
@@ -40,6 +43,9 @@ TINY: dict[str, Any] = {
     "steps": 8,
     "batch": 8,
     "repeats": 1,
+    "peer_short": 256,
+    "peer_long": 64,
+    "matrix": 256,
     "models": {"minilm": _LITTLE, "bert": _LITTLE},
 }
 
@@ -70,8 +76,14 @@ def main(out: Path | None, tiny: bool) -> None:
             joined = (joined[: max(1, len(texts) // 16)] * sizes["long"])[: sizes["long"]]
         base = Path(name)
         folders = {kind: _checkpoint(base / kind, size) for kind, size in sizes["models"].items()}
-        told["short"] = extraction(folders["minilm"], texts, 64, device, sizes["repeats"])
-        told["long"] = extraction(folders["bert"], joined, 128, device, sizes["repeats"])
+        told["device_flops"] = device_flops(device, sizes["matrix"])
+        for kind, model, rows, tokens in (("short", "minilm", texts, 64), ("long", "bert", joined, 128)):
+            one = extraction(folders[model], rows, tokens, device, sizes["repeats"])
+            few = rows[: sizes[f"peer_{kind}"]]
+            one["transformers"] = transformers_loop(folders[model], few, tokens, device)
+            one["sentence_transformers"] = sentence_transformers(folders[model], few, tokens, device)
+            one["flops_share"] = one["product"] * one["flops"] / told["device_flops"]
+            told[kind] = one
         told["train"] = training(folders["minilm"], texts, device, sizes)
     finish("Throughput, text", told, _rows(told), out)
 
@@ -97,7 +109,7 @@ def _checkpoint(folder: Path, size: dict[str, int]) -> Path:
     return folder
 
 
-def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats: int) -> dict[str, float]:
+def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats: int) -> dict[str, Any]:
     """Rows a second: of the product in this process, two shards at a time as in a worker; and of the bare forward.
 
     Parameters
@@ -161,7 +173,9 @@ def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats
     rows = len(texts)
     told = {name: rows / _seconds(work, repeats) for name, work in (("product", product), ("bare", bare))}
     told |= {"tokenise": rows / _seconds(tokenise, repeats), "collate": rows / _seconds(collate, repeats)}
-    return {**told, "share": told["product"] / told["bare"], "tokens_a_row": float(examples.lengths.mean())}
+    told |= {"share": told["product"] / told["bare"], "tokens_a_row": float(examples.lengths.mean())}
+    peak = float(torch.cuda.max_memory_allocated()) if device == "cuda" else None
+    return {**told, "flops": forward_flops(model.config, examples.lengths), "peak_bytes": peak}
 
 
 def training(folder: Path, texts: list[str], device: str, sizes: dict[str, Any]) -> dict[str, float]:
@@ -227,6 +241,10 @@ def training(folder: Path, texts: list[str], device: str, sizes: dict[str, Any])
     return {**told, "times": told["product"] / told["plain"], "steps": steps}
 
 
+def _times(rate: float, peer: float | None) -> str:
+    return "not installed" if peer is None else f"{rate / peer:.2f}"
+
+
 def _wait(device: str) -> None:
     if device == "cuda":
         import torch
@@ -252,6 +270,9 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
             (f"{model}, {one['tokens_a_row']:.0f} tokens a row: rows a second", f"{one['product']:,.0f}", ""),
             ("  bare forward in bfloat16", f"{one['bare']:,.0f}", ""),
             ("  share", f"{one['share']:.2f}", least),
+            ("  times a plain loop with transformers", f"{one['product'] / one['transformers']:.2f}", ""),
+            ("  times sentence-transformers", _times(one["product"], one["sentence_transformers"]), "2.5"),
+            ("  of the device's largest product of matrices", f"{one['flops_share']:.1%}", ""),
             ("  tokenising / cutting batches alone", f"{one['tokenise']:,.0f} / {one['collate']:,.0f}", ""),
         ]
     train = told["train"]

@@ -310,6 +310,7 @@ def main() -> None:
     """Measure what the arguments ask for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--out", type=Path, help="file for what is printed")
     parser.add_argument("--decoding", action="store_true", help="decoding alone, by processes")
     parser.add_argument("--rows", type=int, default=512, help="of --decoding")
     parser.add_argument("--repeats", type=int, default=3, help="of --decoding")
@@ -320,7 +321,10 @@ def main() -> None:
         counts = [0, *(count for count in (1, 2, 4, 8, 15) if count <= cores)]
         print(json.dumps(decoding(32 if arguments.tiny else arguments.rows, counts, arguments.repeats), indent=1))
         return
-    print(json.dumps(images(TINY if arguments.tiny else FULL, arguments.device), indent=1))
+    told = images(TINY if arguments.tiny else FULL, arguments.device)
+    print(json.dumps(told, indent=1))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
