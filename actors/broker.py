@@ -26,6 +26,10 @@ SIGN_OF_LIFE = 3.0
 """Seconds between two signs of life."""
 TRY = "#"
 """Between a driver's name and what tells its tries apart."""
+SILENCE = 120.0
+"""Seconds without an answer after which a worker is ended and replaced; one that computes answers meanwhile."""
+_TOLD_SILENCE = 6
+"""Silences of which drivers are told are as many times shorter."""
 _LOOK = 2.0
 """Seconds between two looks at who is alive."""
 _START_FAILURES = 3
@@ -64,6 +68,8 @@ class PoolState:
         Workers.
     waiting : int
         Requests in the queue.
+    silent : str
+        Workers that do not answer, in words; empty if all do.
     served : dict of str to int
         Leases that each driver has had, in all its tries.
     """
@@ -71,6 +77,7 @@ class PoolState:
     started: int
     wanted: int
     waiting: int
+    silent: str = ""
     served: dict[str, int] = field(default_factory=dict)
 
 
@@ -83,18 +90,26 @@ class _Broker:
         With its resources; made with no arguments beyond `arguments`.
     arguments : tuple
     placement : Placement
-    quantum, patience : float
-        As `QUANTUM` and `PATIENCE`.
+    quantum, patience, silence : float
+        As `QUANTUM`, `PATIENCE` and `SILENCE`.
     """
 
     def __init__(
-        self, worker: Any, arguments: tuple[Any, ...], placement: Placement, quantum: float, patience: float
+        self,
+        worker: Any,
+        arguments: tuple[Any, ...],
+        placement: Placement,
+        quantum: float,
+        patience: float,
+        silence: float,
     ) -> None:
         self._class = worker
         self._arguments = arguments
         self._placement = placement
         self._quantum = quantum
         self._patience = patience
+        self._silence = silence
+        self._answered: dict[str, float] = {}
         self._turns = Turns(lends_cores=not placement.gpus)
         self._keys = Keys()
         self._handles: dict[str, Any] = {}
@@ -142,8 +157,11 @@ class _Broker:
             return False
         return time.monotonic() - since < self._quantum or not self._turns.others_wait(ticket)
 
-    async def give_back(self, ticket: str, died: bool = False) -> None:
-        """A job has ended, or a request is withdrawn; a worker that died is replaced."""
+    async def give_back(self, ticket: str, died: bool = False, busy: bool = False) -> None:
+        """A job has ended, or a request is withdrawn; a worker that died is replaced, a busy one waited for."""
+        if busy and ticket in self._given:
+            self._spawn(self._recover(self._given[ticket][0]))
+            return
         lease, _ = self._given.pop(ticket, (None, 0.0))
         self._turns.withdraw(ticket)
         if ticket in self._answers:
@@ -205,7 +223,19 @@ class _Broker:
         for driver, leases in self._turns.served.items():
             name, _, number = driver.rpartition(TRY)
             served[name or number] += leases
-        return PoolState(self._turns.workers, self._placement.workers, self._turns.waiting, dict(served))
+        return PoolState(
+            self._turns.workers, self._placement.workers, self._turns.waiting, self._silent(), dict(served)
+        )
+
+    def _silent(self) -> str:
+        """Workers that have not answered for a while, in words."""
+        now = time.monotonic()
+        silent = {name: now - at for name, at in self._answered.items() if now - at > self._silence / _TOLD_SILENCE}
+        if not silent:
+            return ""
+        longest = max(silent, key=lambda name: silent[name])
+        place = f"on node {str(self._turns.node_of(longest))[:8]}, silent for {silent[longest]:.0f} s"
+        return f"{len(silent)} of {len(self._handles)} workers (one {place})"
 
     def _answer(self, driver: str, ticket: str) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -244,10 +274,26 @@ class _Broker:
 
     async def _outlive(self, name: str, handle: Any) -> None:
         """Replace a worker when it dies, whether somebody has it or not."""
+        asking = asyncio.get_running_loop().create_task(self._ask_after(name, handle))
         with suppress(*DIED):
             await handle.live.remote()
+        asking.cancel()
+        self._answered.pop(name, None)
         self._replace(name)
         self._serve()
+
+    async def _ask_after(self, name: str, handle: Any) -> None:
+        """End a worker that answers no more, though its process lives: stopped, or waiting for ever."""
+        while True:
+            self._answered[name] = time.monotonic()
+            await asyncio.sleep(min(_LOOK, self._silence / 4))
+            try:
+                await asyncio.wait_for(handle.answer.remote(), self._silence)
+            except TimeoutError:
+                ray.kill(handle)
+                return
+            except DIED:
+                return
 
     async def _hire(self) -> None:
         """Start a worker; it is lent once it has said that it is there."""

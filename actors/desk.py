@@ -102,10 +102,10 @@ class Desk:
         # A broker that has begun anew has other workers.
         return False
 
-    def give_back(self, ticket: str, *, died: bool = False) -> None:
-        """A worker is no longer needed, or dead; or a request is withdrawn."""
+    def give_back(self, ticket: str, *, died: bool = False, busy: bool = False) -> None:
+        """A worker is no longer needed, or dead, or still at what nobody waits for; or a request is withdrawn."""
         if ray.is_initialized():
-            self._broker.give_back.remote(ticket, died)
+            self._broker.give_back.remote(ticket, died, busy)
 
     @contextmanager
     def several(self, count: int) -> Iterator[list[Grant]]:
@@ -127,21 +127,26 @@ class Desk:
             for ticket, _ in asks:
                 self.give_back(ticket)
 
-    def wait(self, references: Sequence[Any], *, working: bool) -> Any:
+    def wait(self, references: Sequence[Any], *, working: bool, seconds: float | None = None) -> Any:
         """The first of some references that is ready; while none is, say now and then what is awaited.
 
         Parameters
         ----------
         working : bool
-            Whether a worker is at work for this driver: then there is nothing to explain.
+            Whether a worker is at work for this driver: then only workers that do not answer are told of.
+        seconds : float, optional
+            After which None is returned.
         """
+        end = None if seconds is None else time.monotonic() + seconds
         while True:
             _require_connection()
-            ready, _ = ray.wait(list(references), num_returns=1, timeout=SAY_AFTER_SECONDS, fetch_local=False)
+            left = SAY_AFTER_SECONDS if end is None else min(SAY_AFTER_SECONDS, max(0.0, end - time.monotonic()))
+            ready, _ = ray.wait(list(references), num_returns=1, timeout=left, fetch_local=False)
             if ready:
                 return ready[0]
-            if not working:
-                self._explain()
+            if end is not None and time.monotonic() >= end:
+                return None
+            self._explain(working)
 
     def with_worker(
         self,
@@ -184,6 +189,7 @@ class Desk:
                 grant = self.granted(answer)
                 waited += time.perf_counter() - began
                 references = call(grant)
+                self.wait([references[-1]], working=True)
                 return references, ray.get(references[-1]), waited
             except RayTaskError as error:
                 raise unwrap(error) from None
@@ -237,9 +243,13 @@ class Desk:
                 with suppress(RayError):
                     self._broker.leave.remote(self.name)
 
-    def _explain(self) -> None:
+    def _explain(self, working: bool) -> None:
         state = self.state()
-        if state.started < state.wanted:
+        if state.silent:
+            self._reporter.say(f"Waiting for {state.silent}, which will be replaced if it goes on like that")
+        elif working:
+            return
+        elif state.started < state.wanted:
             self._reporter.say(
                 f"{state.started} of {state.wanted} workers started; waiting for resources ({free_resources()})"
             )

@@ -1,10 +1,12 @@
-"""Extraction by a pool: shards are handed out as workers are lent, and redone when a worker dies."""
+"""Extraction by a pool: shards are handed out as workers are lent, and done again where a worker dies, or is late."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 import ray
@@ -20,6 +22,10 @@ from asvp.errors import WorkError
 
 _IN_FLIGHT = 2
 """Shards that a worker has at a time: one in the forward pass, and one being read."""
+_LATE = 4.0
+"""A shard that takes so many times the median is late, and is given to a second worker once nothing else is left."""
+_LATE_SECONDS = 20.0
+"""What takes less is not late."""
 
 
 @dataclass
@@ -30,8 +36,20 @@ class _Lent:
     calls: set[Any] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A shard that a worker has had since `begun`, and the reference to its table."""
+
+    job: ShardJob
+    table: Any
+    lent: _Lent
+    begun: float = field(default_factory=time.monotonic)
+
+
 class ShardRun:
     """The shards of one extraction, on as many workers as the broker lends.
+
+    What is late at the end goes to another worker as well, and the first to finish it counts.
 
     Parameters
     ----------
@@ -65,8 +83,11 @@ class ShardRun:
         self._urgent = urgent
         self._likes = likes(order.encoder, order.weights)
         self._asks: dict[Any, str] = {}
-        self._calls: dict[Any, tuple[ShardJob, Any, _Lent]] = {}
+        self._calls: dict[Any, _Call] = {}
         self._deaths: Counter[int] = Counter()
+        self._done: set[int] = set()
+        self._twice: set[int] = set()
+        self._took: list[float] = []
 
     def run(self) -> None:
         """Extract them all.
@@ -79,19 +100,21 @@ class ShardRun:
             Whatever a worker raised on purpose.
         """
         try:
-            while self._waiting or self._calls:
+            while self._waiting or any(call.job.index not in self._done for call in self._calls.values()):
                 self._ask()
-                self._heed(self._desk.wait([*self._asks, *self._calls], working=bool(self._calls)))
+                references = [*self._asks, *self._calls]
+                self._heed(self._desk.wait(references, working=bool(self._calls), seconds=self._patience()))
         finally:
             for ticket in self._asks.values():
                 self._desk.give_back(ticket)
-            for lent in {id(lent): lent for _, _, lent in self._calls.values()}.values():
-                self._desk.give_back(lent.grant.ticket)
+            for lent in {id(call.lent): call.lent for call in self._calls.values()}.values():
+                self._desk.give_back(lent.grant.ticket, busy=True)
 
     def _ask(self) -> None:
         """Ask for as many workers as there are shards left, and workers in the pool."""
-        lent = {id(lent) for _, _, lent in self._calls.values()}
-        wanted = min(len(self._waiting), self._desk.workers - len(lent)) - len(self._asks)
+        lent = {id(call.lent) for call in self._calls.values()}
+        left = len(self._waiting) + len(self._late())
+        wanted = min(left, self._desk.workers - len(lent)) - len(self._asks)
         for _ in range(wanted):
             ticket, answer = self._desk.ask(urgent=self._urgent, width=self._width, likes=self._likes)
             self._asks[answer] = ticket
@@ -105,20 +128,53 @@ class ShardRun:
         elif ready in self._calls:
             self._answered(ready)
 
+    def _late(self) -> list[_Call]:
+        """Shards that are late while no other is left, the latest first; those that two workers have are none."""
+        if self._waiting or not self._took:
+            return []
+        before = time.monotonic() - self._late_after()
+        late = [call for call in self._calls.values() if call.begun <= before and not self._is_settled(call.job)]
+        return sorted(late, key=lambda call: call.begun)
+
+    def _is_settled(self, job: ShardJob) -> bool:
+        return job.index in self._done or job.index in self._twice
+
+    def _late_after(self) -> float:
+        return max(_LATE * median(self._took), _LATE_SECONDS)
+
+    def _patience(self) -> float | None:
+        """Seconds until the next shard is late; None if none can be."""
+        begun = [call.begun for call in self._calls.values() if not self._is_settled(call.job)]
+        if self._waiting or not self._took or not begun:
+            return None
+        # What is late already waits for a worker, not for time.
+        left = [one for begin in begun if (one := begin + self._late_after() - time.monotonic()) > 0]
+        return min(left, default=None)
+
+    def _next(self, lent: _Lent) -> ShardJob | None:
+        """What a worker is to do: a shard that waits, or one that another worker is late with."""
+        job = self._waiting.take(lent.grant.ticket)
+        if job is None:
+            job = next((call.job for call in self._late() if call.lent is not lent), None)
+            if job is not None:
+                self._twice.add(job.index)
+        return job
+
     def _hand_out(self, lent: _Lent) -> None:
         """Give a worker what it can take; one with nothing to do goes back."""
         while len(lent.calls) < _IN_FLIGHT:
-            job = self._waiting.take(lent.grant.ticket)
+            job = self._next(lent)
             if job is None:
                 break
             table, report = lent.grant.worker.extract.options(num_returns=2).remote(self._order, job, lent.grant.share)
             lent.calls.add(report)
-            self._calls[report] = (job, table, lent)
+            self._calls[report] = _Call(job, table, lent)
         if not lent.calls:
             self._desk.give_back(lent.grant.ticket)
 
     def _answered(self, report: Any) -> None:
-        job, table, lent = self._calls.pop(report)
+        call = self._calls.pop(report)
+        job, lent = call.job, call.lent
         lent.calls.discard(report)
         try:
             told = ray.get(report)
@@ -127,8 +183,11 @@ class ShardRun:
             return
         except RayTaskError as error:
             raise unwrap(error) from None
-        # With the name of its file nobody has to list the cache for it.
-        self._finished(job, ObjectStoreShard(table, replace(job, stored=told.stored)), told)
+        if job.index not in self._done:
+            self._done.add(job.index)
+            self._took.append(time.monotonic() - call.begun)
+            # With the name of its file nobody has to list the cache for it.
+            self._finished(job, ObjectStoreShard(call.table, replace(job, stored=told.stored)), told)
         if self._waiting and not self._desk.keep(lent.grant.ticket):
             # Others wait: what it has is finished, and then it goes back.
             self._waiting.release(lent.grant.ticket)
@@ -144,9 +203,11 @@ class ShardRun:
                 f"the worker process died {MOST_DEATHS} times on rows {job.start} to {job.stop - 1}",
                 mend="Lower encoder.batch_size or extraction.shard_rows if memory ran out",
             )
-        lost = [self._calls.pop(other)[0] for other in list(lent.calls)]
+        lost = [job, *(self._calls.pop(other).job for other in list(lent.calls))]
+        held = self._done | {call.job.index for call in self._calls.values()}
         self._waiting.release(lent.grant.ticket)
-        self._waiting.put_back(sorted([job, *lost], key=lambda one: one.index))
+        self._waiting.put_back(sorted((one for one in lost if one.index not in held), key=lambda one: one.index))
+        self._twice -= {one.index for one in lost}
         self._desk.give_back(lent.grant.ticket, died=True)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from asvp.actors.broker import PATIENCE, QUANTUM, Broker
+from asvp.actors.broker import PATIENCE, QUANTUM, SILENCE, Broker
 from asvp.actors.worker import Worker
 from asvp.compute.placement import Placement
 from asvp.spent import Share
 
-_CALLS = 5
-"""Two shards, the call that tells of its death, and two more that ask how it is."""
+_CALLS = 8
+"""Two shards, two more that nobody waits for, the call that tells of its death, and some that ask how it is."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def worker_pool(
     strategy: Any = None,
     quantum: float = QUANTUM,
     patience: float = PATIENCE,
+    silence: float = SILENCE,
 ) -> Iterator[Pool]:
     """Start a pool of workers on the cluster that this process is connected to, and let it go at the end.
 
@@ -63,6 +64,8 @@ def worker_pool(
         Seconds in which a worker that extracts is not asked back.
     patience : float
         Seconds without a sign of life after which a driver is taken for dead.
+    silence : float
+        Seconds without an answer after which a worker is ended and replaced.
     """
     placed = worker.options(
         num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=_CALLS, scheduling_strategy=strategy
@@ -73,7 +76,7 @@ def worker_pool(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # Killed, it begins anew with new workers; whoever asked it for something asks again.
     broker = Broker.options(num_cpus=0, max_concurrency=1 << 16, scheduling_strategy=here, max_restarts=-1).remote(
-        placed, arguments, placement, quantum, patience
+        placed, arguments, placement, quantum, patience, silence
     )
     broker.start.remote()
     try:

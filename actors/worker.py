@@ -94,6 +94,9 @@ class _Worker:
         """The most bytes of its GPU that were in use here, and all it has; zeros without one."""
         return self._bench.memory()
 
+    def answer(self) -> None:
+        """Nothing: who asks learns that it does answer."""
+
     def live(self) -> None:
         """Never return: who waits for it learns of the worker's death."""
         threading.Event().wait()

@@ -19,10 +19,10 @@ from asvp.progress import Reporter, SilentReporter
 
 @contextmanager
 def backend_of(
-    config: Config, workers: int = 1, cache: Cache | None = None, reporter: Reporter | None = None
+    config: Config, workers: int = 1, cache: Cache | None = None, reporter: Reporter | None = None, **rest: float
 ) -> Iterator[PoolBackend]:
     """The one driver of a pool whose workers hold a core each."""
-    with worker_pool(Placement(workers, 1.0, 0.0)) as pool:
+    with worker_pool(Placement(workers, 1.0, 0.0), **rest) as pool:
         backend = PoolBackend(pool, EncoderSpec(config.encoder, "text"), cache, reporter or SilentReporter())
         try:
             yield backend

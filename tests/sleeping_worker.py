@@ -36,6 +36,9 @@ class _SleepingWorker:
         time.sleep(0.1)
         return None, Slept(os.getpid())
 
+    def answer(self) -> None:
+        pass
+
     def live(self) -> None:
         threading.Event().wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,74 @@ def test_a_shard_that_kills_every_worker_ends_with_an_error_that_names_its_rows(
     deadly: Any = Deadly()
     with backend_of(config) as backend, pytest.raises(WorkError, match="died 3 times on rows 0 to 9"):
         backend.extract(Extraction(deadly, "encoder", 0, config.extraction))
+
+
+def dawdling(base: Any, row: int, made: Path) -> Any:
+    """A source one row of which is read once for ever, by the first that asks for it; then it is as the others.
+
+    `made` is there once somebody reads it.
+    """
+
+    class Dawdling:
+        kind = "text"
+
+        def __len__(self) -> int:
+            return len(base)
+
+        def take(self, rows: np.ndarray) -> Any:
+            if row in rows:
+                try:
+                    made.touch(exist_ok=False)
+                    time.sleep(3600)
+                except FileExistsError:
+                    pass
+            return base.take(rows)
+
+        def digest(self) -> str:
+            return "dawdling"
+
+    return Dawdling()
+
+
+def test_a_shard_that_is_late_is_done_by_another_worker(
+    ray_local: Any, config: Config, dataset: Dataset, expected: FeatureSet, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("asvp.actors.extraction._LATE_SECONDS", 0.1)
+    source = dawdling(dataset.pool, len(dataset.pool) - 1, tmp_path / "read")
+    with backend_of(config, 2) as backend:
+        features = backend.extract(Extraction(source, "encoder", 0, config.extraction))
+        assert_array_equal(whole(features), whole(expected))
+        # Whoever is late is not lent before it has done what it has; the other one is.
+        again = backend.extract(extraction(config, dataset))
+        assert_array_equal(whole(again), whole(expected))
+    assert (tmp_path / "read").exists()
+
+
+def test_a_worker_that_does_not_answer_is_told_of_and_replaced(
+    ray_local: Any, config: Config, dataset: Dataset, expected: FeatureSet, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("asvp.actors.desk.SAY_AFTER_SECONDS", 0.2)
+    stopped: list[int] = []
+
+    class Listening(SilentReporter):
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def say(self, text: str) -> None:
+            self.said.append(text)
+
+    source = dawdling(dataset.pool, 0, tmp_path / "read")
+    reporter = Listening()
+
+    def stop() -> None:
+        wait_until(lambda: (tmp_path / "read").exists(), 60)
+        stopped.append(worker_processes()[0].pid)
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    with backend_of(config, 1, reporter=reporter, silence=3.0) as backend, ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(stop)
+        features = backend.extract(Extraction(source, "encoder", 0, config.extraction))
+        stopping.result()
+    assert_array_equal(whole(features), whole(expected))
+    assert any("1 of 1 workers (one on node" in text for text in reporter.said)
+    wait_until(lambda: not psutil.pid_exists(stopped[0]))
