@@ -33,12 +33,12 @@ class Reporter(Protocol):
         """A context manager that yields a `Task`."""
         ...
 
-    def say(self, text: str) -> None:
-        """One line of news."""
+    def say(self, text: str, **ids: Any) -> None:
+        """One line of news; `ids` tell what it is about, such as trial="svp-seed0", to whoever reads them apart."""
         ...
 
-    def round(self, record: Mapping[str, Any]) -> None:
-        """A finished round, as in rounds.jsonl."""
+    def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
+        """A finished round, as in rounds.jsonl, of a trial where there are several."""
         ...
 
     def table(self, draw: Callable[[int | None], Any]) -> Any:
@@ -59,10 +59,10 @@ class SilentReporter:
         """Yield a task that goes unseen."""
         yield _Unseen()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         """Nothing."""
 
-    def round(self, record: Mapping[str, Any]) -> None:
+    def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
         """Nothing."""
 
     def table(self, draw: Callable[[int | None], Any]) -> Any:
@@ -85,7 +85,7 @@ class PlainReporter:
         yield task
         task.finish()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         """Print a line; work goes on where nobody can hear of it any more (a pipe that was closed, a full disk)."""
         if self._deaf:
             return
@@ -94,9 +94,9 @@ class PlainReporter:
         except (OSError, ValueError):
             self._deaf = True
 
-    def round(self, record: Mapping[str, Any]) -> None:
+    def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
         """Print a round as one line."""
-        self.say(round_line(record))
+        self.say(round_line(record, trial))
 
     def table(self, draw: Callable[[int | None], Any]) -> Any:
         """Show no table."""
@@ -134,13 +134,13 @@ class RichReporter:
             yield task
         self.say(_closing_line(title, task.done, time.monotonic() - task.began, unit))
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         """Print a line above any bar."""
         self._console.print(text, highlight=False, markup=False, emoji=False)
 
-    def round(self, record: Mapping[str, Any]) -> None:
+    def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
         """Print a round as one line."""
-        self.say(round_line(record))
+        self.say(round_line(record, trial))
 
     @contextmanager
     def table(self, draw: Callable[[int | None], Any]) -> Iterator[Callable[[], None]]:
@@ -202,15 +202,15 @@ class LoggedReporter:
             yield task
         self._logger.info(_closing_line(title, total, time.monotonic() - began, unit))
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         """Log a line, and pass it on."""
         self._logger.info(text)
-        self._inner.say(text)
+        self._inner.say(text, **ids)
 
-    def round(self, record: Mapping[str, Any]) -> None:
+    def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
         """Log a round, and pass it on."""
-        self._logger.info(round_line(record))
-        self._inner.round(record)
+        self._logger.info(round_line(record, trial))
+        self._inner.round(record, trial)
 
     def table(self, draw: Callable[[int | None], Any]) -> Any:
         """Pass a table on."""
@@ -245,9 +245,9 @@ def reporter_for(stream: TextIO | None = None) -> Reporter:
     return RichReporter(Console(file=stream)) if stream.isatty() else PlainReporter(stream)
 
 
-def round_line(record: Mapping[str, Any]) -> str:
+def round_line(record: Mapping[str, Any], trial: str | None = None) -> str:
     """A round in one line for a person."""
-    parts = [f"round {record['round']}", f"{record['labelled']:,} labels"]
+    parts = [f"{'' if trial is None else f'{trial}: '}round {record['round']}", f"{record['labelled']:,} labels"]
     for name, key in (("proxy", "proxy_accuracy"), ("final", "final_accuracy")):
         if record.get(key) is not None:
             parts.append(f"{name} {record[key]:.3f}")

@@ -18,7 +18,7 @@ class Told(SilentReporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         self.lines.append(text)
 
 

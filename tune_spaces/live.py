@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asvp.config import Config
-from asvp.progress import Reporter, round_line
+from asvp.progress import Reporter
 from asvp.report.status import Planned, State, TrialStatus, trial_status
 from asvp.report.status_files import read_status, read_trial
 from asvp.report.status_table import progress_title, status_table
@@ -81,7 +81,7 @@ class LiveTable:
         self._read(trial, "running")
         if self._draw is not None:
             return
-        self._reporter.say(f"{trial}: {round_line(record)}")
+        self._reporter.round(record, trial)
         if self._clock() - self._said >= _SAY_EVERY:
             self._said = self._clock()
             self._reporter.say(progress_title(list(self._trials.values()), left_seconds=self.seconds_left()))
@@ -91,7 +91,7 @@ class LiveTable:
         state: State = "failed" if failed is not None else "finished" if stopped is None else "stopped"
         self._read(trial, state, failed or stopped or "")
         if failed is not None:
-            self._reporter.say(f"{trial}: failed; the others go on")
+            self._reporter.say(f"{trial}: failed; the others go on", trial=trial, state=state, reason=failed)
 
     def seconds_left(self) -> float | None:
         """About how long the rounds that are left take, at the pace of those that were finished since the beginning."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from asvp.cli.ending import told_how_to_go_on
-from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.cli.options import OUT, address_option, config_options, json_option, log_format_option, reporter_of
 from asvp.config import load_config
 
 
@@ -14,15 +14,18 @@ from asvp.config import load_config
 @config_options
 @click.option("--in-process", is_flag=True, help="Do everything in this process, without Ray (for debugging).")
 @address_option
+@log_format_option
 @json_option
-def extract(config: str, overrides: tuple[str, ...], in_process: bool, address: str | None, as_json: bool) -> None:
+def extract(
+    config: str, overrides: tuple[str, ...], in_process: bool, address: str | None, log_format: str, as_json: bool
+) -> None:
     """Fill the cache with the features of CONFIG; interrupted and started again, it goes on at the missing shards."""
     from asvp.driver.extract import extract as extract_features
-    from asvp.progress import reporter_for
 
     settings = load_config(config, overrides)
+    reporter = reporter_of(log_format)
     with told_how_to_go_on(lambda: "finished shards are in the cache, and the same command goes on"):
-        made = extract_features(settings, in_process=in_process, address=address, reporter=reporter_for())
+        made = extract_features(settings, in_process=in_process, address=address, reporter=reporter)
     if as_json:
         OUT.print_values([one.as_json() for one in made])
         return

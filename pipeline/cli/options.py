@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 
 from asvp.errors import WorkError
+
+if TYPE_CHECKING:
+    from asvp.progress import Reporter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +65,30 @@ def config_options(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")(command)
+
+
+def log_format_option(command: Command) -> Command:
+    """--log-format."""
+    choice = click.Choice(["text", "json"])
+    return click.option(
+        "--log-format", type=choice, default="text", help="What is told on standard error: json is a line each."
+    )(command)
+
+
+def reporter_of(log_format: str, **ids: str) -> Reporter:
+    """Where the news of a command go.
+
+    Parameters
+    ----------
+    log_format : str
+        "text" or "json".
+    ids : str
+        What every line of JSON carries, such as sweep=DIR.
+    """
+    from asvp.json_log import JsonReporter
+    from asvp.progress import reporter_for
+
+    return JsonReporter(ids) if log_format == "json" else reporter_for()
 
 
 def address_option(command: Command) -> Command:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asvp.cli.ending import command_line, told_how_to_go_on
-from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.cli.options import OUT, address_option, config_options, json_option, log_format_option, reporter_of
 from asvp.config import Config, build_config, load_config, presets
 from asvp.config.text import existing_file
 from asvp.errors import ConfigError, RunDirectoryError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--in-process", is_flag=True, help="Do everything in this process, without Ray (for debugging).")
 @click.option("--no-cache", is_flag=True, help="Compute everything; neither read nor write the cache.")
 @address_option
+@log_format_option
 @json_option
 def run(
     config: str | None,
@@ -39,11 +40,11 @@ def run(
     in_process: bool,
     no_cache: bool,
     address: str | None,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Run one arm with one seed. CONFIG is a YAML file or a preset (demo, debian-sections)."""
     from asvp.driver.loop import run as run_driver
-    from asvp.progress import reporter_for
     from asvp.record.run_directory import RunDirectory
     from asvp.report.closing import run_table
 
@@ -57,7 +58,7 @@ def run(
         again = command_line("run", "--resume", str(directory.path), *options)
         return f"finished rounds are kept, and this goes on: {again}"
 
-    reporter = reporter_for()
+    reporter = reporter_of(log_format, run=str(directory.path))
     with told_how_to_go_on(how_to_go_on):
         result = run_driver(
             settings,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from asvp.cli.ending import command_line, told_how_to_go_on
-from asvp.cli.options import OUT, address_option, config_options, json_option
+from asvp.cli.options import OUT, address_option, config_options, json_option, log_format_option, reporter_of
 from asvp.cli.planned import show_plan
 from asvp.config import load_config
 from asvp.errors import ConfigError, one_line
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--no-cache", is_flag=True, help="Compute everything; neither read nor write the cache.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show what would be done and needed, start nothing.")
 @address_option
+@log_format_option
 @json_option
 def sweep(
     space: str,
@@ -61,10 +62,10 @@ def sweep(
     no_cache: bool,
     dry_run: bool,
     address: str | None,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
-    from asvp.progress import reporter_for
     from asvp.tune_spaces.loggers.names import DEFAULT, require_loggers
     from asvp.tune_spaces.stopping import Name, Scheduler
     from asvp.tune_spaces.sweep import default_directory
@@ -100,6 +101,7 @@ def sweep(
             return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
         again += [part for one in log for part in ("--log", one)]
+        again += [*(["--log-format", log_format] if log_format != "text" else [])]
         again += [*(["--max-concurrent", str(max_concurrent)] if max_concurrent else [])]
         again += [*(["--scheduler", scheduler] if scheduler else [])]
         again += [*(["--search", search] if search else []), *(["--samples", str(samples)] if samples else [])]
@@ -121,7 +123,7 @@ def sweep(
             search=search,
             samples=samples,
             address=address,
-            reporter=reporter_for(),
+            reporter=reporter_of(log_format, sweep=str(directory)),
             log=log or DEFAULT,
         )
     _show(result, as_json)

@@ -80,7 +80,7 @@ class Heard(SilentReporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         self.lines.append(text)
 
 

@@ -301,7 +301,7 @@ def test_a_worker_that_does_not_answer_is_told_of_and_replaced(
         def __init__(self) -> None:
             self.said: list[str] = []
 
-        def say(self, text: str) -> None:
+        def say(self, text: str, **ids: Any) -> None:
             self.said.append(text)
 
     source = dawdling(dataset.pool, 0, tmp_path / "read")

@@ -61,7 +61,7 @@ class Listening(SilentReporter):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         if "aiting for" not in text:
             self.said.append(text)
 

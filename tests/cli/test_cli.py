@@ -297,7 +297,13 @@ def test_the_directory_of_a_run_is_all_that_a_resume_needs(
     config = write_config(folder, tmp_path_factory.mktemp("c"))
     assert asvp("run", config, "--in-process", "--out", "run", "--until-round", "0").code == 0
     assert not (tmp_path / "run" / "summary.json").exists()
-    assert asvp("run", "--resume", "run", "--in-process").code == 0
+    told = asvp("run", "--resume", "run", "--in-process", "--log-format", "json")
+    assert told.code == 0
+    lines = [json.loads(line) for line in told.err.splitlines()]
+    assert {line["run"] for line in lines} == {str(tmp_path / "run")}
+    assert {"round", "progress"} <= {line["event"] for line in lines}
+    rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines if line["event"] == "round"] == [one["round"] for one in rounds[1:]]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["labels"] == 40
     changed = ["-s", "budget=20+10x2+5", "-s", "workers.count=1", "-s", "cost.per_label=2"]
     assert asvp("run", "--resume", "run", "--in-process", *changed).code == 0

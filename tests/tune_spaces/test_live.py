@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from asvp.json_log import JsonReporter
 from asvp.progress import NotebookReporter, PlainReporter, RichReporter, reporter_for
 from asvp.report.status import Planned
 from asvp.report.status_files import write_planned
@@ -58,6 +60,19 @@ def test_states_follow_what_trials_do(out: Path) -> None:
     assert shown.rows[0][4] == "0.600"
     assert "svp-seed1 failed: memory ran out" in shown.note
     assert shown.title.startswith("1 of 2 trials finished, 2 of 4 rounds")
+
+
+def test_news_of_a_sweep_as_json_name_their_trial(out: Path) -> None:
+    stream = io.StringIO()
+    table = LiveTable(out, JsonReporter({"sweep": "here"}, stream))
+    one = do_round(out, "svp-seed0", 0, logme=float("nan"))
+    table.round("svp-seed0", one)
+    table.ended("svp-seed1", "memory ran out")
+    round_told, failed = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert datetime.fromisoformat(round_told.pop("time")).tzinfo == UTC
+    assert round_told == {"event": "round", "sweep": "here", "trial": "svp-seed0", **one, "logme": None}
+    assert (failed["event"], failed["trial"], failed["state"]) == ("message", "svp-seed1", "failed")
+    assert failed["reason"] == "memory ran out"
 
 
 def test_the_time_left_follows_the_pace_since_the_beginning(out: Path) -> None:

@@ -53,7 +53,7 @@ class Disturber(SilentReporter):
         self.said: list[str] = []
         self._act: Callable[[str], None] | None = act
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, **ids: Any) -> None:
         self.said.append(text)
         trial, _, news = text.partition(": ")
         if news.startswith("round 0") and self._act is not None:
