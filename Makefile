@@ -1,6 +1,7 @@
 # Each target works on its own on a fresh machine with make and Python 3.11 or newer.
 #   make demo PYTHON=python3.12                    another interpreter for .venv
 #   make test TESTS="tests/selection -k margin"    a part of the tests
+#   make soak MINUTES=30 SEED=7                    a sweep under random kills
 #   make test JOBS=0                               all tests in one process, for a debugger
 #   make demo PIP_ARGS="--extra-index-url URL"     another source of PyTorch builds (CPU only, or another CUDA)
 
@@ -9,6 +10,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 TESTS ?= tests
 JOBS ?= 2
+MINUTES ?= 30
+SEED ?= 0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # What is installed, and the links to the source files that make pipeline/, actors/ and tune_spaces/ one package.
@@ -16,7 +19,7 @@ INSTALLED := .venv/.installed
 LINKED := build/.linked
 SOURCES := $(shell find pipeline actors tune_spaces -type f -not -name '*.pyc' | sort | cksum)
 
-.PHONY: demo test test-all lint format docs install clean
+.PHONY: demo test test-all soak lint format docs install clean
 
 demo: $(LINKED)
 	@$(BIN)/asvp sweep svp_vs_asvp demo --seeds 0,1
@@ -27,6 +30,10 @@ test: $(LINKED)
 # Those that `make test` leaves out as well.
 test-all: $(LINKED)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "" $(TESTS)
+
+# A sweep under random kills and faults, from a seed, again and again.
+soak: $(LINKED)
+	@$(BIN)/python tests/soak.py --minutes $(MINUTES) --seed $(SEED) --log build/soak.jsonl
 
 lint: $(LINKED)
 	$(BIN)/ruff check .
