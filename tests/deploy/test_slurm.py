@@ -57,7 +57,14 @@ PYTHON = f"""#!/bin/bash
 # Nodes are there at once when there are none.
 cat > /dev/null
 """
-JOB = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_CPUS_PER_TASK": "2", "HEAD_IP": "127.0.0.1"}
+# Ports and folders follow from the job's number, and sessions run side by side.
+NUMBER = os.getpid()
+JOB = {
+    "SLURM_JOB_ID": str(NUMBER),
+    "SLURM_JOB_NODELIST": "node[1-2]",
+    "SLURM_CPUS_PER_TASK": "2",
+    "HEAD_IP": "127.0.0.1",
+}
 
 
 @pytest.fixture
@@ -125,7 +132,7 @@ def test_ray_runs_on_all_nodes_and_the_sweep_on_it_and_its_status_is_the_jobs(fa
     assert "--nodes=1 --ntasks=1 --nodelist=first ray start --head --block" in steps[0]
     assert "--dashboard-host=127.0.0.1" in steps[0].split()
     assert "--nodes=1 --ntasks=1 --ntasks-per-node=1 --exclude=first ray start --block" in steps[1]
-    address = f"127.0.0.1:{20000 + 3 * (4711 % 4000)}"
+    address = f"127.0.0.1:{20000 + 3 * (NUMBER % 4000)}"
     assert f"--address={address}" in steps[1].split()
     (asked,) = (line for line in lines if line.startswith("asvp sweep"))
     assert asked.split(" with ")[0] == f"asvp sweep budgets demo --address {address} --out {fakes / 'sweep'}"
@@ -155,7 +162,7 @@ def test_before_its_time_is_over_the_sweep_is_stopped_and_then_ray_and_the_job_i
     status, lines = stopped(fakes, signal.SIGUSR1, 143)
     assert status == 0
     assert lines.count("asvp stopped") == 1
-    assert lines[-1] == "scontrol requeue 4711"
+    assert lines[-1] == f"scontrol requeue {NUMBER}"
     assert lines.index("asvp stopped") < lines.index("ray ended")
     assert lines.count("ray ended") == 2
 
@@ -191,9 +198,10 @@ def test_a_real_ray_of_two_nodes_is_started_used_and_ended(fakes: Path, tmp_path
     for name in ("ray", "asvp", "python"):
         (fakes / name).unlink()
     (fakes / "config.yaml").write_text(yaml.safe_dump(tiny_settings(fakes / "tiny")))
+    (fakes / "space.yaml").write_text(yaml.safe_dump({"arms": {"svp": {"mode": "svp"}}, "seeds": [0, 1]}))
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_AUTH", "RAY_TMPDIR"))}
     place = tmp_path / "sweep"
-    command = ["bash", "deploy/slurm.sh", str(place), "seeds", str(fakes / "config.yaml"), "--seeds", "0,1"]
+    command = ["bash", "deploy/slurm.sh", str(place), str(fakes / "space.yaml"), str(fakes / "config.yaml")]
     folders = [str(fakes), os.path.dirname(sys.executable), os.environ["PATH"]]
     here = {**JOB, "PATH": os.pathsep.join(folders), "FAKES": str(fakes), "SLURM_JOB_NUM_NODES": "2"}
     ran = subprocess.run(
@@ -207,4 +215,4 @@ def test_a_real_ray_of_two_nodes_is_started_used_and_ended(fakes: Path, tmp_path
     )
     assert ran.returncode == 0, ran.stdout
     assert len(list((place / "runs").glob("*/summary.json"))) == 2
-    assert not Path("/tmp/asvp-4711").exists()
+    assert not Path(f"/tmp/asvp-{NUMBER}").exists()
