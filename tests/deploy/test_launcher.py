@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from asvp.cli.app import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("cluster.yaml", "deploy/local.yaml")
@@ -93,6 +97,18 @@ def test_the_dashboard_and_its_job_server_listen_on_the_head_alone(cluster: dict
 def test_results_and_cache_of_the_commands_lie_in_the_folder_that_all_nodes_mount(cluster: dict[str, Any]) -> None:
     assert "--volume /shared:/home/ray/shared" in cluster["docker"]["run_options"]
     assert any("mountpoint -q /shared" in command for command in cluster["initialization_commands"])
+
+
+@pytest.mark.parametrize("name", ["docs/cluster.md", *FILES, "deploy/kuberay/cluster.yaml", "deploy/slurm.sh"])
+def test_commands_for_a_cluster_exist_with_their_options_and_name_files_that_are_there(name: str) -> None:
+    text = (ROOT / name).read_text()
+    commands = [shlex.split(found) for found in re.findall(r"""asvp ((?:check|sweep|status) [^"`\n]*)""", text)]
+    for words in commands:
+        shown = CliRunner().invoke(cli, [words[0], "--help"]).output
+        assert all(word in shown for word in words if word.startswith("-")), words
+    files = set(re.findall(r"\bdeploy/[\w./-]*\w", text))
+    assert commands or files
+    assert all((ROOT / file).exists() for file in files)
 
 
 @pytest.mark.parametrize("name", FILES)
