@@ -30,6 +30,8 @@ SAY_AFTER_SECONDS = 15.0
 SAME_VERSIONS = "Install one version of asvp, with its constraints.txt, on all nodes"
 
 _REMEMBER_SECONDS = 5.0
+_LOOPBACK = "127.0.0.1"
+"""Where the dashboard and its job server listen, which run what they are sent."""
 _KIND = "accelerator_type:"
 _ANSWER_SECONDS = 5.0
 _NODE_SECONDS = 60.0
@@ -169,7 +171,7 @@ def _initialise(address: str | None, key: str, wanted: str | None) -> None:
             ray.init(address=address, **options)
         else:
             # A cluster already on this machine is joined; otherwise this starts one.
-            ray.init(**options)
+            ray.init(dashboard_host=_LOOPBACK, **options)
     except Exception as error:
         # A node that does not start in time is told by a plain Exception.
         if type(error) is Exception or isinstance(error, (OSError, RuntimeError, ValueError, ray.exceptions.RayError)):
