@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +27,11 @@ from asvp.errors import ClusterError
 SAY_AFTER_SECONDS = 15.0
 """How long something may be awaited before a person is told, and told again."""
 
+SAME_VERSIONS = "Install one version of asvp, with its constraints.txt, on all nodes"
+
 _REMEMBER_SECONDS = 5.0
+_LOOPBACK = "127.0.0.1"
+"""Where the dashboard and its job server listen, which run what they are sent."""
 _KIND = "accelerator_type:"
 _ANSWER_SECONDS = 5.0
 _NODE_SECONDS = 60.0
@@ -39,7 +43,7 @@ _SESSION = "session_2026-01-31_12-00-00_000000_4194304"
 
 
 @contextmanager
-def cluster(address: str | None = None) -> Iterator[None]:
+def cluster(address: str | None = None, *, any_versions: bool = False) -> Iterator[None]:
     """Use a Ray cluster for a while; leave a running one as it was found.
 
     Parameters
@@ -47,6 +51,8 @@ def cluster(address: str | None = None) -> Iterator[None]:
     address : str, optional
         HOST:PORT of a cluster, or "auto"; "local" starts one of this machine's own. None: the cluster that
         RAY_ADDRESS or this machine offers, else a local one.
+    any_versions : bool
+        Whether its nodes may have other versions of asvp than this process.
 
     Raises
     ------
@@ -60,7 +66,7 @@ def cluster(address: str | None = None) -> Iterator[None]:
         return
     _connect(address)
     try:
-        if address != "local":
+        if address != "local" and not any_versions:
             require_same_versions()
         yield
     finally:
@@ -69,7 +75,7 @@ def cluster(address: str | None = None) -> Iterator[None]:
 
 def nodes() -> list[dict[str, float]]:
     """CPUs and GPUs of each living node that has any."""
-    there = [{name: float(node["Resources"].get(name, 0.0)) for name in ("CPU", "GPU")} for node in _living()]
+    there = [{name: float(node["Resources"].get(name, 0.0)) for name in ("CPU", "GPU")} for node in living_nodes()]
     return [node for node in there if any(node.values())]
 
 
@@ -93,7 +99,7 @@ class GpuNode:
 def gpu_nodes() -> list[GpuNode]:
     """The living nodes with a whole GPU or more."""
     found = []
-    for node in _living():
+    for node in living_nodes():
         has = node["Resources"]
         if has.get("GPU", 0.0) >= 1:
             kinds = sorted(name.removeprefix(_KIND) for name in has if name.startswith(_KIND))
@@ -120,7 +126,7 @@ def free_resources() -> str:
 
 def node_cores() -> dict[str, int]:
     """CPU cores of each living node that has any, by the node's id."""
-    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in _living()}
+    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in living_nodes()}
     return {node: count for node, count in cores.items() if count}
 
 
@@ -134,7 +140,8 @@ def _several_nodes(moment: int) -> bool:
     return len(node_cores()) > 1
 
 
-def _living() -> list[dict[str, Any]]:
+def living_nodes() -> list[dict[str, Any]]:
+    """What Ray says of each node that is alive."""
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in known if node["Alive"]]
 
@@ -164,7 +171,7 @@ def _initialise(address: str | None, key: str, wanted: str | None) -> None:
             ray.init(address=address, **options)
         else:
             # A cluster already on this machine is joined; otherwise this starts one.
-            ray.init(**options)
+            ray.init(dashboard_host=_LOOPBACK, **options)
     except Exception as error:
         # A node that does not start in time is told by a plain Exception.
         if type(error) is Exception or isinstance(error, (OSError, RuntimeError, ValueError, ray.exceptions.RayError)):
@@ -219,33 +226,60 @@ def _unreachable(error: Exception, key: str, wanted: str | None) -> ClusterError
 
 def require_same_versions() -> None:
     """Raise a ClusterError unless every node answers, and has this asvp on this Python and Ray."""
-    versions = _version_teller()
-    here, ask = versions(), ray.remote(num_cpus=0, max_retries=1)(versions)
-    asked = {}
-    for node in _living():
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[ask.options(scheduling_strategy=there).remote()] = node["NodeManagerAddress"]
-    ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_NODE_SECONDS)
-    if silent:
-        raise ClusterError(
-            f"the node {asked[silent[0]]} does not answer within {_NODE_SECONDS:.0f} seconds",
-            key="--address",
-            mend="Look at `ray status` and at Ray's logs there",
-        )
-    for reference in ready:
-        try:
-            found = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            found = {"error": " ".join(str(error).split())[:_LONGEST_TEXT]}
+    versions = version_teller()
+    here, addresses = versions(), {node["NodeID"]: node["NodeManagerAddress"] for node in living_nodes()}
+
+    def tell(node: str) -> dict[str, str]:
+        return versions()
+
+    for node, found in ask_every_node(tell, list(addresses)).items():
+        if isinstance(found, str):
+            raise ClusterError(
+                f"the node {addresses[node]} {found}",
+                key="--address",
+                mend="Look at `ray status` and at Ray's logs there",
+            )
         if found != here:
             raise ClusterError(
-                f"the node {asked[reference]} has {_listed(found)}; this process has {_listed(here)}",
+                f"the node {addresses[node]} has {listed(found)}; this process has {listed(here)}",
                 key="--address",
-                mend="Install one version of asvp, with its constraints.txt, on all nodes",
+                mend=SAME_VERSIONS,
             )
 
 
-def _version_teller() -> Callable[[], dict[str, str]]:
+def ask_every_node(tell: Callable[..., Any], nodes: Sequence[str], *given: Any) -> dict[str, Any]:
+    """Call a function on nodes, with the node's id and what is given.
+
+    Parameters
+    ----------
+    tell : callable
+    nodes : sequence of str
+        Their ids.
+
+    Returns
+    -------
+    dict of str to object
+        The answer of each node. What failed, or took longer than a minute, is a str that follows the node's name.
+    """
+    ask, asked = ray.remote(num_cpus=0, max_retries=1)(tell), {}
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        asked[ask.options(scheduling_strategy=there).remote(node, *given)] = node
+    ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_NODE_SECONDS)
+    answers: dict[str, Any] = {
+        asked[reference]: f"does not answer within {_NODE_SECONDS:.0f} seconds" for reference in silent
+    }
+    for reference in ready:
+        try:
+            answers[asked[reference]] = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            answers[asked[reference]] = f"cannot answer: {' '.join(str(error).split())[:_LONGEST_TEXT]}"
+    return answers
+
+
+def version_teller() -> Callable[[], dict[str, str]]:
+    """A function that travels to any node and tells its versions of Python, Ray and asvp."""
+
     def versions() -> dict[str, str]:
         # Defined in a function, this travels by value: a node without asvp can run it.
         import platform
@@ -263,7 +297,8 @@ def _version_teller() -> Callable[[], dict[str, str]]:
     return versions
 
 
-def _listed(versions: Mapping[str, str]) -> str:
+def listed(versions: Mapping[str, str]) -> str:
+    """Versions in words."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

@@ -14,7 +14,7 @@ from asvp.cli.app import cli
 from asvp.config import build_config, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ["pipeline", "pipeline/*", "actors", "tune_spaces", "examples/*"]
+FOLDERS = ["pipeline", "pipeline/*", "actors", "tune_spaces", "examples/*", "deploy"]
 READMES = [place for folder in FOLDERS for place in sorted(ROOT.glob(f"{folder}/README.md"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *READMES]
 # docs/data.md has a test of its own, which also compares what the examples print.

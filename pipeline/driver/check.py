@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,15 @@ from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.data.examine import rows_sampled
+from asvp.driver.fit import ClusterFit, room_warnings
 from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared
 from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
 from asvp.driver.words import duration, size
-from asvp.errors import DataError
+from asvp.errors import ClusterError, DataError
 from asvp.features.feature_set import shard_starts
+from asvp.folders import settle
 
 # A training step costs about a forward pass and twice that for the gradients.
 _STEP_IN_FORWARD_PASSES = 3.0
@@ -43,6 +45,8 @@ class RunPlan:
         Pool rows of each class.
     warnings : list of str
         What will hurt, with its mend.
+    errors : list of str
+        Why the cluster that was asked for cannot run it, with their mends.
     numbers : dict of str to object
         The same as plain values: counts, bytes and seconds.
     """
@@ -51,6 +55,7 @@ class RunPlan:
     classes: dict[str, int]
     warnings: list[str]
     numbers: dict[str, Any]
+    errors: list[str] = field(default_factory=list)
 
     def rich(self) -> Group:
         """For a terminal."""
@@ -58,16 +63,18 @@ class RunPlan:
         for name, text in self.lines.items():
             table.add_row(name, text)
         warnings = [Text(f"Warning: {warning}") for warning in self.warnings]
-        return Group(table, *warnings, Text("The configuration is valid."))
+        errors = [Text(f"Error: {error}") for error in self.errors]
+        ends = "The configuration is valid" + (", and this cluster cannot run it." if errors else ".")
+        return Group(table, *warnings, *errors, Text(ends))
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**self.numbers, "classes": self.classes, "warnings": self.warnings}
+        return {**self.numbers, "classes": self.classes, "warnings": self.warnings, "errors": self.errors}
 
 
 @dataclass(frozen=True)
 class _Team:
-    """Who would extract on this machine, and why.
+    """Who would extract, and why.
 
     `basis` is "configuration", "rule" or "measurement".
     """
@@ -76,8 +83,17 @@ class _Team:
     basis: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.placement} ({self.reason})"
 
-def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
+    def as_json(self) -> dict[str, float]:
+        """What each worker holds."""
+        return {"count": self.placement.workers, "cpus": self.placement.cpus, "gpus": self.placement.gpus}
+
+
+def check_config(
+    config: Config, *, address: str | None = None, out: str | None = None, all_rows: bool = False
+) -> RunPlan:
     """Validate a configuration with its data, encoder, strategies and cache, and say what a run will use here.
 
     The time is estimated from a forward pass of a small sample on this machine.
@@ -85,6 +101,10 @@ def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
     Parameters
     ----------
     config : Config
+    address : str, optional
+        Of a cluster that is to run it, and is asked whether it can; None: this machine, and nothing is started.
+    out : str, optional
+        Where the run or sweep would write there; the present folder if not given.
     all_rows : bool
         Read all rows of a large pool, not a sample of them.
 
@@ -98,19 +118,43 @@ def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
     findings = examine(dataset, sample=not all_rows)
     _stop_where_a_run_would(findings)
     speed = measure_speed(prepared)
-    team = _team(prepared.resolved(speed.encoder))
-    placement = team.placement
+    sources = (dataset.pool, dataset.test)
+    read = sum(len(source) if all_rows else rows_sampled(source) for source in sources)
+    return _plan(prepared, speed, [str(finding) for finding in findings], read, _fit(prepared, address, out))
+
+
+def _fit(prepared: Prepared, address: str | None, out: str | None) -> ClusterFit | None:
+    if address is None:
+        return None
+    from asvp.driver.cluster_check import check_cluster
+
+    return check_cluster(prepared, address, settle("." if out is None else out))
+
+
+def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, fit: ClusterFit | None) -> RunPlan:
+    config, dataset = prepared.config, prepared.dataset
+    errors, warnings = ([], list(findings)) if fit is None else (list(fit.errors), [*findings, *fit.warnings])
+    team = None
+    try:
+        team = _team(prepared.resolved(speed.encoder), fit)
+    except ClusterError as error:
+        if fit is None:
+            raise
+        errors.append(str(error))
+    if team is not None and fit is not None:
+        warnings += room_warnings(config.workers, team.placement.bundle(), fit)
     rows, tests = len(dataset.pool), len(dataset.test)
-    read = rows + tests if all_rows else sum(map(rows_sampled, (dataset.pool, dataset.test)))
     feature_bytes = (rows + tests) * speed.dim * np.dtype(config.extraction.feature_dtype).itemsize
     shards = len(shard_starts(rows, config.extraction.shard_rows)) - 1
     labels = labels_by_round(config.budget)
     classes = {name: int(count) for name, count in zip(dataset.classes, dataset.oracle.counts(), strict=True) if count}
     versions = 2 if prepared.mode.keeps_first else 1
-    store, disk = object_store(), free_disk(config.extraction.cache)
-    seconds = _estimate(prepared, placement, speed)
+    store = object_store() if fit is None else fit.smallest_store
+    disk = free_disk(config.extraction.cache)
+    # A sample on the cores here tells nothing of GPUs there.
+    measured = team is not None and (fit is None or not team.placement.gpus or torch.cuda.is_available())
+    seconds = _estimate(prepared, team.placement, speed) if team is not None and measured else None
     models = model_disk(config, prepared.mode, speed.weights_bytes)
-    warnings = [str(finding) for finding in findings]
     return RunPlan(
         lines={
             "mode": f"{config.mode}: {_refreshes(prepared)}",
@@ -122,12 +166,14 @@ def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
             f"${labels[-1] * config.cost.per_label:,.2f}",
             "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
             "final model": f"{config.training.method}, {config.training.epochs} epochs",
-            "extraction": f"{shards} shards of the pool; {placement} ({team.reason})",
+            "extraction": f"{shards} shards of the pool; {team or 'no team fits this cluster'}",
             "features": f"{size(feature_bytes)} a version"
             + (f", {versions} of them at a time" if versions > 1 else "")
-            + f"; the object store here would have {size(store)}",
+            + f"; {'the object store here would have' if fit is None else 'the smallest store has'} {size(store)}",
             "cache": f"{config.extraction.cache or 'none'}" + (f", {size(disk)} free" if disk is not None else ""),
+            **_told_models(models),
             **_told_times(seconds),
+            **({} if fit is None else {"cluster": str(fit)}),
         },
         classes=classes,
         warnings=warnings + _memory_warnings(feature_bytes, versions, store, disk),
@@ -137,8 +183,8 @@ def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
             "examined_rows": read,
             "dim": speed.dim,
             "shards": shards,
-            "workers": {"count": placement.workers, "cpus": placement.cpus, "gpus": placement.gpus},
-            "placement": team.basis,
+            "workers": None if team is None else team.as_json(),
+            "placement": None if team is None else team.basis,
             "feature_bytes": feature_bytes,
             "labels": labels,
             "object_store_bytes": store,
@@ -146,6 +192,7 @@ def check_config(config: Config, *, all_rows: bool = False) -> RunPlan:
             "model_bytes": asdict(models),
             "estimated_seconds": seconds,
         },
+        errors=errors,
     )
 
 
@@ -155,18 +202,20 @@ def _stop_where_a_run_would(findings: Sequence[Finding]) -> None:
             raise DataError(finding.message, key="data", mend=finding.mend)
 
 
-def _team(prepared: Prepared) -> _Team:
-    """The placement on this machine: as configured, as measured before, or by the rule."""
+def _team(prepared: Prepared, fit: ClusterFit | None) -> _Team:
+    """The placement on this machine, or on a cluster: as configured, as measured before, or by the rule."""
     config, dataset = prepared.config, prepared.dataset
-    cores = os.cpu_count() or 1
-    rule = place(config.workers, [{"CPU": float(cores), "GPU": float(torch.cuda.device_count())}])
+    here = [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+    nodes = here if fit is None else fit.nodes
+    cores = [int(node["CPU"]) for node in nodes if node["CPU"]]
+    rule = place(config.workers, nodes, growing=fit is not None and fit.growing)
     if {config.workers.count, config.workers.cpus} != {"auto"}:
         return _Team(rule, "configuration", "as configured")
-    others = () if dataset.kind == "features" else alternatives(config.workers, rule, [cores])
+    others = () if dataset.kind == "features" or not cores else alternatives(config.workers, rule, cores)
     if not others:
         return _Team(rule, "rule", _rule_in_words(rule))
     teams = (rule, *others)
-    measured = recall(memory(prepared.cache, config.encoder, dataset.kind, [cores]), teams)
+    measured = recall(memory(prepared.cache, config.encoder, dataset.kind, cores), teams)
     if measured is not None:
         return _Team(measured.fastest, "measurement", f"measured before: {measured}")
     fewest = fewest_rows(teams)
@@ -224,7 +273,7 @@ def _memory_warnings(feature_bytes: int, versions: int, store: int, disk: int | 
         what = "One version of the features does" if versions == 1 else f"{versions} versions of the features do"
         aligned = "" if versions == 1 else ", refresh.features aligned"
         warnings.append(
-            f"{what} not fit the object store here; Ray will spill to disk. Use extraction.feature_dtype float16"
+            f"{what} not fit the object store; Ray will spill to disk. Use extraction.feature_dtype float16"
             f"{aligned}, or a machine with more memory"
         )
     if disk is not None and versions * feature_bytes > disk:

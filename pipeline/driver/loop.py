@@ -107,6 +107,8 @@ def run(
         called = directory if backend is None else None
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
+            if directory is not None and not in_process:
+                _tell_of_places(directory.path, prepared.config, news)
         prepared = prepared.resolved(backend.resolve())
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
@@ -172,6 +174,13 @@ def _check_arguments(config: Any, until_round: Any) -> None:
     if until_round is None or (type(until_round) is int and until_round >= 0):
         return
     raise ConfigError("is no round's number", key="until_round", value=until_round, mend="Give 0 or more, or None")
+
+
+def _tell_of_places(out: Path, config: Config, reporter: Reporter) -> None:
+    from asvp.actors.places import passing_places
+
+    for note in passing_places(out, config):
+        reporter.say(f"Warning: {note}")
 
 
 @contextmanager

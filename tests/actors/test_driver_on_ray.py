@@ -12,6 +12,7 @@ from tiny_runs import picks, tiny_config, wait_until, wide_config
 
 from asvp.config import Config
 from asvp.driver.loop import RunResult, run
+from asvp.progress import SilentReporter
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,20 @@ def test_picks_are_the_same_with_one_worker_two_workers_and_in_process(
     ]
     assert picks(tmp_path / "1") == picks(tmp_path / "2") == picks(tmp_path / "0")
     assert len({result.summary["final_accuracy"] for result in results}) == 1
+
+
+def test_a_run_in_a_folder_that_goes_with_a_job_says_so(ray_local: Any, config: Config, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Heard(SilentReporter):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    out = tmp_path / "runtime_resources" / "run"
+    run(config, out=out, until_round=0, reporter=Heard())
+    assert (
+        f"Warning: --out lies in a folder of Ray's, {out}, which is removed with the job; name one that stays" in said
+    )
 
 
 def stored_bytes() -> int:
