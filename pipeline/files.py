@@ -18,7 +18,9 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """Names that only `temporary_beside` gives."""
 
 # What is raised by writers that are no Python tells the reason in its text alone.
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|code: (28|122)\b|os error (28|122)\b", re.IGNORECASE)
+_FULL = re.compile(
+    r"No space left on device|Disk quota exceeded|File too large|(code:|os error) (27|28|122)\b", re.IGNORECASE
+)
 
 _AWAY = {errno.EIO, errno.ESTALE, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT}
 _AWAY |= {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EREMOTEIO} if hasattr(errno, "EREMOTEIO") else set()
@@ -94,7 +96,7 @@ def write_error(
     value = None if key is None else str(path)
     if is_full(error):
         return StorageError(
-            "the disk is full; what was finished before is kept",
+            f"{_limit(error)}; what was finished before is kept",
             key=key or str(path),
             value=value,
             mend="Free space and go on with --resume",
@@ -111,10 +113,15 @@ def write_error(
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk, or a quota, is full."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    """Whether an error says that a disk, a quota or what one file may hold is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
     return bool(_FULL.search(str(error)))
+
+
+def _limit(error: Exception) -> str:
+    too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
+    return "no file may be so large here (ulimit -f tells more)" if too_large else "the disk is full"
 
 
 def local_folder(name: str) -> Path | None:

@@ -37,7 +37,7 @@ SEEDS = (0, 1)
 SETTINGS: dict[str, Any] = {
     "budget": [20, *[10] * 5],
     "extraction": {"cache": None},
-    "training": {"method": "ft", "evaluate_at": "every"},
+    "training": {"method": "lp"},
     "workers": {"count": 2, "cpus": 1},
 }
 MOST_EVENTS = 12
@@ -70,7 +70,10 @@ class Nodes:
         fork_ray_workers()
         store = 100 << 20
         self._more = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": store}
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": store})
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 2, "object_store_memory": store, "include_dashboard": False},
+        )
         self._nodes = [self._cluster.add_node(**self._more) for _ in range(2)]
         self.address: str = self._cluster.address
 
@@ -117,7 +120,7 @@ class Storm:
         end = time.monotonic() + LONGEST_SECONDS
         left = MOST_EVENTS
         code = None
-        due = time.monotonic() + self._draw.uniform(4, 10)
+        due = time.monotonic() + self._draw.uniform(3, 7)
         while code != 0:
             if time.monotonic() > end:
                 raise AssertionError(f"the sweep has not ended after {LONGEST_SECONDS:.0f} s")
@@ -127,7 +130,7 @@ class Storm:
             code = self._ended()
             if code is None and left and time.monotonic() > due:
                 left -= self._strike()
-                due = time.monotonic() + self._draw.uniform(3, 9)
+                due = time.monotonic() + self._draw.uniform(1.5, 5)
 
     def _begin(self) -> None:
         words = ["-m", "asvp", "sweep", "space.yaml", "config.yaml", "--out", "out", "--address", self._nodes.address]

@@ -181,7 +181,7 @@ def local_root(root: str) -> str:
 
 def _cache_error(error: Exception, what: str, root: str, mend: str | None) -> CacheError:
     number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return CacheError(
             "the disk is full",
             key=_KEY,
