@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from asvp.redaction import redact, redacted
+
 
 class AsvpError(Exception):
     """Base of all errors raised on purpose.
@@ -26,10 +28,12 @@ class AsvpError(Exception):
     """Exit status of the `asvp` command for this error: 2 for bad input, 1 for a failure at work."""
 
     def __init__(self, message: str, *, key: str | None = None, value: Any = None, mend: str | None = None) -> None:
+        # An error is printed, logged, kept in files and sent to other processes: here is where it loses its secrets.
+        message, mend = redact(message), None if mend is None else redact(mend)
         super().__init__(message)
         self.message = message
         self.key = key
-        self.value = value
+        self.value = redacted(value)
         self.mend = mend
 
     def __str__(self) -> str:
@@ -74,9 +78,9 @@ class RowError(DataError):
     ) -> None:
         where = f"row {row}" if place is None else f"row {row} ({place})"
         super().__init__(f"{where}: {message}", key=key, value=value, mend=mend)
-        self.problem = message
+        self.problem = redact(message)
         self.row = row
-        self.place = place
+        self.place = None if place is None else redact(place)
 
     def moved(self, row: int) -> RowError:
         """The same error with another row number."""
@@ -173,5 +177,5 @@ def _rebuild_row(problem: str, row: int, place: str | None, key: str | None, val
 
 
 def _shorten(value: Any, width: int = 120) -> str:
-    text = repr(value)
+    text = redact(repr(value))
     return text if len(text) <= width else f"{text[: width - 3]}..."

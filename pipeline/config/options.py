@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from asvp.config.budget import labels_by_round, parse_budget
+from asvp.redaction import holds_credentials
 
 Auto = Literal["auto"]
 Mode = Literal["svp", "asvp", "standard"]
@@ -48,6 +49,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError("holds bytes that are no text in UTF-8")
+        if holds_credentials(value):
+            raise ValueError(
+                "holds a password, a token or a signature, which would be written into config.yaml and reports: leave "
+                "it out, and give it to the store's client by the environment or its own files"
+            )
         return str(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value

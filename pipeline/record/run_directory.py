@@ -37,6 +37,7 @@ from asvp.parquet import read_parquet
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
 from asvp.record.same_config import config_digest, require_longer, require_same
+from asvp.redaction import redact
 from asvp.report.shown_rows import ROW_MAP, SHOWN_ROWS, read_map, read_shown_rows, write_table
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
@@ -349,7 +350,7 @@ class RunDirectory:
 
     def write_failure(self, kind: str, message: str) -> None:
         """Keep why a trial failed for good, for whoever goes on with its sweep."""
-        self._write_json(self._failure, {"kind": kind, "message": message})
+        self._write_json(self._failure, {"kind": kind, "message": redact(message)})
 
     def forget_failure(self) -> None:
         """Remove failure.json: the trial is tried again."""
