@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -13,12 +13,29 @@ HIDDEN = "***"
 Value = TypeVar("Value")
 
 _SECRET_NAME = (
-    r"(?:[\w.%~-]*[-_.])?(?:sig|signature|tokens?|(?:api|access|secret|account|shared|private|auth)?[-_]?keys?|"
+    r"(?:[\w.%~-]{0,64}[-_.])?(?:sig|signature|tokens?|(?:api|access|secret|account|shared|private|auth)?[-_]?keys?|"
     r"secret|password|passwd|passphrase|pwd|pass|auth|authorization|credentials?|sas|jwt|apitoken|accesstoken)"
-    r"|(?:[\w.%~-]*[-_.])?(?:access|secret|api|account)key(?:id)?|AWSAccessKeyId"
+    r"|(?:[\w.%~-]{0,64}[-_.])?(?:access|secret|api|account)key(?:id)?|AWSAccessKeyId"
 )
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#'\"<>@]*)@(?=[^\s/?#'\"<>])")
+# Repetitions are bounded: text of rows may have been written to be slow to look through. A password may hold a slash
+# that nobody has encoded; what looks like a port is none.
+_USER = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
+    r"(?P<user>[^\s/?#'\"<>@]{0,512}|[^\s/?#'\"<>@:]{1,128}:(?!/|\d{1,5}/)[^\s?#'\"<>@]{1,512})@(?=[^\s/?#'\"<>])"
+)
 _QUERY = re.compile(rf"(?P<name>[?&;](?:{_SECRET_NAME})=)(?P<value>[^\s&;#'\"<>]+)", re.IGNORECASE)
+_NAMED = (
+    r"(?:(?:api|access|account|secret|private|auth)[-_]?)?(?:signature|token|secret|password|passwd|credentials?|key)"
+)
+_OPTION = re.compile(
+    rf"(?P<name>(?<![A-Za-z0-9]){_NAMED}=|--(?:\w{{1,32}}-){{0,4}}{_NAMED}[= ])"
+    r"(?P<value>[^\s&'\"]+|'[^']*'|\"[^\"]*\")",
+    re.IGNORECASE,
+)
+_OPENS = re.compile(
+    r"(?:.*[-_.])?(?:(?:api|access|secret|account|private|auth)[-_]?(?:key|token)|password|passwd|passphrase|secret)",
+    re.IGNORECASE,
+)
 _PLAIN = (
     # What clients of stores and hubs print of a request.
     re.compile(r"(?P<name>\b(?:Bearer|Basic)\s+)(?P<value>(?=\S*[0-9=])[A-Za-z0-9+/=._~-]{8,})"),
@@ -32,28 +49,35 @@ _PLAIN = (
 )
 _ENVIRONMENT = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|KEY|CREDENTIALS?|SAS)(_|$)", re.IGNORECASE)
 _NO_SECRET = re.compile(r"_(PATH|FILE|DIR|URL|URI|MODE|NAME|ID)$", re.IGNORECASE)
+_ESCAPED = 3
+"""How many times over a text may be escaped and still be looked into."""
 _SHORTEST = 8
 """A value of the environment that is shorter may stand in any text by chance."""
 
 
 def redact(text: str) -> str:
-    """A text without secrets: those in its addresses, those of known forms, and those of this process's environment.
+    """A text without secrets: those in its addresses, options and variables, of known forms, and of the environment.
 
     In an address that is what stands before an @, if it holds a password or the address is one of the web, and the
-    values of parameters such as X-Amz-Signature, sig, token or key. The same text, once redacted, stays as it is.
+    values of parameters such as X-Amz-Signature, sig, token or key; then what stands behind an option or variable
+    called a key, a token, a secret or a password; and the values that this process's environment has under such names.
+    Names stay. The same text, once redacted, stays as it is.
     """
     for value in _of_environment():
         if value in text:
             text = text.replace(value, HIDDEN)
-    return _without_forms(text)
+    return _OPTION.sub(_without_value, _without_forms(text))
 
 
 def redacted(value: Value) -> Value:
     """A text, or the texts in lists, tuples and mappings, without secrets; anything else as it is."""
     if isinstance(value, str):
         return redact(value)  # type: ignore[return-value]
-    if isinstance(value, dict):
-        return {redacted(key): redacted(inner) for key, inner in value.items()}  # type: ignore[return-value]
+    if isinstance(value, Mapping):
+        return {  # type: ignore[return-value]
+            redacted(key): HIDDEN if isinstance(inner, str) and opens_something(key) else redacted(inner)
+            for key, inner in value.items()
+        }
     if type(value) in (list, tuple):
         return type(value)(redacted(inner) for inner in value)  # type: ignore[call-arg,attr-defined]
     return value
@@ -64,17 +88,32 @@ def holds_credentials(text: str) -> bool:
     return _without_forms(text) != text
 
 
+def opens_something(name: object) -> bool:
+    """Whether text under this name is a secret whatever it says: api_key, password, and the like."""
+    return isinstance(name, str) and _OPENS.fullmatch(name) is not None
+
+
 def _without_forms(text: str) -> str:
     """A text without what is a secret by its form."""
+    text = plain = _without_written(text)
+    for _ in range(_ESCAPED):
+        if "%" not in plain:
+            break
+        plain = unquote(plain)
+        # A name may be written with escapes; a text that hides one so is shown without any.
+        if (hidden := _without_written(plain)) != plain:
+            text = plain = hidden
+    return text
+
+
+def _without_written(text: str) -> str:
     if "://" in text:
         text = _USER.sub(_without_user, text)
     if "=" in text:
         text = _QUERY.sub(_without_value, text)
     for pattern in _PLAIN:
         text = pattern.sub(_without_value, text)
-    plain = unquote(text) if "%" in text else text
-    # A name may be written with escapes; a text that hides one so is shown without any.
-    return text if plain == text or (hidden := _without_forms(plain)) == plain else hidden
+    return text
 
 
 def _without_user(found: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from asvp.config.budget import labels_by_round, parse_budget
-from asvp.redaction import holds_credentials
+from asvp.redaction import holds_credentials, opens_something
 
 Auto = Literal["auto"]
 Mode = Literal["svp", "asvp", "standard"]
@@ -37,12 +37,20 @@ class _Section(BaseModel):
         return value if isinstance(annotation, type) and issubclass(annotation, BaseModel) else _plain(value)
 
 
+_SECRET = (
+    "which would be written into config.yaml and reports: leave it out, and give it to the store's client by the "
+    "environment or its own files"
+)
+
+
 def _plain(value: Any) -> Any:
     """A value as YAML and JSON can tell it again; a ValueError where they cannot."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(f"has the key {key!r}, which is no text")
+            if opens_something(key) and isinstance(value[key], str):
+                raise ValueError(f"holds {key}, {_SECRET}")
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
@@ -50,10 +58,7 @@ def _plain(value: Any) -> Any:
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError("holds bytes that are no text in UTF-8")
         if holds_credentials(value):
-            raise ValueError(
-                "holds a password, a token or a signature, which would be written into config.yaml and reports: leave "
-                "it out, and give it to the store's client by the environment or its own files"
-            )
+            raise ValueError(f"holds a password, a token or a signature, {_SECRET}")
         return str(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
