@@ -149,11 +149,11 @@ def did_you_mean(given: object, known: Iterable[str], *, cutoff: float = 0.6) ->
 
 
 def first_line(error: BaseException) -> str:
-    """What an error from outside says, in one line that is not too long, without a full stop."""
+    """What an error from outside says, in one line that is not too long, without secrets and a full stop."""
     if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         # fsspec's web client says the address only; what it failed of stands behind.
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = [line.strip() for line in redact(str(error)).splitlines() if line.strip()] or [type(error).__name__]
     # The hub's strict dataclasses put what is wrong into the second line.
     text = (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0]).rstrip(".")
     return text if len(text) <= 300 else f"{text[:297]}..."

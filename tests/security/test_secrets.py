@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_runs import tiny_config
 
+from asvp.cli.app import main
+from asvp.cli.ending import run_command
 from asvp.config import DataConfig, build_config
 from asvp.data import open_dataset
 from asvp.errors import ConfigError, DataError, RowError
@@ -142,36 +144,34 @@ def test_news_and_logs_lose_their_secrets(tmp_path: Path, capsys: pytest.Capture
     assert SECRET not in log.read_text() + capsys.readouterr().err
 
 
-SOURCE = """
+LEAKY = """
 import os
-import numpy as np
-import pyarrow as pa
+from asvp.selection.contract import StrategyInfo
 
-class Rows:
-    kind = "text"
-    def __len__(self): return 60
-    def take(self, rows):
-        if not os.path.exists("out/run.log"):
-            return [f"python library {row}" for row in rows]
-        raise KeyError(f"no answer from {ADDRESS} with {os.environ['MY_API_KEY']}")
-    def ids(self): return pa.array([str(n) for n in range(60)], pa.large_string())
-    def labels(self): return pa.array([f"class-{n % 3}" for n in range(60)], pa.large_string())
-    def digest(self): return "0" * 32
+def leaking(pool, budget, options, generator):
+    raise KeyError(f"no answer from {ADDRESS} with {os.environ['MY_API_KEY']}")
 
-def opened(place, config): return Rows()
+LEAKING = StrategyInfo(
+    name="leaking", summary="None.", paper="none", run=leaking, inputs=("probabilities",), complexity="time O(1)"
+)
+"""
+SPACE = """
+arms:
+  fine: {selection: {strategy: random}}
+  leaky: {selection: {strategy: "leaky:LEAKING"}}
+seeds: [0]
 """
 
 
-def test_a_run_that_another_package_ends_writes_no_secret_anywhere(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path).to_yaml()
-    (tmp_path / "config.yaml").write_text(config)
-    (tmp_path / "leaky.py").write_text(f"ADDRESS = {WITH_SECRETS['aws']!r}\n{SOURCE}")
+def test_a_sweep_that_another_package_disturbs_writes_no_secret_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(tiny_config(tmp_path, extraction={"cache": "cache"}).to_yaml())
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "leaky.py").write_text(f"ADDRESS = {WITH_SECRETS['aws']!r}\n{LEAKY}")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "MY_API_KEY": f"{SECRET}-of-the-environment"}
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "asvp", "run", str(tmp_path / "config.yaml"), "--in-process", "--out", str(out)]
+    command = [sys.executable, "-m", "asvp", "sweep", "space.yaml", "config.yaml", "--out", "out"]
     done = subprocess.run(
-        [*command, "-s", "data.pool=leaky:opened:rows"],
+        command,
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -181,8 +181,40 @@ def test_a_run_that_another_package_ends_writes_no_secret_anywhere(tmp_path: Pat
     assert done.returncode == 1, done.stderr
     assert "no answer from" in done.stderr
     assert SECRET not in done.stdout + done.stderr
-    written = [path for path in out.rglob("*") if path.is_file()]
-    assert {"run.log", "config.yaml", "environment.json"} <= {path.name for path in written}
-    assert "no answer from" in (out / "run.log").read_text()
+    out = tmp_path / "out"
+    written = [path for folder in (out, tmp_path / "cache") for path in folder.rglob("*") if path.is_file()]
+    assert {"config.yaml", "environment.json", "failure.json", "results.parquet", "report.html", "commands.jsonl"} <= {
+        path.name for path in written
+    }
+    assert "no answer from" in (out / "runs" / "leaky-seed0" / "failure.json").read_text()
     for file in written:
         assert SECRET.encode() not in file.read_bytes(), file
+
+
+def test_what_nobody_foresaw_is_told_in_full_but_for_its_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise KeyError(WITH_SECRETS["aws"])
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(command)
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Traceback" in told
+    assert "X-Amz-Signature=***" in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_command_with_a_secret_in_its_configuration_is_refused_and_tells_none(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["asvp", command, "-s", f"encoder.model=hf://somebody:{SECRET}@models/encoder"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = "".join(capsys.readouterr())
+    assert ended.value.code == 2
+    assert "encoder.model: holds a password, a token or a signature" in told
+    assert "by the environment" in told
+    assert SECRET not in told
+    assert not list(tmp_path.iterdir())
