@@ -89,6 +89,12 @@ class DataConfig(_Section):
         description="Read image paths and links that lead out of the data's folder and `data.root`: whoever wrote them "
         "then chooses which of your files are read.",
     )
+    max_text_bytes: int = Field(
+        16 << 20, ge=1, description="Most bytes that the text of a row may have; a row with more is refused, by name."
+    )
+    max_image_bytes: int = Field(
+        256 << 20, ge=1, description="Most bytes that the encoded image of a row may have; likewise."
+    )
     features: str | None = Field(None, description="Column or array with ready-made features (no encoder is used).")
     label: str = Field("label", description="Column with the label, text or whole numbers.")
     id: str | None = Field("id", description="Column with a row's own name; null, or a missing column: the row number.")

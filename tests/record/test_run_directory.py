@@ -18,6 +18,8 @@ LEAVES = {
     "cost.gpu_hour": "0",
     "cost.cpu_hour": "0",
     "data.allow_outside": "true",
+    "data.max_image_bytes": "5",
+    "data.max_text_bytes": "5",
     "data.root": "elsewhere",
     "extraction.cache": "null",
     "extraction.cache_limit": "5GB",
