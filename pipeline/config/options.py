@@ -129,6 +129,11 @@ class EncoderConfig(_Section):
         "auto", description="What decodes images; auto: gpu where that is an NVIDIA GPU that decodes JPEGs, else pil."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Overrides of the model's own configuration.")
+    trust_remote_code: bool = Field(
+        False,
+        description="Run the Python code that comes with the checkpoint: whoever wrote it can then do all that you "
+        "can, on every node.",
+    )
     compile: bool = Field(False, description="Compile the forward pass with torch.compile.")
 
     def left_open(self, kind: str) -> bool:

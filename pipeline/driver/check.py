@@ -20,7 +20,7 @@ from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
-from asvp.driver.prepared import Prepared
+from asvp.driver.prepared import Prepared, code_is_run
 from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
 from asvp.driver.words import duration, size
 from asvp.errors import DataError
@@ -102,7 +102,7 @@ def check_config(config: Config) -> RunPlan:
     store, disk = object_store(), free_disk(config.extraction.cache)
     seconds = _estimate(prepared, placement, speed)
     models = model_disk(config, prepared.mode, speed.weights_bytes)
-    warnings = [str(finding) for finding in findings]
+    warnings = [*map(code_is_run, prepared.trusted), *map(str, findings)]
     return RunPlan(
         lines={
             "mode": f"{config.mode}: {_refreshes(prepared)}",

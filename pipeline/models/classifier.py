@@ -125,8 +125,16 @@ class Classifier:
         _write_head(folder, self.head, self.classes, encoder)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | None = None) -> Classifier:
+    def load(cls, folder: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> Classifier:
         """The classifier that `save` wrote; on the same kind of device its predictions are identical.
+
+        Parameters
+        ----------
+        folder : path
+        device : str, optional
+            "cpu" or "cuda"; None takes a GPU if there is one.
+        trust_remote_code : bool
+            Run the Python code that lies in the folder, where the encoder came with its own.
 
         Raises
         ------
@@ -147,6 +155,7 @@ class Classifier:
         try:
             config = EncoderConfig(
                 model=str(folder),
+                trust_remote_code=trust_remote_code,
                 # Classifiers of before had Pillow alone.
                 decode=possible_way(encoder.get("decode", "pil"), device),
                 **{key: encoder[key] for key in ("pooling", "max_length", "dtype", "batch_size")},

@@ -21,6 +21,7 @@ LEAVES = {
     "data.max_image_bytes": "5",
     "data.max_text_bytes": "5",
     "data.root": "elsewhere",
+    "encoder.trust_remote_code": "true",
     "extraction.cache": "null",
     "extraction.cache_limit": "5GB",
     "report.rows": "false",

@@ -79,7 +79,7 @@ def encoder_folder(config: EncoderConfig, *, weights: bool = True) -> Path:
             mend="Check the path, or write a hub name as owner/model, or package:NAME/PATH",
         )
     else:
-        folder = _hub_folder(name, config.revision, weights=weights)
+        folder = _hub_folder(config, weights=weights)
         if not weights:
             return folder
     if not (folder / "config.json").is_file():
@@ -221,7 +221,8 @@ def _package_folder(name: str) -> Path:
     raise EncoderError(f"the package has no folder {inside!r}", key=_KEY, value=name, mend=known)
 
 
-def _hub_folder(name: str, revision: str | None, *, weights: bool) -> Path:
+def _hub_folder(config: EncoderConfig, *, weights: bool) -> Path:
+    name, revision = config.model, config.revision
     # httpx and the hub client take a while to import, and local encoders need neither.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -236,7 +237,13 @@ def _hub_folder(name: str, revision: str | None, *, weights: bool) -> Path:
         with quiet_transformers():
             folder = Path(
                 snapshot_download(
-                    name, revision=revision, allow_patterns=_SMALL_FILES + (_WEIGHT_FILES if weights else [])
+                    name,
+                    revision=revision,
+                    allow_patterns=[
+                        *_SMALL_FILES,
+                        *(_WEIGHT_FILES if weights else []),
+                        *(["*.py"] if config.trust_remote_code else []),
+                    ],
                 )
             )
             if not weights:
