@@ -45,7 +45,7 @@ def own_model_class(
         return None
     found = cast(type[PreTrainedModel], get_class_from_dynamic_module(reference, str(folder), local_files_only=True))
     # So that what is saved has the code beside it, and can be loaded again.
-    found.register_for_auto_class("AutoModel")
+    found.register_for_auto_class("AutoModel")  # type: ignore[no-untyped-call]
     return found
 
 
