@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 import asvp
 from asvp.config import EncoderConfig
 from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, WorkError, first_line
-from asvp.files import is_full
+from asvp.files import is_full, parse_json
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.decoding import possible_way
 from asvp.models.proxy import Head
@@ -260,7 +260,7 @@ def _check_own(folder: Path) -> None:
     if not holds:
         return
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / _RECORD).read_text(encoding="utf-8"))
         own = isinstance(record, dict) and "format" in record and "classes" in record
     except (OSError, ValueError):
         own = False
@@ -281,7 +281,7 @@ def _write_error(folder: Path, error: Exception) -> AsvpError:
 
 def _read(folder: Path) -> tuple[Head, tuple[str, ...], dict[str, Any] | None]:
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / _RECORD).read_text(encoding="utf-8"))
         version = record["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _no_classifier(folder, error) from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asvp
-from asvp.files import write_atomically
+from asvp.files import parse_json, write_atomically
 from asvp.notebook import in_notebook
 from asvp.redaction import redact
 
@@ -74,7 +74,7 @@ def read_commands(folder: Path) -> list[Command]:
 
 def _read(line: str) -> Command | None:
     try:
-        told = json.loads(line)
+        told = parse_json(line)
         return Command(str(told["at"]), str(told["asvp"]), str(told["command"]))
     except (ValueError, TypeError, KeyError):
         return None

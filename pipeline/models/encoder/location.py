@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors import safe_open
 
 from asvp.config import EncoderConfig
 from asvp.errors import EncoderError
-from asvp.files import local_folder
+from asvp.files import local_folder, parse_json
 from asvp.models.quiet import quiet_transformers
 
 _KEY = "encoder.model"
@@ -104,8 +103,8 @@ def weights_are_here(folder: Path, *, largest: int) -> bool:
 def read_object(path: Path, name: str) -> dict[str, Any]:
     """A JSON file of a checkpoint that must hold an object; EncoderError if it does not."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         reason = f"cannot be read: {error}"
     else:
         if isinstance(content, dict):

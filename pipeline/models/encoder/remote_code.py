@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from asvp.config import EncoderConfig
 from asvp.errors import EncoderError
+from asvp.files import parse_json
 
 HOW_IT_IS_TRUSTED = "code that comes with a checkpoint is run only with encoder.trust_remote_code: true"
 _NAMING = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
@@ -52,9 +52,9 @@ def own_model_class(
 def _references(path: Path) -> list[str]:
     """What the `auto_map` of a file names; nothing where the file is missing or damaged, as others will say."""
     try:
-        named: Any = json.loads(path.read_text(encoding="utf-8"))["auto_map"]
+        named: Any = parse_json(path.read_text(encoding="utf-8"))["auto_map"]
         values = named.values() if isinstance(named, dict) else [named]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return []
     listed = [one for value in values for one in (value if isinstance(value, list) else [value])]
     return [one for one in listed if isinstance(one, str)]

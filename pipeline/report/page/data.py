@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from asvp.files import parse_json
 from asvp.redaction import redact, redacted
 from asvp.report.curves import by_arm, learning_curves
 from asvp.report.page.beside import Beside
@@ -217,7 +218,7 @@ def _short(section: Any) -> str:
 
 def _environment(run: RunRecord) -> dict[str, Any]:
     try:
-        found = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+        found = parse_json((run.path / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
