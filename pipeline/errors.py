@@ -177,5 +177,9 @@ def _rebuild_row(problem: str, row: int, place: str | None, key: str | None, val
 
 
 def _shorten(value: Any, width: int = 120) -> str:
-    text = redact(repr(value))
+    try:
+        text = redact(repr(value))
+    except (ValueError, RecursionError):
+        # Python writes out no whole number of more than 4,300 digits, and nothing that is nested too deeply.
+        text = f"a {type(value).__name__} that is too long to be shown"
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -60,6 +60,8 @@ def _plain(value: Any) -> Any:
         if holds_credentials(value):
             raise ValueError(f"holds a password, a token or a signature, {_SECRET}")
         return str(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("is a whole number beyond 64 bits")
     if value is None or isinstance(value, (bool, int, float)):
         return value
     # The numbers of NumPy.
