@@ -8,6 +8,8 @@ from typing import Any
 
 from asvp.redaction import redact, redacted
 
+_LONGEST = 2000
+
 
 class AsvpError(Exception):
     """Base of all errors raised on purpose.
@@ -29,7 +31,7 @@ class AsvpError(Exception):
 
     def __init__(self, message: str, *, key: str | None = None, value: Any = None, mend: str | None = None) -> None:
         # An error is printed, logged, kept in files and sent to other processes: here is where it loses its secrets.
-        message, mend = redact(message), None if mend is None else redact(mend)
+        message, mend = _bounded(redact(message)), None if mend is None else _bounded(redact(mend))
         super().__init__(message)
         self.message = message
         self.key = key
@@ -174,6 +176,11 @@ def _rebuild(kind: type[AsvpError], message: str, key: str | None, value: Any, m
 
 def _rebuild_row(problem: str, row: int, place: str | None, key: str | None, value: Any, mend: str | None) -> RowError:
     return RowError(problem, row=row, place=place, key=key, value=value, mend=mend)
+
+
+def _bounded(text: str) -> str:
+    """A text that a person would still read: what comes from a file, such as a column's name, may be of any length."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _shorten(value: Any, width: int = 120) -> str:
