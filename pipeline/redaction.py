@@ -24,9 +24,9 @@ _USER = re.compile(
     r"(?P<user>[^\s/?#'\"<>@]{0,512}|[^\s/?#'\"<>@:]{1,128}:(?!/|\d{1,5}/)[^\s?#'\"<>@]{1,512})@(?=[^\s/?#'\"<>])"
 )
 _QUERY = re.compile(rf"(?P<name>[?&;](?:{_SECRET_NAME})=)(?P<value>[^\s&;#'\"<>]+)", re.IGNORECASE)
-_NAMED = (
-    r"(?:(?:api|access|account|secret|private|auth)[-_]?)?(?:signature|token|secret|password|passwd|credentials?|key)"
-)
+_OF_WHAT = "(?:api|access|account|secret|private|auth)[-_]?"
+# A key alone may be anything's: of a mapping, or of an option.
+_NAMED = rf"(?:(?:{_OF_WHAT})?(?:signature|token|secret|password|passwd|credentials?)|(?:{_OF_WHAT}|(?<=[-_]))key)"
 _OPTION = re.compile(
     rf"(?P<name>(?<![A-Za-z0-9]){_NAMED}=|--(?:\w{{1,32}}-){{0,4}}{_NAMED}[= ])"
     r"(?P<value>[^\s&'\"]+|'[^']*'|\"[^\"]*\")",

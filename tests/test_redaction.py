@@ -22,6 +22,8 @@ from asvp.redaction import HIDDEN, holds_credentials, opens_something, redact, r
         ("-s encoder.max_tokens=128 -s budget=200+200x4", "-s encoder.max_tokens=128 -s budget=200+200x4"),
         ("hf://datasets/user/name@main, http://h:8080/a", "hf://datasets/user/name@main, http://h:8080/a"),
         ("http://h:8080/a@b and s3://b/c:d@e", "http://h:8080/a@b and s3://b/c:d@e"),
+        ("MY_KEY=abc apikey=abc --secret-key abc --key abc", "MY_KEY=*** apikey=*** --secret-key *** --key ***"),
+        ("is not of the form key=value", "is not of the form key=value"),
         ("the key data.pool holds no secret", "the key data.pool holds no secret"),
     ],
 )  # fmt: skip
