@@ -14,12 +14,14 @@ MINUTES ?= 30
 SEED ?= 0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+AUDIT := pip-audit==2.10.1 pip-licenses==5.5.5
+LICENCES := MIT;Apache;BSD;ISC;Python Software Foundation;PSF;Mozilla;MPL;Zlib;Unlicense;NVIDIA
 # What is installed, and the links to the source files that make pipeline/, actors/ and tune_spaces/ one package.
 INSTALLED := .venv/.installed
 LINKED := build/.linked
 SOURCES := $(shell find pipeline actors tune_spaces -type f -not -name '*.pyc' | sort | cksum)
 
-.PHONY: demo test test-all soak lint format docs install clean
+.PHONY: demo test test-all soak lint format docs audit install clean
 
 demo: $(LINKED)
 	@$(BIN)/asvp sweep svp_vs_asvp demo --seeds 0,1
@@ -48,6 +50,14 @@ format: $(LINKED)
 docs: $(LINKED)
 	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
+
+# Licences of what is installed, and known weaknesses of the versions in constraints.txt. The second asks PyPI, and a
+# package that PyPI says nothing of is an error; the tools have an environment of their own.
+audit: $(INSTALLED)
+	@test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && \
+		build/audit/bin/python -m pip install -qq --disable-pip-version-check $(AUDIT); }
+	@build/audit/bin/pip-licenses --python=$(BIN)/python --partial-match --allow-only='$(LICENCES)' --summary
+	@build/audit/bin/pip-audit --strict -r constraints.txt --no-deps --disable-pip --progress-spinner off
 
 install: $(LINKED)
 

@@ -22,6 +22,7 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from asvp.actors.admission import require_admission
 from asvp.errors import ClusterError
 
 SAY_AFTER_SECONDS = 15.0
@@ -157,6 +158,7 @@ def _connect(address: str | None) -> None:
         )
     if wanted and ":" in wanted:
         _require_answer(wanted, key)
+        require_admission(wanted, key)
     _require_short_sockets(address)
     with _signals_as_they_were():
         _initialise(address, key, wanted)

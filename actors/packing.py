@@ -156,7 +156,7 @@ def _memory(cache: Cache | None, probe: Probe, kinds: Sequence[str], cores: int)
     if cache is None:
         return None
     settings = probe.training.model_dump(mode="json", include={"batch_size", "augment"})
-    encoder = probe.encoder.config.model_dump(mode="json")
+    encoder = probe.encoder.config.model_dump(mode="json", exclude={"trust_remote_code"})
     return cache.entry("packings", content_key("packing", encoder, probe.encoder.kind, settings, list(kinds), cores))
 
 

@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from asvp.redaction import redact, redacted
+
+_LONGEST = 2000
+
 
 class AsvpError(Exception):
     """Base of all errors raised on purpose.
@@ -26,10 +30,12 @@ class AsvpError(Exception):
     """Exit status of the `asvp` command for this error: 2 for bad input, 1 for a failure at work."""
 
     def __init__(self, message: str, *, key: str | None = None, value: Any = None, mend: str | None = None) -> None:
+        # An error is printed, logged, kept in files and sent to other processes: here is where it loses its secrets.
+        message, mend = _bounded(redact(message)), None if mend is None else _bounded(redact(mend))
         super().__init__(message)
         self.message = message
         self.key = key
-        self.value = value
+        self.value = redacted(value)
         self.mend = mend
 
     def __str__(self) -> str:
@@ -74,9 +80,9 @@ class RowError(DataError):
     ) -> None:
         where = f"row {row}" if place is None else f"row {row} ({place})"
         super().__init__(f"{where}: {message}", key=key, value=value, mend=mend)
-        self.problem = message
+        self.problem = redact(message)
         self.row = row
-        self.place = place
+        self.place = None if place is None else redact(place)
 
     def moved(self, row: int) -> RowError:
         """The same error with another row number."""
@@ -145,11 +151,11 @@ def did_you_mean(given: object, known: Iterable[str], *, cutoff: float = 0.6) ->
 
 
 def first_line(error: BaseException) -> str:
-    """What an error from outside says, in one line that is not too long, without a full stop."""
+    """What an error from outside says, in one line that is not too long, without secrets and a full stop."""
     if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         # fsspec's web client says the address only; what it failed of stands behind.
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = [line.strip() for line in redact(str(error)).splitlines() if line.strip()] or [type(error).__name__]
     # The hub's strict dataclasses put what is wrong into the second line.
     text = (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0]).rstrip(".")
     return text if len(text) <= 300 else f"{text[:297]}..."
@@ -172,6 +178,15 @@ def _rebuild_row(problem: str, row: int, place: str | None, key: str | None, val
     return RowError(problem, row=row, place=place, key=key, value=value, mend=mend)
 
 
+def _bounded(text: str) -> str:
+    """A text that a person would still read: what comes from a file, such as a column's name, may be of any length."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
 def _shorten(value: Any, width: int = 120) -> str:
-    text = repr(value)
+    try:
+        text = redact(repr(value))
+    except (ValueError, RecursionError):
+        # Python writes out no whole number of more than 4,300 digits, and nothing that is nested too deeply.
+        text = f"a {type(value).__name__} that is too long to be shown"
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -27,6 +27,14 @@ _AWAY |= {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EREMOTEIO} if hasattr(errno
 """What a disk or server gives that is not there any more, or lets nobody write any more."""
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; a ValueError for whatever is none, and for what is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that nobody else uses, for what is to be renamed when it is whole."""
     return path.with_name(f".{path.name[:150]}.{uuid.uuid4().hex}.tmp")

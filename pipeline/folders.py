@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asvp.errors import AsvpError, RunDirectoryError
-from asvp.files import TEMPORARY, temporary_beside, write_atomically, write_error, write_json
+from asvp.files import TEMPORARY, parse_json, temporary_beside, write_atomically, write_error, write_json
 
 MARKER = ".asvp.json"
 """Says that a folder is asvp's, of which kind, and which files in it were written with which content."""
@@ -102,7 +102,7 @@ def entries(path: Path) -> set[str]:
 def read_marker(path: Path) -> dict[str, Any] | None:
     """What the marker in a folder says; None where there is none that can be read."""
     try:
-        marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        marker = parse_json((path / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     fit = isinstance(marker, dict) and isinstance(marker.get("asvp"), str) and isinstance(marker.get("files"), dict)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from asvp.errors import AsvpError, RunDirectoryError, SupersededError
-from asvp.files import write_atomically, write_error
+from asvp.files import parse_json, write_atomically, write_error
 
 BEAT = 4.0
 """Seconds between two signs of life of a holder."""
@@ -226,7 +226,7 @@ def _fence(folder: Path) -> None:
 
 def _told(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

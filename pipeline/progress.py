@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from asvp.errors import AsvpError, RunDirectoryError
 from asvp.notebook import in_notebook, shown_below_the_cell
+from asvp.redaction import redact
 
 
 class Task(Protocol):
@@ -90,7 +91,7 @@ class PlainReporter:
         if self._deaf:
             return
         try:
-            print(text, file=self._stream, flush=True)
+            print(redact(text), file=self._stream, flush=True)
         except (OSError, ValueError):
             self._deaf = True
 
@@ -136,7 +137,7 @@ class RichReporter:
 
     def say(self, text: str, **ids: Any) -> None:
         """Print a line above any bar."""
-        self._console.print(text, highlight=False, markup=False, emoji=False)
+        self._console.print(redact(text), highlight=False, markup=False, emoji=False)
 
     def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
         """Print a round as one line."""
@@ -182,7 +183,7 @@ class LoggedReporter:
         except OSError as error:
             raise RunDirectoryError(f"cannot be written: {error.strerror}", key=str(path)) from None
         handler.addFilter(lambda record: _passes(require))
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(message)s"))
         self._logger.addHandler(handler)
         try:
             yield
@@ -223,6 +224,14 @@ def _passes(require: Callable[[], None]) -> bool:
     except AsvpError:
         return False
     return True
+
+
+class _Discreet(logging.Formatter):
+    """Lines, and what was raised, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The whole entry."""
+        return redact(super().format(record))
 
 
 class _LogFile(logging.FileHandler):

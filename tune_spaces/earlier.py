@@ -11,6 +11,7 @@ from typing import Any
 from asvp.compute.processor import processor
 from asvp.config import read_scalar
 from asvp.config.text import YAML_ERRORS
+from asvp.files import parse_json
 
 _STAGES = ("proxy", "indicator", "select")
 _MOST_RUNS = 60
@@ -54,12 +55,12 @@ def round_seconds(folders: Iterable[Path], *, gpu: bool) -> dict[Hashable, float
     told: dict[Hashable, list[float]] = defaultdict(list)
     for folder in list(folders)[:_MOST_RUNS]:
         try:
-            machine = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+            machine = parse_json((folder / "environment.json").read_text(encoding="utf-8"))
             if machine["processor"] != processor() or bool(machine["gpus"]) != gpu:
                 continue
             key = loop_key(read_scalar((folder / "config.yaml").read_text(encoding="utf-8")))
             lines = (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
-            told[key] += [sum(float(json.loads(line)["seconds"][stage]) for stage in _STAGES) for line in lines]
+            told[key] += [sum(float(parse_json(line)["seconds"][stage]) for stage in _STAGES) for line in lines]
         except (OSError, KeyError, AttributeError, *YAML_ERRORS):
             # Runs of other versions, and half-written ones, tell nothing.
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, get_args, get_origin
 
 import numpy as np
@@ -19,6 +20,8 @@ from asvp.tune_spaces.naming import Path, joined, part, short_keys
 Point = Mapping[Path, Value]
 """A value for each axis of an arm."""
 
+_MOST_POINTS = 10_000
+"""Of one arm: a trial of a second would take hours for them all."""
 _FRACTIONS = {"float", "Any"}
 
 
@@ -122,7 +125,7 @@ def points(arm: Arm, samples: int | None) -> Iterator[Point]:
     Raises
     ------
     ConfigError
-        If there are sampled axes and nobody says how many samples.
+        If there are sampled axes and nobody says how many samples, or if there are more points than anybody runs.
     """
     grids = {path: axis.values for path, axis in arm.axes.items() if isinstance(axis, Grid)}
     sampled = {path: axis for path, axis in arm.axes.items() if isinstance(axis, Sampled)}
@@ -131,6 +134,13 @@ def points(arm: Arm, samples: int | None) -> Iterator[Point]:
             f"is drawn at random, and the space does not say how often (in arm {arm.name or 'base'})",
             key=".".join(next(iter(sampled))),
             mend="Give the space samples, for example samples: 8",
+        )
+    count = prod(len(values) for values in grids.values()) * ((samples or 1) if sampled else 1)
+    if count > _MOST_POINTS:
+        raise ConfigError(
+            f"{count:,} points are too many (in arm {arm.name or 'base'})",
+            key="axes",
+            mend=f"Leave values out until there are at most {_MOST_POINTS:,}, or draw some: --search random",
         )
     for values in product(*grids.values()):
         chosen = dict(zip(grids, values, strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asvp.errors import ConfigError, did_you_mean
+from asvp.files import parse_json
 from asvp.tune_spaces.draws import drawn_arms
 from asvp.tune_spaces.space import Space, Trial, told_same, trials, with_seeds
 
@@ -115,7 +116,7 @@ def read_search(out: Path) -> tuple[Search, list[dict[str, Any]]]:
     """
     path = out / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         suggested = [{"parameters": dict(one["parameters"]), "arm": one["arm"]} for one in found["suggested"]]
         return settled(found["search"], found["samples"]), suggested
     except FileNotFoundError:

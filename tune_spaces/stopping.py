@@ -14,6 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, Tri
 
 from asvp.config import Config, labels_by_round
 from asvp.errors import AsvpError, ConfigError, did_you_mean
+from asvp.files import parse_json
 from asvp.holds import Hold
 from asvp.record.run_directory import RunDirectory
 from asvp.report.curves import BASELINE
@@ -162,7 +163,7 @@ def settled_scheduler(given: Scheduler | None, out: Path, hold: Hold) -> Schedul
     place = out / "scheduler.json"
     if given is None:
         try:
-            return Scheduler(**json.loads(place.read_text(encoding="utf-8")))
+            return Scheduler(**parse_json(place.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, ConfigError):
             given = Scheduler()
     text = json.dumps(asdict(given))

@@ -12,7 +12,7 @@ from asvp.actors.places import passing_places
 from asvp.actors.placing import placed
 from asvp.actors.pool import worker_pool
 from asvp.config import Config, load_config
-from asvp.driver.prepared import tell_of_data
+from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.folders import make_folder, mark, settle, sweep_up
 from asvp.holds import held
@@ -184,6 +184,7 @@ def run_sweep(
     prepared = check_sweep(trials, out, resume=resume, checker=checker)
     for one in {id(one.dataset): one for one in prepared.values()}.values():
         tell_of_data(one, reporter)
+    tell_of_code(sorted({model for one in prepared.values() for model in one.trusted}), reporter.say)
     configs = {trial.name: prepared[trial.name].config for trial in trials}
     with cluster(address):
         # What no node can hold is refused before anything is written.

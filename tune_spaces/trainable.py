@@ -22,6 +22,7 @@ from asvp.driver.prepared import Prepared
 from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, SupersededError
 from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
+from asvp.redaction import redact
 
 RECORD, FAILED, STOP = "record", "failed", "stop"
 """Keys of a report: the round's record, as JSON; of a last one: the trial has failed for good, and why; the whole sweep
@@ -117,5 +118,5 @@ def _is_lost(error: Exception) -> bool:
 def _told(error: Exception) -> str:
     if isinstance(error, AsvpError):
         return str(error)
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    lines = [line for line in redact(str(error)).strip().splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

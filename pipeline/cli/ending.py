@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from asvp.errors import AsvpError, StorageError, one_line
+from asvp.redaction import redact
 
 CLEAN_SECONDS = 9.0
 """How long a command that was told to end may take to end in order."""
@@ -63,6 +65,11 @@ def run_command(command: Callable[[], Any]) -> None:
         fail("Ray is not installed here, and this needs it: pip install 'ray[default,tune]', or add --in-process", 2)
     except MemoryError:
         fail("memory ran out; what was finished is kept", 1)
+    except Exception:
+        # What nobody foresaw is told in full, but for the secrets that other libraries put into their messages.
+        with suppress(OSError, ValueError):
+            print(redact(traceback.format_exc()), end="", file=sys.stderr, flush=True)
+        sys.exit(1)
     finally:
         _let_broken_streams_go()
 
@@ -75,7 +82,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 def _print_line(message: str) -> None:
     with suppress(OSError, ValueError):
-        print(f"asvp: {one_line(message)}", file=sys.stderr, flush=True)
+        print(f"asvp: {one_line(redact(message))}", file=sys.stderr, flush=True)
 
 
 def _leave(code: int) -> NoReturn:
@@ -163,7 +170,7 @@ def _end_at_once(message: str, number: int) -> NoReturn:
     """End the process, whatever it is doing; a message is written past Python's streams, which may be in use."""
     if message:
         with suppress(OSError):
-            os.write(2, f"\nasvp: {one_line(message)}\n".encode(errors="backslashreplace"))
+            os.write(2, f"\nasvp: {one_line(redact(message))}\n".encode(errors="backslashreplace"))
     # A Ray of this process's own would outlive it for a minute.
     for process in _descendants(os.getpid()):
         with suppress(OSError):

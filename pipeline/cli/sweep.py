@@ -15,6 +15,7 @@ from asvp.cli.planned import show_plan
 from asvp.config import load_config
 from asvp.errors import ConfigError, one_line
 from asvp.folders import read_marker, settle
+from asvp.redaction import redact
 
 if TYPE_CHECKING:
     from asvp.tune_spaces.result import SweepResult
@@ -149,7 +150,7 @@ def print_failures(failed: Mapping[str, str]) -> None:
     """Which trials failed, and why, as a table on standard error; equal reasons are told once."""
     by_reason: dict[str, list[str]] = {}
     for trial, reason in failed.items():
-        by_reason.setdefault(one_line(reason), []).append(trial)
+        by_reason.setdefault(one_line(redact(reason)), []).append(trial)
     print(f"\nasvp: {len(failed)} trials failed:", file=sys.stderr)
     width = max(map(len, failed))
     for reason, trials in by_reason.items():

@@ -145,7 +145,7 @@ def memory(cache: Cache | None, encoder: EncoderConfig, kind: Kind, cores: Seque
     """
     if cache is None:
         return None
-    return cache.entry("teams", content_key("team", encoder.model_dump(mode="json"), kind, processor(), sorted(cores)))
+    return cache.entry("teams", content_key("team", _options(encoder), kind, processor(), sorted(cores)))
 
 
 def remember(entry: CacheEntry | None, measured: Measurement, encoder: EncoderConfig) -> None:
@@ -173,3 +173,8 @@ def _rates(kept: Any) -> dict[Placement, float]:
     except (TypeError, ValueError):
         return {}
     return rates if all(math.isfinite(rate) and rate > 0 for rate in rates.values()) else {}
+
+
+def _options(encoder: EncoderConfig) -> dict[str, Any]:
+    """What decides how fast an encoder is, as keys have had it from the start."""
+    return encoder.model_dump(mode="json", exclude={"trust_remote_code"})

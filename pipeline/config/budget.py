@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
+_MOST_ROUNDS, _LONGEST = 100_000, 1_000_000
 _TERM = re.compile(r"^(\d+)(?:[xX*](\d+))?$")
 
 _SEVERAL = (Fraction(1, 3), Fraction(2, 3), Fraction(5, 6), Fraction(1))
@@ -42,6 +43,8 @@ def parse_budget(budget: Any) -> list[int]:
         rounds = list(budget)
     elif isinstance(budget, str):
         rounds = []
+        if len(budget) > _LONGEST:
+            raise ValueError(f"has more than {_LONGEST:,} characters")
         for term in budget.replace(" ", "").split("+"):
             match = _TERM.match(term)
             if match is None:
@@ -49,6 +52,8 @@ def parse_budget(budget: Any) -> list[int]:
             times = int(match[2] or 1)
             if times == 0:
                 raise ValueError(f"'{term}' has no rounds: leave it out")
+            if len(rounds) + times > _MOST_ROUNDS:
+                raise ValueError(f"more than {_MOST_ROUNDS:,} rounds are too many")
             rounds += [int(match[1])] * times
     else:
         raise ValueError("a budget is a number, a list, or a form such as 300+200x6")

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from asvp.config.budget import labels_by_round, parse_budget
+from asvp.redaction import holds_credentials, opens_something
 
 Auto = Literal["auto"]
 Mode = Literal["svp", "asvp", "standard"]
@@ -36,19 +37,31 @@ class _Section(BaseModel):
         return value if isinstance(annotation, type) and issubclass(annotation, BaseModel) else _plain(value)
 
 
+_SECRET = (
+    "which would be written into config.yaml and reports: leave it out, and give it to the store's client by the "
+    "environment or its own files"
+)
+
+
 def _plain(value: Any) -> Any:
     """A value as YAML and JSON can tell it again; a ValueError where they cannot."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(f"has the key {key!r}, which is no text")
+            if opens_something(key) and isinstance(value[key], str):
+                raise ValueError(f"holds {key}, {_SECRET}")
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     if isinstance(value, str):
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError("holds bytes that are no text in UTF-8")
+        if holds_credentials(value):
+            raise ValueError(f"holds a password, a token or a signature, {_SECRET}")
         return str(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("is a whole number beyond 64 bits")
     if value is None or isinstance(value, (bool, int, float)):
         return value
     # The numbers of NumPy.
@@ -77,6 +90,12 @@ class DataConfig(_Section):
         False,
         description="Read image paths and links that lead out of the data's folder and `data.root`: whoever wrote them "
         "then chooses which of your files are read.",
+    )
+    max_text_bytes: int = Field(
+        16 << 20, ge=1, description="Most bytes that the text of a row may have; a row with more is refused, by name."
+    )
+    max_image_bytes: int = Field(
+        256 << 20, ge=1, description="Most bytes that the encoded image of a row may have; likewise."
     )
     features: str | None = Field(None, description="Column or array with ready-made features (no encoder is used).")
     label: str = Field("label", description="Column with the label, text or whole numbers.")
@@ -112,6 +131,11 @@ class EncoderConfig(_Section):
         "auto", description="What decodes images; auto: gpu where that is an NVIDIA GPU that decodes JPEGs, else pil."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Overrides of the model's own configuration.")
+    trust_remote_code: bool = Field(
+        False,
+        description="Run the Python code that comes with the checkpoint: whoever wrote it can then do all that you "
+        "can, on every node.",
+    )
     compile: bool = Field(False, description="Compile the forward pass with torch.compile.")
 
     def left_open(self, kind: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,10 @@ YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionEr
 Kind = Literal["text", "text or null", "word", "word or null", "value"]
 """What an option takes; a word is one of a few, so that blanks around it mean nothing."""
 
+_MOST_VALUES = 1_000_000
+_UNDER_WAY = -1
+_MOST_PARTS = 32
+"""Of a key, with dots between."""
 _NULLS = ("", "null", "Null", "NULL", "~")
 _DECIMAL = re.compile(r"[-+]?[0-9][0-9_]*")
 _TIME = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
@@ -55,7 +60,7 @@ def parse_override(text: str, kind: Callable[[Sequence[str]], Kind] = lambda pat
         raise ConfigError("is no text of the form key=value", key="-s", value=text, mend="Write data.limit=8000")
     key, equals, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
+    if not equals or not all(parts) or len(parts) > _MOST_PARTS:
         raise ConfigError(
             "is not of the form key=value", key="-s", value=text, mend="Write for example -s data.limit=8000"
         )
@@ -103,8 +108,37 @@ def read_value(text: str) -> Any:
 
 
 def read_scalar(text: str) -> Any:
-    """Read YAML, with 2e-4 a number too (plain YAML 1.1 wants 2.0e-4) and no key twice."""
-    return yaml.load(text, Loader=_Loader)
+    """Read YAML, with 2e-4 a number too (plain YAML 1.1 wants 2.0e-4) and no key twice.
+
+    Raises
+    ------
+    yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError
+        If it is none, or its aliases make it hold itself, or more than anybody writes; `YAML_ERRORS` are these.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_size(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _require_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """How many values a node holds where aliases are written out; a ValueError for too many, and for one in itself."""
+    size = sizes.get(id(node))
+    if size == _UNDER_WAY:
+        raise ValueError("holds itself, by an alias")
+    if size is None:
+        sizes[id(node)] = _UNDER_WAY
+        below = node.value if isinstance(node, yaml.CollectionNode) else []
+        inner = chain.from_iterable(below) if isinstance(node, yaml.MappingNode) else below
+        size = sizes[id(node)] = 1 + sum(_require_size(one, sizes) for one in inner)
+    if size > _MOST_VALUES:
+        raise ValueError(f"holds more than {_MOST_VALUES:,} values, its aliases written out")
+    return size
 
 
 def read_mapping(path_or_name: str, known: Mapping[str, str], *, what: str) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from PIL import Image, UnidentifiedImageError
 DECODING = "rgb-2"
 """Changes whenever the same bytes give other pixels than before; features are kept under a key that holds it."""
 
+MOST_PIXELS = 89_478_485
+"""Of one image: Pillow warns from there on that a small file may have been made to fill the memory."""
+_TOO_MANY = f"more than the {MOST_PIXELS:,} that are decoded"
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 _WHITE_IS_ZERO = 0
@@ -57,9 +60,12 @@ def decode_image(content: bytes, *, near: int | None = None) -> Image.Image:
         with Image.open(io.BytesIO(content)) as opened:
             if opened.format == "EPS":
                 raise UndecodableError("Encapsulated PostScript is a program, not an image")
+            check_pixels(*opened.size)
             if near is not None:
                 opened.draft(None, (near, near))
             opened.load()
+            # Icons, and animations, may turn out larger than their first lines say.
+            check_pixels(*opened.size)
             image = _as_rgb(opened)
             # The tag alone is read: Pillow's own turning also writes the tags anew, which damaged ones do not survive.
             turn = _UPRIGHT.get(opened.getexif().get(_ORIENTATION, 1))
@@ -68,12 +74,20 @@ def decode_image(content: bytes, *, near: int | None = None) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise UndecodableError(_what_else(content)) from None
+    except Image.DecompressionBombError:
+        raise UndecodableError(f"its pixels are far {_TOO_MANY}") from None
     except MemoryError:
         raise UndecodableError("its pixels do not fit into memory") from None
     except Exception as error:
         # On damaged bytes Pillow's readers fail in any way: struct.error, KeyError, ZeroDivisionError, ...
         text = (str(error).splitlines() or [""])[0].rstrip(".")
         raise UndecodableError(f"{type(error).__name__}: {text}" if text else type(error).__name__) from None
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise an UndecodableError for an image of so many pixels that it is taken for a bomb."""
+    if width * height > MOST_PIXELS:
+        raise UndecodableError(f"its {width:,} x {height:,} pixels are {_TOO_MANY}")
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

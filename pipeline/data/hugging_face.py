@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from typing import Any
 from asvp.data.listing import Listing
 from asvp.data.storage import Storage
 from asvp.errors import DataError, first_line
+from asvp.files import parse_json
 
 HUB = "hf:"
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
@@ -112,7 +112,7 @@ def hub_files(value: str, *, key: str, split: str) -> tuple[Listing, dict[str, l
 
 def _read(storage: Storage, path: str, key: str, value: str) -> dict[str, Any]:
     try:
-        content = json.loads(storage.read(path))
+        content = parse_json(storage.read(path))
         if not isinstance(content, dict):
             raise ValueError("is no JSON object")
         return content

@@ -14,8 +14,8 @@ from asvp.data.decoding import UndecodableError, decode_image
 from asvp.data.digests import Digests, combine
 from asvp.data.labels import is_text
 from asvp.data.source import Kind, check_rows
-from asvp.data.storage import Storage, StoredFile, open_filesystem, outside
-from asvp.data.table_source import check_filled, row_error
+from asvp.data.storage import Storage, StoredFile, open_filesystem, outside, read_all
+from asvp.data.table_source import check_filled, check_sizes, row_error
 from asvp.data.tables import Tables
 from asvp.errors import DataError, RowError, first_line
 
@@ -26,6 +26,7 @@ SUFFIXES = (
 )
 """A list of our own, so that the rows of a folder do not depend on the plug-ins that Pillow finds."""
 
+_LIMIT = "data.max_image_bytes"
 _READERS = 8
 """Files read at once; reading waits on disks and networks, not on cores."""
 
@@ -34,15 +35,16 @@ class ImageColumn:
     """A column with images: encoded bytes, paths, or a struct {bytes, path} of both.
 
     Paths are relative to the folder of the table file; absolute paths and URIs are taken as they are. All of them have
-    to stay inside a boundary.
+    to stay inside a boundary, and no image may have more than so many bytes.
     """
 
     kind: Kind = "image"
     key = "data.image"
 
-    def __init__(self, name: str, boundary: Boundary) -> None:
+    def __init__(self, name: str, boundary: Boundary, max_bytes: int) -> None:
         self.name = name
         self.boundary = boundary
+        self.max_bytes = max_bytes
 
     def check(self, tables: Tables, digests: Digests) -> None:
         """Raise a DataError for a wrong type, empty rows, a path that leads outside, a missing local file, or a first
@@ -67,6 +69,9 @@ class ImageColumn:
         images = [b""] * len(rows)
         paths: list[tuple[int, str]] = []
         for positions, values in tables.gather(self.name, rows):
+            encoded = _encoded(values)
+            if encoded is not None:
+                check_sizes(tables, self, _LIMIT, encoded, rows[positions])
             for position, value in zip(positions.tolist(), values.to_pylist(), strict=True):
                 content, path = _content_and_path(value)
                 if content:
@@ -81,13 +86,13 @@ class ImageColumn:
             position, path = job
 
             def describe(error: Exception) -> DataError:
-                message = f"{path} cannot be read: {first_line(error)}"
+                message = f"{path} cannot be read: {_too_large(error)}"
                 return row_error(tables, self.key, self.name, int(rows[position]), message)
 
             # Again, and now that it is read: links may have changed, and this may be another machine.
             self._require_inside(tables, folders[position], path, int(rows[position]))
             with outside(describe):
-                images[position] = _read_path(tables.storage, folders[position], path)
+                images[position] = _read_path(tables.storage, folders[position], path, self.max_bytes)
 
         _in_parallel(read, paths)
         return images
@@ -171,6 +176,8 @@ class ImageFolder:
     storage : Storage
     stored : list of StoredFile
         Sorted by path.
+    max_bytes : int
+        Most that one file may have.
     key, value : str
         The config key and what the user wrote there, for messages.
     digests : Digests
@@ -178,13 +185,23 @@ class ImageFolder:
     Raises
     ------
     DataError
-        If a file is empty, or the first one is no image.
+        If a file is empty or too large, or the first one is no image.
     """
 
     kind: Kind = "image"
 
-    def __init__(self, storage: Storage, stored: list[StoredFile], *, key: str, value: str, digests: Digests) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        stored: list[StoredFile],
+        max_bytes: int,
+        *,
+        key: str,
+        value: str,
+        digests: Digests,
+    ) -> None:
         self.storage = storage
+        self._max_bytes = max_bytes
         self.key = key
         self.value = value
         self._digests = digests
@@ -198,6 +215,11 @@ class ImageFolder:
             shown = storage.shown(stored[empty[0]].path)
             mend = "Write it again, or take it out of the folder"
             raise DataError(f"{len(empty)} files are empty, the first is {shown}", key=key, value=value, mend=mend)
+        large = np.flatnonzero(self._sizes > max_bytes)
+        if len(large):
+            file = stored[large[0]]
+            message = f"{len(large)} files have more than {max_bytes:,} bytes, the first is {storage.shown(file.path)}"
+            raise DataError(message, key=key, value=value, mend=f"Take it out of the folder, or raise {_LIMIT}")
         check_image(self.take(np.zeros(1, dtype=np.int64))[0], key, value, storage.shown(stored[0].path))
 
     def __len__(self) -> int:
@@ -213,12 +235,12 @@ class ImageFolder:
             position, path = job
 
             def describe(error: Exception) -> DataError:
-                message = f"{self.storage.shown(path)} cannot be read: {first_line(error)}"
+                message = f"{self.storage.shown(path)} cannot be read: {_too_large(error)}"
                 mend = "Put the file back, or start again without it"
                 return RowError(message, row=int(rows[position]), key=self.key, value=self.value, mend=mend)
 
             with outside(describe):
-                images[position] = self.storage.read(path)
+                images[position] = self.storage.read(path, self._max_bytes)
 
         _in_parallel(read, list(enumerate(paths)))
         return images
@@ -272,15 +294,27 @@ def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, 
             pass
 
 
-def _read_path(storage: Storage, folder: str, path: str) -> bytes:
+def _too_large(error: Exception) -> str:
+    return f"{first_line(error)}, which is what {_LIMIT} allows" if isinstance(error, ValueError) else first_line(error)
+
+
+def _read_path(storage: Storage, folder: str, path: str, most: int) -> bytes:
     path = local_path(path)
     if "://" in path:
         filesystem, inside = open_filesystem(path)
         with filesystem.open_input_stream(inside) as stream:
-            return bytes(stream.read())
+            return read_all(stream, most)
     if path.startswith("/"):
-        return Storage("/").read(path.lstrip("/"))
-    return storage.read(str(PurePosixPath(folder, path)))
+        return Storage("/").read(path.lstrip("/"), most)
+    return storage.read(str(PurePosixPath(folder, path)), most)
+
+
+def _encoded(values: pa.Array) -> pa.Array | None:
+    """The bytes of images in a column, where it has any."""
+    if _is_bytes(values.type):
+        return values
+    has_bytes = pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0
+    return values.field("bytes") if has_bytes else None
 
 
 def _content_and_path(value: object) -> tuple[bytes | None, str | None]:

@@ -92,7 +92,9 @@ def _from_folder(
     notes += chosen.notes
     boundary_of(config).require(listing, chosen.files, key=key, value=value)
     if chosen.are_images:
-        return ImageFolder(listing.storage, chosen.files, key=key, value=value, digests=digests)
+        return ImageFolder(
+            *(listing.storage, chosen.files, config.max_image_bytes), key=key, value=value, digests=digests
+        )
     return _table_source(config, split, listing.storage, chosen.files, digests, notes, {})
 
 
@@ -168,7 +170,9 @@ def boundary_of(config: DataConfig) -> Boundary:
 def _content(config: DataConfig) -> Column:
     if config.features is not None:
         return FeatureColumn(config.features)
-    return TextColumn(config.text) if config.image is None else ImageColumn(config.image, boundary_of(config))
+    if config.image is None:
+        return TextColumn(config.text, config.max_text_bytes)
+    return ImageColumn(config.image, boundary_of(config), config.max_image_bytes)
 
 
 def _label_column(config: DataConfig, split: str, opened: Tables) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from asvp.data.decoding import UndecodableError, decode_image
+from asvp.data.decoding import UndecodableError, check_pixels, decode_image
 
 _MOST_PIXELS = 50_000_000
 """Of an image whose short side was brought to the model's size."""
@@ -158,12 +158,16 @@ def usable(content: bytes, side: int) -> Image.Image:
         image = decode_image(content)
     except UndecodableError as error:
         raise UnusableError(f"is no readable image: {error}", "Repair it or leave the row out") from None
-    check_proportions(image.height, image.width, side)
+    check_size(image.height, image.width, side)
     return image
 
 
-def check_proportions(height: int, width: int, side: int) -> None:
-    """UnusableError for an image so long that bringing its short side to the model's size would fill the memory."""
+def check_size(height: int, width: int, side: int) -> None:
+    """UnusableError for an image that is too large, or so long that its short side at the model's size would be."""
+    try:
+        check_pixels(width, height)
+    except UndecodableError as error:
+        raise UnusableError(f"is no readable image: {error}", "Make it smaller or leave the row out") from None
     ratio = max(height, width) / min(height, width)
     if ratio * side**2 > _MOST_PIXELS:
         raise UnusableError(

@@ -17,6 +17,7 @@ import pyarrow.fs as pafs
 from asvp.errors import AsvpError, DataError, first_line
 
 BUILTIN = "builtin:"
+_PART_BYTES = 4 << 20
 _CONNECT_SECONDS, _SILENCE_SECONDS = 15, 60
 """How long a web server may take to answer, and how long it may say nothing while it sends."""
 
@@ -81,15 +82,31 @@ class Storage:
         full = self.full(path)
         return pa.memory_map(full) if self.local else self.filesystem.open_input_file(full)
 
-    def read(self, path: str) -> bytes:
-        """All bytes of a file."""
+    def read(self, path: str, most: int | None = None) -> bytes:
+        """All bytes of a file; a ValueError if it has more than `most`."""
         with self.filesystem.open_input_stream(self.full(path)) as stream:
-            return bytes(stream.read())
+            return read_all(stream, most)
 
     def stat(self, paths: list[str]) -> list[StoredFile | None]:
         """What is known of each file; None where there is none."""
         infos = self.filesystem.get_file_info([self.full(path) for path in paths])
         return [_stored(path, info) if info.is_file else None for path, info in zip(paths, infos, strict=True)]
+
+
+def read_all(stream: Any, most: int | None = None) -> bytes:
+    """All bytes of a stream; a ValueError once there are more than `most`, whatever its length was said to be."""
+    if most is None:
+        return bytes(stream.read())
+    content = bytes(stream.read(min(_PART_BYTES, most + 1)))
+    if len(content) == _PART_BYTES:
+        parts, held = [content], len(content)
+        while held <= most and (part := bytes(stream.read(_PART_BYTES))):
+            parts.append(part)
+            held += len(part)
+        content = b"".join(parts)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content
 
 
 def open_filesystem(uri: str, retry_seconds: int = 120) -> tuple[Any, str]:

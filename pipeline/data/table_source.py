@@ -42,6 +42,16 @@ class Column(Protocol):
         ...
 
 
+class LimitedColumn(Column, Protocol):
+    """One whose rows may have so many bytes, and no more."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def max_bytes(self) -> int: ...
+
+
 class TableSource:
     """A `Source` of N rows in table files.
 
@@ -161,13 +171,14 @@ class TableSource:
 
 
 class TextColumn:
-    """A column of text."""
+    """A column of text, of which no row may have more than so many bytes."""
 
     kind: Kind = "text"
     key = "data.text"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, max_bytes: int) -> None:
         self.name = name
+        self.max_bytes = max_bytes
 
     def check(self, tables: Tables, digests: Digests) -> None:
         """Raise a DataError unless every file has the column, as text, without gaps."""
@@ -181,6 +192,7 @@ class TextColumn:
         """n str."""
         texts = [""] * len(rows)
         for positions, values in tables.gather(self.name, rows):
+            check_sizes(tables, self, "data.max_text_bytes", values, rows[positions])
             for position, text in zip(positions.tolist(), values.to_pylist(), strict=True):
                 if text is None:
                     raise row_error(tables, self.key, self.name, int(rows[position]), "there is no text")
@@ -204,9 +216,30 @@ def check_filled(tables: Tables, column: str, key: str) -> None:
         raise DataError(message, key=key, value=column, mend="Fill these rows or leave them out")
 
 
-def row_error(tables: Tables, key: str, column: str, row: int, message: str) -> RowError:
-    """A RowError about the content of one row."""
-    mend = "Mend the row or leave it out"
+def check_sizes(tables: Tables, column: LimitedColumn, limit: str, values: pa.Array, rows: np.ndarray) -> None:
+    """Raise a RowError for a text or an image with more bytes than the configuration allows.
+
+    Parameters
+    ----------
+    limit : str
+        The key of the configuration that says how many.
+    values : pa.Array
+        (n,) text or binary.
+    rows : (n,) int64
+        Their row numbers.
+    """
+    views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    sizes = pc.binary_length(values.cast(views.get(values.type, values.type)))
+    if not len(sizes) or (pc.max(sizes).as_py() or 0) <= column.max_bytes:
+        return
+    found = pc.index(pc.greater(sizes, column.max_bytes), True).as_py()
+    message = f"it has {sizes[found].as_py():,} bytes, which is more than {limit}, {column.max_bytes:,}"
+    raise row_error(tables, column.key, column.name, int(rows[found]), message, f", or raise {limit}")
+
+
+def row_error(tables: Tables, key: str, column: str, row: int, message: str, besides: str = "") -> RowError:
+    """A RowError about the content of one row; `besides` ends the mend."""
+    mend = f"Mend the row, leave it out{besides}" if besides else "Mend the row or leave it out"
     return RowError(message, row=row, place=tables.place(row), key=key, value=column, mend=mend)
 
 

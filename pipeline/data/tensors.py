@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asvp.data.jpeg import plain_jpeg
-from asvp.data.pixels import Steps, check_proportions, usable
+from asvp.data.pixels import Steps, check_size, usable
 
 _MODES = {2: "bilinear", 3: "bicubic"}
 """By Pillow's numbers, the interpolations that PyTorch has too."""
@@ -72,7 +72,7 @@ class ByTorchvision:
     def _whole(self, content: bytes) -> Tensor:
         size = plain_jpeg(content)
         if size is not None:
-            check_proportions(*size, self.side)
+            check_size(*size, self.side)
             try:
                 return _decode(content)
             except RuntimeError:

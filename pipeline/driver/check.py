@@ -22,7 +22,7 @@ from asvp.data.examine import rows_sampled
 from asvp.driver.fit import ClusterFit, room_warnings
 from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
-from asvp.driver.prepared import Prepared
+from asvp.driver.prepared import Prepared, code_is_run
 from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
 from asvp.driver.words import duration, size
 from asvp.errors import ClusterError, DataError
@@ -120,7 +120,8 @@ def check_config(
     speed = measure_speed(prepared)
     sources = (dataset.pool, dataset.test)
     read = sum(len(source) if all_rows else rows_sampled(source) for source in sources)
-    return _plan(prepared, speed, [str(finding) for finding in findings], read, _fit(prepared, address, out))
+    told = [*map(code_is_run, prepared.trusted), *map(str, findings)]
+    return _plan(prepared, speed, told, read, _fit(prepared, address, out))
 
 
 def _fit(prepared: Prepared, address: str | None, out: str | None) -> ClusterFit | None:

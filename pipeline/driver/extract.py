@@ -9,7 +9,7 @@ from asvp.compute import Extraction
 from asvp.config import Config
 from asvp.driver.loop import open_backend
 from asvp.driver.preparation import prepare
-from asvp.driver.prepared import tell_of_data
+from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError
 from asvp.features.feature_set import FeatureSet
 from asvp.progress import Reporter
@@ -60,6 +60,7 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
     prepared = prepare(config)
     dataset = prepared.dataset
     tell_of_data(prepared, reporter)
+    tell_of_code(prepared.trusted, reporter.say)
     with open_backend(prepared, reporter, in_process=in_process, address=address) as backend:
         encoder = prepared.resolved(backend.resolve()).encoder_fingerprint
         made = [

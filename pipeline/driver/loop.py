@@ -13,7 +13,7 @@ from asvp.config import Config
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.active_learning import ActiveLearning
 from asvp.driver.feature_versions import VersionZero
-from asvp.driver.prepared import Prepared, tell_of_data
+from asvp.driver.prepared import Prepared, tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
@@ -114,6 +114,7 @@ def run(
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
+        tell_of_code(prepared.trusted, news.say)
         learning = ActiveLearning(prepared, backend, news, directory, features)
         kept = prepared.config.training.keep == "all"
         if directory is not None and learning.state.summary and kept and not directory.model.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -71,6 +72,12 @@ class Prepared:
         """The same with the encoder's fingerprint, so that no other process has to read the encoder's files."""
         return replace(self, fingerprint=self.encoder_fingerprint)
 
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The checkpoint, if code that comes with it is run."""
+        encoder = self.config.encoder
+        return (encoder.model,) if encoder.trust_remote_code and self.dataset.kind != "features" else ()
+
     @cached_property
     def encoder_fingerprint(self) -> str:
         """Of the pre-trained encoder; the encoder must be resolved."""
@@ -83,6 +90,17 @@ class Prepared:
 
         encoder = self.config.encoder
         return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), BATCHES, encoder.batch_size)
+
+
+def tell_of_code(models: Iterable[str], say: Callable[[str], None]) -> None:
+    """Say, a line each, of which checkpoints the own code is run."""
+    for model in models:
+        say(f"Warning: {code_is_run(model)}")
+
+
+def code_is_run(model: str) -> str:
+    """What is to be known of a checkpoint whose code is trusted."""
+    return f"Python code that comes with the checkpoint {model} is run: encoder.trust_remote_code is true"
 
 
 def tell_of_data(prepared: Prepared, reporter: Reporter) -> None:

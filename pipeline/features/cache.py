@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from asvp.errors import CacheError, ConfigError
 from asvp.features.store import Listing, Store, StoredFile, local_root, open_store
+from asvp.files import parse_json
 from asvp.spent import Spent
 
 FORMAT = 1
@@ -152,8 +153,8 @@ class CacheEntry:
         """What was written by `describe`, or nothing, also where it cannot be read."""
         try:
             data = self._store.read(f"{self._folder}/{_DESCRIPTION}")
-            stored = {} if data is None else json.loads(data.to_pybytes())
-        except (CacheError, ValueError, RecursionError):
+            stored = {} if data is None else parse_json(data.to_pybytes())
+        except (CacheError, ValueError):
             return {}
         return stored if isinstance(stored, dict) else {}
 
@@ -371,8 +372,8 @@ def _is_marked(store: Store) -> bool:
     if data is None:
         return False
     try:
-        stored = json.loads(data.to_pybytes())["format"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        stored = parse_json(data.to_pybytes())["format"]
+    except (ValueError, KeyError, TypeError):
         stored = None
     if isinstance(stored, bool) or not isinstance(stored, int):
         raise CacheError(

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 import asvp
 from asvp.config import EncoderConfig
 from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, WorkError, first_line
-from asvp.files import is_full
+from asvp.files import is_full, parse_json
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.decoding import possible_way
 from asvp.models.proxy import Head
@@ -125,8 +125,16 @@ class Classifier:
         _write_head(folder, self.head, self.classes, encoder)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | None = None) -> Classifier:
+    def load(cls, folder: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> Classifier:
         """The classifier that `save` wrote; on the same kind of device its predictions are identical.
+
+        Parameters
+        ----------
+        folder : path
+        device : str, optional
+            "cpu" or "cuda"; None takes a GPU if there is one.
+        trust_remote_code : bool
+            Run the Python code that lies in the folder, where the encoder came with its own.
 
         Raises
         ------
@@ -147,6 +155,7 @@ class Classifier:
         try:
             config = EncoderConfig(
                 model=str(folder),
+                trust_remote_code=trust_remote_code,
                 # Classifiers of before had Pillow alone.
                 decode=possible_way(encoder.get("decode", "pil"), device),
                 **{key: encoder[key] for key in ("pooling", "max_length", "dtype", "batch_size")},
@@ -251,7 +260,7 @@ def _check_own(folder: Path) -> None:
     if not holds:
         return
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / _RECORD).read_text(encoding="utf-8"))
         own = isinstance(record, dict) and "format" in record and "classes" in record
     except (OSError, ValueError):
         own = False
@@ -272,7 +281,7 @@ def _write_error(folder: Path, error: Exception) -> AsvpError:
 
 def _read(folder: Path) -> tuple[Head, tuple[str, ...], dict[str, Any] | None]:
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / _RECORD).read_text(encoding="utf-8"))
         version = record["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _no_classifier(folder, error) from None

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from asvp.compute.jobs import HeldWeights, TrainedModel
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
+from asvp.files import parse_json
 from asvp.models.head import Head
 from asvp.spent import NOTHING
 
@@ -164,7 +165,7 @@ def is_checkpoint(folder: Path) -> bool:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     if not isinstance(stored, dict) or not {"format", "rounds", "ledger"} <= set(stored):

@@ -19,7 +19,7 @@ import asvp
 from asvp.config import Config, build_config, read_scalar
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import AsvpError, ConfigError, DataError, RunDirectoryError
-from asvp.files import temporary_beside, write_atomically, write_json
+from asvp.files import parse_json, temporary_beside, write_atomically, write_json
 from asvp.folders import (
     MARKER,
     entries,
@@ -37,6 +37,7 @@ from asvp.parquet import read_parquet
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
 from asvp.record.same_config import config_digest, require_longer, require_same
+from asvp.redaction import redact
 from asvp.report.shown_rows import ROW_MAP, SHOWN_ROWS, read_map, read_shown_rows, write_table
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
@@ -157,7 +158,7 @@ class RunDirectory:
         if not _is_environment(self._environment):
             self._read(self._environment)
             raise self._damaged(self._environment, "is cut short or damaged")
-        found: dict[str, Any] = json.loads(self._environment.read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json(self._environment.read_text(encoding="utf-8"))
         return found
 
     @contextmanager
@@ -325,7 +326,7 @@ class RunDirectory:
         if not self._summary.exists():
             return None
         try:
-            summary = json.loads(self._text(self._summary))
+            summary = parse_json(self._text(self._summary))
         except ValueError as error:
             raise self._damaged(self._summary, f"is cut short or damaged: {error}") from None
         if not isinstance(summary, dict):
@@ -349,7 +350,7 @@ class RunDirectory:
 
     def write_failure(self, kind: str, message: str) -> None:
         """Keep why a trial failed for good, for whoever goes on with its sweep."""
-        self._write_json(self._failure, {"kind": kind, "message": message})
+        self._write_json(self._failure, {"kind": kind, "message": redact(message)})
 
     def forget_failure(self) -> None:
         """Remove failure.json: the trial is tried again."""
@@ -460,7 +461,7 @@ class RunDirectory:
             return there <= {MARKER, *marker["files"]}
         # Earlier versions did not mark the folder.
         try:
-            record = json.loads((self.model / "asvp.json").read_text(encoding="utf-8"))
+            record = parse_json((self.model / "asvp.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return not there
         return isinstance(record, dict) and "classes" in record and (like is None or there <= like)
@@ -473,7 +474,7 @@ class RunDirectory:
 
     def _round(self, number: int, line: str) -> dict[str, Any]:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             record = None
         if not isinstance(record, dict):
@@ -509,7 +510,7 @@ _LABELLED = {"row": pa.types.is_int64, "id": _is_text, "label": _is_text, "round
 def _told(path: Path) -> dict[str, Any] | None:
     """The object in a file; None where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -12,7 +12,8 @@ from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
 
 MAY_CHANGE = (
-    *("budget", "cost", "data.allow_outside", "data.root", "extraction.cache", "extraction.cache_limit"),
+    *("budget", "cost", "data.allow_outside", "data.max_image_bytes", "data.max_text_bytes", "data.root"),
+    *("encoder.trust_remote_code", "extraction.cache", "extraction.cache_limit"),
     *("report", "training.keep", "workers"),
 )
 """What a run may go on with though it was begun with another: who works, where, at what price, how long, what it may

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import asvp
-from asvp.files import write_atomically
+from asvp.files import parse_json, write_atomically
 from asvp.notebook import in_notebook
-from asvp.report.redaction import redacted
+from asvp.redaction import redact
 
 COMMANDS = "commands.jsonl"
 
@@ -45,8 +45,8 @@ def this_command() -> str:
     script = Path(sys.argv[0] if sys.argv else "")
     by_module = script.name == "__main__.py" and script.parent.name == "asvp"
     if script.name == "asvp" or by_module:
-        return redacted(shlex.join(["asvp", *sys.argv[1:]]))
-    return redacted(shlex.join(["python", *sys.orig_argv[1:]]))
+        return redact(shlex.join(["asvp", *sys.argv[1:]]))
+    return redact(shlex.join(["python", *sys.orig_argv[1:]]))
 
 
 def note_command(folder: Path, *, write: Callable[[Path, Callable[[Path], Any]], None] = write_atomically) -> None:
@@ -74,7 +74,7 @@ def read_commands(folder: Path) -> list[Command]:
 
 def _read(line: str) -> Command | None:
     try:
-        told = json.loads(line)
+        told = parse_json(line)
         return Command(str(told["at"]), str(told["asvp"]), str(told["command"]))
     except (ValueError, TypeError, KeyError):
         return None

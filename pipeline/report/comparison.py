@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -231,6 +231,15 @@ def _notes(records: Sequence[RunRecord], drawn: Redrawn | None, beside: Beside) 
         notes.append("Which test rows were right is not known of all runs alike: intervals are of seeds alone.")
     if len({tuple(sorted(run.seed for run in runs)) for runs in arms.values()}) > 1:
         notes.append("The arms were run with different seeds.")
+    trusted = {
+        str(run.config["encoder"].get("model"))
+        for run in records
+        if isinstance(run.config.get("encoder"), Mapping) and run.config["encoder"].get("trust_remote_code") is True
+    }
+    notes += [
+        f"Python code that came with the checkpoint {model} was run (encoder.trust_remote_code)."
+        for model in sorted(trusted)
+    ]
     for section, what in (("data", "data"), ("encoder", "encoders"), ("cost", "prices")):
         if len({repr(run.config.get(section)) for run in records}) > 1:
             notes.append(f"The runs differ in their {what}: accuracies and costs may not be comparable.")

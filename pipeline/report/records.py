@@ -14,6 +14,7 @@ from typing import Any, Literal
 from asvp.config import labels_by_round, read_scalar
 from asvp.config.text import YAML_ERRORS
 from asvp.errors import DataError, RunDirectoryError
+from asvp.files import parse_json
 from asvp.folders import settle
 from asvp.parquet import read_parquet
 from asvp.report.results import TrialRounds, read_results
@@ -151,14 +152,14 @@ def read_run(folder: Path) -> RunRecord:
     """Read one run directory; errors as in `read_records`."""
     config = _config(folder / "config.yaml")
     arm_file, summary_file = folder / "arm.json", folder / "summary.json"
-    arm = _mapping(arm_file, json.loads).get("arm") if arm_file.is_file() else None
+    arm = _mapping(arm_file, parse_json).get("arm") if arm_file.is_file() else None
     rounds = _read_rounds(folder / "rounds.jsonl")
     return RunRecord(
         arm=str(arm) if arm else arm_of(config),
         seed=config.get("seed", 0),
         config=config,
         rounds=tuple(rounds),
-        summary=_mapping(summary_file, json.loads) if summary_file.is_file() else None,
+        summary=_mapping(summary_file, parse_json) if summary_file.is_file() else None,
         path=folder,
         stopped=not summary_file.is_file() and (folder / "stopped.json").is_file(),
         picks=_read_picks(folder / "labelled.parquet"),
@@ -174,7 +175,7 @@ def run_record(trial: TrialRounds, folder: Path) -> RunRecord:
         seed=trial.seed,
         config=trial.config,
         rounds=trial.rounds,
-        summary=_mapping(summary, json.loads) if trial.finished else None,
+        summary=_mapping(summary, parse_json) if trial.finished else None,
         path=folder,
         stopped=trial.stopped,
         picks=_read_picks(folder / "labelled.parquet"),
@@ -270,7 +271,7 @@ def _read_runs(runs: Iterable[Path], unread: dict[Path, str] | None) -> list[Run
 def _place(run: Path) -> tuple[int, str]:
     """Where a run stands in the order of its sweep."""
     try:
-        place = _mapping(run / "arm.json", json.loads).get("place", 0)
+        place = _mapping(run / "arm.json", parse_json).get("place", 0)
     except DataError:
         # There is none; or it is damaged, and the run is found to be so when it is read.
         place = 0
@@ -302,7 +303,7 @@ def _read_rounds(path: Path) -> list[dict[str, Any]]:
     rounds = []
     for number, line in enumerate(lines, start=1):
         try:
-            one = json.loads(line)
+            one = parse_json(line)
         except ValueError:
             # A run that is being written, or was killed while it wrote, ends in half a line.
             if number == len(lines) and not line.endswith("\n"):

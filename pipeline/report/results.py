@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asvp.errors import DataError
-from asvp.files import write_atomically
+from asvp.files import parse_json, write_atomically
 from asvp.parquet import read_parquet
 
 _TRIAL_COLUMNS = ("trial", "arm", "seed", "finished", "stopped")
@@ -209,7 +209,7 @@ def _unflatten_config(row: Mapping[str, Any]) -> dict[str, Any]:
 def _parsed(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
-            return json.loads(value)
+            return parse_json(value)
         except ValueError:
             return value
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asvp.errors import RunDirectoryError
-from asvp.files import write_json
+from asvp.files import parse_json, write_json
 from asvp.report.status import Planned, Status, TrialStatus, trial_status
 
 TRIALS = "trials.json"
@@ -93,7 +92,7 @@ def _rounds(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
-        one = json.loads(line)
+        one = parse_json(line)
         if not isinstance(one, dict) or not isinstance(one.get("labelled"), int):
             raise ValueError("a line is no round")
         yield one
@@ -102,7 +101,7 @@ def _rounds(path: Path) -> Iterator[dict[str, Any]]:
 def _planned(path: Path) -> list[Planned]:
     """What a sweep has put down; nothing where that cannot be read: there are its runs."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         return [Planned(one["trial"], one["arm"], int(one["seed"]), tuple(one["budget"])) for one in found]
     except (OSError, ValueError, TypeError, KeyError):
         return []
@@ -127,7 +126,7 @@ def _of_run(folder: Path) -> Planned:
 def _object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

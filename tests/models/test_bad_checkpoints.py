@@ -235,7 +235,7 @@ class TestPlaces:
         remote = {"AutoConfig": "code.Config", "AutoModel": "code.Model"}
         change(text / "config.json", auto_map=remote, model_type="my_own")
         change(text / "tokenizer_config.json", auto_map={"AutoTokenizer": ["code.T", None]}, tokenizer_class="T")
-        assert "never run" in error_of(text)
+        assert "encoder.trust_remote_code: true" in error_of(text)
         assert not mark.exists()
 
 

@@ -20,6 +20,7 @@ from asvp.errors import EncoderError
 from asvp.models.encoder.location import encoder_folder, sentence_pooling
 from asvp.models.encoder.options import blame, with_options
 from asvp.models.encoder.pooling import Pooling
+from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, check_code, own_model_class
 from asvp.models.failures import encoder_errors, find_device
 from asvp.models.precision import decide_dtype
 from asvp.models.quiet import quiet_transformers
@@ -58,8 +59,9 @@ def find_backbone(
         raise EncoderError("ready-made features need no encoder", key="data.features")
     where = find_device(device)
     folder = encoder_folder(config, weights=weights)
+    check_code(folder, config)
     model_config = with_options(_tower(_read_config(folder, config), kind), config.options)
-    model_class = _model_class(model_config, config, kind)
+    model_class = _model_class(model_config, folder, config, kind)
     return Backbone(
         folder=folder,
         kind=kind,
@@ -92,7 +94,7 @@ def load_model(backbone: Backbone, config: EncoderConfig) -> PreTrainedModel:
             use_safetensors=True,
             dtype=torch.float32,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
             # Shapes that differ are reported then, and refused below in words.
             ignore_mismatched_sizes=True,
@@ -157,12 +159,13 @@ def _read_config(folder: Path, config: EncoderConfig) -> PreTrainedConfig:
             "its config.json describes no model that the installed transformers knows",
             key="encoder.model",
             value=config.model,
-            mend="Code that comes with a checkpoint is never run; use a model that transformers itself has",
+            mend=f"Use a model that transformers itself has; {HOW_IT_IS_TRUSTED}",
         ),
         quiet_transformers(),
     ):
         return cast(
-            PreTrainedConfig, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            PreTrainedConfig,
+            AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code, local_files_only=True),
         )
 
 
@@ -174,13 +177,17 @@ def _tower(model_config: PreTrainedConfig, kind: Kind) -> PreTrainedConfig:
     return model_config
 
 
-def _model_class(model_config: PreTrainedConfig, config: EncoderConfig, kind: Kind) -> type[PreTrainedModel]:
+def _model_class(
+    model_config: PreTrainedConfig, folder: Path, config: EncoderConfig, kind: Kind
+) -> type[PreTrainedModel]:
     with encoder_errors(
         f"the installed transformers cannot build a {model_config.model_type} model",
         key="encoder.model",
         value=config.model,
     ):
-        model_class = _text_encoder(model_config) if kind == "text" else None
+        model_class = own_model_class(model_config, folder, config)
+        if model_class is None and kind == "text":
+            model_class = _text_encoder(model_config)
         if model_class is None:
             model_class = _listed(MODEL_MAPPING, model_config)
         if model_class is None:

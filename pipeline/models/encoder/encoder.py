@@ -24,6 +24,7 @@ from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
 from asvp.models.encoder.pooling import Pool
+from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, code_files
 from asvp.models.failures import (
     device_out_of_memory,
     empty_device_cache,
@@ -92,8 +93,8 @@ class Encoder:
         Parameters
         ----------
         config : EncoderConfig
-            `model` is a hub name, a folder, or package:NAME/PATH; weights are read as safetensors only and no code
-            that comes with a checkpoint is run.
+            `model` is a hub name, a folder, or package:NAME/PATH; weights are read as safetensors only, and code
+            that comes with a checkpoint is run only if `trust_remote_code` says so.
         kind : {"text", "image"}
             What the rows are.
         device : str, optional
@@ -385,7 +386,7 @@ def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = (),
         inputs.check_understanding(sample, config.model)
     if weights_are_here(backbone.folder, largest=_TRIED):
         files = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
-        files += weight_files(backbone.folder, config.model)
+        files += [*weight_files(backbone.folder, config.model), *code_files(backbone.folder, config)]
         state = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
         _try_once(config.model_dump_json(), kind, state)
 
@@ -445,13 +446,13 @@ def _load_image(config: EncoderConfig, backbone: Backbone) -> ImageInputs:
             "the image processor cannot be loaded",
             key="encoder.model",
             value=config.model,
-            mend="The folder needs its preprocessor_config.json",
+            mend=f"The folder needs its preprocessor_config.json; {HOW_IT_IS_TRUSTED}",
         ),
         quiet_transformers(),
     ):
         # The same backend everywhere: torchvision's resizing gives other pixels than PIL's.
         processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-            backbone.folder, backend="pil", trust_remote_code=False, local_files_only=True
+            backbone.folder, backend="pil", trust_remote_code=config.trust_remote_code, local_files_only=True
         )
         return ImageInputs(processor, backbone.device, config.decode)
 
@@ -462,11 +463,13 @@ def _load_text(config: EncoderConfig, backbone: Backbone) -> TextInputs:
             "the tokenizer cannot be loaded",
             key="encoder.model",
             value=config.model,
-            mend="The folder needs the tokenizer's files too",
+            mend=f"The folder needs the tokenizer's files too; {HOW_IT_IS_TRUSTED}",
         ),
         quiet_transformers(),
     ):
-        tokenizer = AutoTokenizer.from_pretrained(backbone.folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            backbone.folder, trust_remote_code=config.trust_remote_code, local_files_only=True
+        )
     longest = getattr(backbone.config, "max_position_embeddings", None)
     # XLNet says -1 for as many as one likes.
     if isinstance(longest, int) and 0 < longest < config.max_length:
@@ -507,6 +510,7 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
             parts += ["decode", config.decode]
     parts.append(json.dumps(config.options, sort_keys=True, default=str))
     names = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
+    names += code_files(backbone.folder, config)
     for path in [*names, *weight_files(backbone.folder, config.model)]:
         with path.open("rb") as opened:
             parts += [path.name, hashlib.file_digest(opened, "sha256").hexdigest()]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asvp.data.jpeg import plain_jpeg
-from asvp.data.pixels import Steps, UnusableError, check_proportions
+from asvp.data.pixels import Steps, UnusableError, check_size
 from asvp.data.tensors import bring_to_size
 
 _PIXELS_AT_ONCE = 1 << 26
@@ -113,7 +113,7 @@ class GpuDecoding:
 
     def _is_usable(self, size: tuple[int, int]) -> bool:
         try:
-            check_proportions(*size, self._side)
+            check_size(*size, self._side)
         except UnusableError:
             return False
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors import safe_open
 
 from asvp.config import EncoderConfig
 from asvp.errors import EncoderError
-from asvp.files import local_folder
+from asvp.files import local_folder, parse_json
 from asvp.models.quiet import quiet_transformers
 
 _KEY = "encoder.model"
@@ -79,7 +78,7 @@ def encoder_folder(config: EncoderConfig, *, weights: bool = True) -> Path:
             mend="Check the path, or write a hub name as owner/model, or package:NAME/PATH",
         )
     else:
-        folder = _hub_folder(name, config.revision, weights=weights)
+        folder = _hub_folder(config, weights=weights)
         if not weights:
             return folder
     if not (folder / "config.json").is_file():
@@ -104,8 +103,8 @@ def weights_are_here(folder: Path, *, largest: int) -> bool:
 def read_object(path: Path, name: str) -> dict[str, Any]:
     """A JSON file of a checkpoint that must hold an object; EncoderError if it does not."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         reason = f"cannot be read: {error}"
     else:
         if isinstance(content, dict):
@@ -221,7 +220,8 @@ def _package_folder(name: str) -> Path:
     raise EncoderError(f"the package has no folder {inside!r}", key=_KEY, value=name, mend=known)
 
 
-def _hub_folder(name: str, revision: str | None, *, weights: bool) -> Path:
+def _hub_folder(config: EncoderConfig, *, weights: bool) -> Path:
+    name, revision = config.model, config.revision
     # httpx and the hub client take a while to import, and local encoders need neither.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -236,7 +236,13 @@ def _hub_folder(name: str, revision: str | None, *, weights: bool) -> Path:
         with quiet_transformers():
             folder = Path(
                 snapshot_download(
-                    name, revision=revision, allow_patterns=_SMALL_FILES + (_WEIGHT_FILES if weights else [])
+                    name,
+                    revision=revision,
+                    allow_patterns=[
+                        *_SMALL_FILES,
+                        *(_WEIGHT_FILES if weights else []),
+                        *(["*.py"] if config.trust_remote_code else []),
+                    ],
                 )
             )
             if not weights:

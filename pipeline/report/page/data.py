@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from asvp.files import parse_json
+from asvp.redaction import redact, redacted
 from asvp.report.curves import by_arm, learning_curves
 from asvp.report.intervals import Interval
 from asvp.report.page.beside import Beside
@@ -17,7 +19,6 @@ from asvp.report.page.repriced import amounts, can_reprice, prices_of
 from asvp.report.page.rows import rows_section
 from asvp.report.page.trials import trials_section
 from asvp.report.records import RunRecord
-from asvp.report.redaction import redacted, redacted_values
 from asvp.report.redrawn import Redrawn
 from asvp.report.savings import default_targets, savings
 from asvp.report.verdict import Verdict
@@ -48,7 +49,7 @@ def page_data(
     """
     finished = [run for run in records if run.finished]
     return {
-        "answer": {**_answer(answer), "notes": [redacted(one) for one in notes]},
+        "answer": {**_answer(answer), "notes": [redact(one) for one in notes]},
         "compared": _compared(records),
         "arms": list(by_arm(records)),
         "curves": [_curve(one) for one in learning_curves(records)],
@@ -220,7 +221,7 @@ def _compared(records: Sequence[RunRecord]) -> list[list[str]]:
         "Devices": devices - {""},
         "Last round written": _written(records),
     }
-    told = {name: redacted("; ".join(sorted(values))) for name, values in facts.items()}
+    told = {name: redact("; ".join(sorted(values))) for name, values in facts.items()}
     return [[name, value or "not told by these runs"] for name, value in told.items()]
 
 
@@ -246,7 +247,7 @@ def _short(section: Any) -> str:
 
 def _environment(run: RunRecord) -> dict[str, Any]:
     try:
-        found = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+        found = parse_json((run.path / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -263,7 +264,7 @@ def _repeat(records: Sequence[RunRecord], beside: Beside) -> dict[str, Any]:
         ],
         "versions": [json.loads(one) for one in sorted(versions)],
         "configs": [
-            {"arm": arm, "seeds": [run.seed for run in runs], "config": redacted_values(runs[0].config)}
+            {"arm": arm, "seeds": [run.seed for run in runs], "config": redacted(runs[0].config)}
             for arm, runs in list(arms.items())[:_MOST_CONFIGS]
         ],
         "leftOut": max(0, len(arms) - _MOST_CONFIGS),

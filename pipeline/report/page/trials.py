@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from asvp.redaction import redact
 from asvp.report.records import RunRecord
-from asvp.report.redaction import redacted
 from asvp.report.status import State, TrialStatus
 from asvp.report.trial_states import States
 
@@ -45,7 +45,7 @@ def _recorded(run: RunRecord, state: TrialStatus | None) -> dict[str, Any]:
         "arm": run.arm,
         "seed": run.seed,
         "state": _WORDS[own if state is None else state.state],
-        "reason": "" if state is None else redacted(state.reason),
+        "reason": "" if state is None else redact(state.reason),
         "rounds": len(run.rounds),
         "labels": run.labelled,
         "accuracy": finals[-1][1] if finals else None,
@@ -61,7 +61,7 @@ def _without_rounds(one: TrialStatus) -> dict[str, Any]:
         "arm": one.arm,
         "seed": one.seed,
         "state": _WORDS[one.state],
-        "reason": redacted(one.reason),
+        "reason": redact(one.reason),
         "rounds": one.rounds,
         "labels": one.labelled,
         **numbers,
