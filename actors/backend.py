@@ -10,8 +10,8 @@ from typing import Any
 
 import ray
 
-from asvp.actors.broker import Grant
-from asvp.actors.cluster import cluster, has_several_nodes
+from asvp.actors.broker import Grant, too_large_a_team
+from asvp.actors.cluster import cluster, has_several_nodes, may_grow, nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
 from asvp.actors.placing import placed
@@ -33,8 +33,9 @@ from asvp.compute.jobs import (
     TrainingOrder,
     Weights,
 )
+from asvp.compute.placement import room, team_size
 from asvp.compute.probe import Probe
-from asvp.config import EncoderConfig, WorkersConfig
+from asvp.config import EncoderConfig, TrainingConfig, WorkersConfig
 from asvp.data.source import pieces_of
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
@@ -103,12 +104,19 @@ class PoolBackend:
         order = TrainingOrder(job, self._encoder, self._cache)
 
         def call(grant: Grant) -> Sequence[Any]:
-            references: Sequence[Any] = grant.worker.train.options(num_returns=2).remote(order, grant.share)
+            train = grant.worker.train.options(num_returns=2)
+            references: Sequence[Any] = train.remote(order, grant.share, grant.beside)
             return references
 
         with self._desk.once(job.key if self._cache else None, urgent=self._urgent):
             (weights, _), told, waited = self._desk.with_worker(
-                call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=likes(self._encoder, None)
+                call,
+                job.title,
+                job.mend,
+                urgent=self._urgent,
+                width=_EVERY,
+                likes=likes(self._encoder, None),
+                team=job.team,
             )
         for note in told.notes:
             self._reporter.say(note)
@@ -146,6 +154,23 @@ class PoolBackend:
             )
             self._encoder = replace(self._encoder, config=config)
         return config
+
+    def team_size(self, training: TrainingConfig) -> int:
+        """How many workers train a model together.
+
+        Raises
+        ------
+        ConfigError
+            If several are asked for, and share GPUs.
+        ClusterError
+            If no node could hold so many.
+        """
+        placement = self._pool.placement
+        most = min(placement.workers, max((room(placement.bundle(), [node]) for node in nodes()), default=0))
+        size = team_size(training, placement, most)
+        if size > (placement.workers if may_grow() else most):
+            raise too_large_a_team(size, most)
+        return size
 
     def machine(self) -> dict[str, Any]:
         """What the workers work on."""

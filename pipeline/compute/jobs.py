@@ -225,6 +225,12 @@ class FineTuneJob:
             self.seed,
         )
 
+    @property
+    def team(self) -> int:
+        """How many workers do it together; a linear probe is one's work."""
+        devices = self.training.devices
+        return 1 if devices == "auto" or self.method == "lp" else devices
+
 
 @dataclass(frozen=True)
 class TrainedModel:

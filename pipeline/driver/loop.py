@@ -108,6 +108,7 @@ def run(
         if backend is None:
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
         prepared = prepared.resolved(backend.resolve())
+        prepared = prepared.with_devices(backend.team_size(prepared.config.training))
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
@@ -157,6 +158,9 @@ def as_begun(config: Config, directory: RunDirectory) -> Config:
         key: getattr(begun.encoder, key) for key in ("dtype", "decode") if getattr(config.encoder, key) == "auto"
     }
     config = config.model_copy(update={"encoder": config.encoder.model_copy(update=decided)})
+    if config.training.devices == "auto":
+        devices = {"devices": begun.training.devices}
+        config = config.model_copy(update={"training": config.training.model_copy(update=devices)})
     directory.require_same(config)
     return config
 

@@ -63,6 +63,11 @@ class Prepared:
             return self
         return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
 
+    def with_devices(self, devices: int) -> Prepared:
+        """The same with so many workers that train a model together."""
+        training = self.config.training.model_copy(update={"devices": devices})
+        return replace(self, config=self.config.model_copy(update={"training": training}))
+
     def with_seed(self, seed: int) -> Prepared:
         """The same with another seed."""
         return replace(self, config=self.config.model_copy(update={"seed": seed}))

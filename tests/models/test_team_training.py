@@ -21,7 +21,7 @@ from asvp.models.encoder import images as images_module
 from asvp.models.encoder.inputs import TextInputs
 from asvp.models.proxy import Head
 from asvp.models.training.finetune import fine_tune
-from asvp.models.training.team import Team, come, open_store, process_team, reach_store
+from asvp.models.training.team import Team, begin, come, open_store, process_team, reach_store, ready
 
 TEXTS, LABELS = tiny_texts(41)
 LABELS = np.array(LABELS)
@@ -51,15 +51,17 @@ def together(size: int, train: Callable[[Team], Trained]) -> list[Trained | Exce
         torch.set_num_threads(1)
         try:
             own = reach_store(store.port) if rank else store
-            come(own)
+            if rank:
+                come(own)
             with process_team(own, rank, size, torch.device("cpu")) as team:
                 return train(team)
         except Exception as error:
             return error
 
+    begin(store)
     with ThreadPoolExecutor(size) as members:
         found = list(members.map(member, range(size)))
-    assert come(store, 0) == size
+    assert ready(store) == size - 1
     return found
 
 
@@ -186,3 +188,13 @@ def test_one_that_has_gone_is_missed(folder: Path) -> None:
     first, second = together(2, train)
     assert isinstance(first, TeamLostError)
     assert isinstance(second, KeyError)
+
+
+def test_where_it_does_not_begin_those_who_have_come_go_again() -> None:
+    store = open_store()
+    with ThreadPoolExecutor(1) as members:
+        waits = members.submit(come, reach_store(store.port))
+        begin(store, False)
+        with pytest.raises(TeamLostError, match="does not begin"):
+            waits.result()
+    assert ready(store) == 1

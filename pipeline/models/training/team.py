@@ -21,6 +21,9 @@ dist: Any = torch.distributed
 _HERE = "127.0.0.1"
 _ANSWER = timedelta(minutes=10)
 """Without a word from another process after which it is taken for lost; that one has ended is known at once."""
+_MEET = timedelta(hours=1)
+"""In which all have loaded their encoders."""
+_READY, _BEGINS, _YES, _NO = "ready", "begins", b"yes", b"no"
 _MOST_AT_ONCE = 1 << 24
 """Numbers that are added in one message: a message a tensor would cost more than the numbers, one of all a copy."""
 
@@ -144,7 +147,7 @@ class ProcessTeam:
 
 def open_store() -> Store:
     """Where a team of this node meets; the first opens it and tells the others its `port`."""
-    return dist.TCPStore(_HERE, 0, is_master=True, timeout=_ANSWER, wait_for_workers=False)
+    return dist.TCPStore(_HERE, 0, is_master=True, timeout=_MEET, wait_for_workers=False)
 
 
 def reach_store(port: int) -> Store:
@@ -156,14 +159,33 @@ def reach_store(port: int) -> Store:
         If it is not there any more.
     """
     with _lost_errors():
-        return dist.TCPStore(_HERE, port, is_master=False, timeout=_ANSWER, wait_for_workers=False)
+        return dist.TCPStore(_HERE, port, is_master=False, timeout=_MEET, wait_for_workers=False)
 
 
-def come(store: Store, count: int = 1) -> int:
-    """Say that one is ready to meet the others, or (0) only ask; how many are."""
+def come(store: Store) -> None:
+    """Say that one is ready to meet the others, and wait until the first of them says that it begins.
+
+    Raises
+    ------
+    TeamLostError
+        If it does not begin, or the first is gone.
+    """
     with _lost_errors():
-        ready: int = store.add("ready", count)
-    return ready
+        store.add(_READY, 1)
+        begins = store.get(_BEGINS) == _YES
+    if not begins:
+        raise TeamLostError("the training does not begin: another process has failed")
+
+
+def ready(store: Store) -> int:
+    """How many have come."""
+    count: int = store.add(_READY, 0)
+    return count
+
+
+def begin(store: Store, begins: bool = True) -> None:
+    """Tell those who have come, or will, whether it begins."""
+    store.set(_BEGINS, _YES if begins else _NO)
 
 
 @contextmanager
