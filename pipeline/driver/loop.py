@@ -97,6 +97,7 @@ def run(
         raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
     if directory is not None and resume:
         config = as_begun(config if prepared is None else prepared.config, directory)
+        prepared = None if prepared is None else prepared.with_devices(config.training.devices)
     if prepared is None:
         # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
         from asvp.driver.preparation import prepare

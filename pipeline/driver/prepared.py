@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from asvp.compute.jobs import Choice, EncoderSpec
 from asvp.compute.probe import Probe
@@ -63,7 +64,7 @@ class Prepared:
             return self
         return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
 
-    def with_devices(self, devices: int) -> Prepared:
+    def with_devices(self, devices: int | Literal["auto"]) -> Prepared:
         """The same with so many workers that train a model together."""
         training = self.config.training.model_copy(update={"devices": devices})
         return replace(self, config=self.config.model_copy(update={"training": training}))
