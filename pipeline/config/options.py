@@ -215,7 +215,7 @@ class TrainingConfig(_Section):
     devices: Annotated[int, Field(ge=1)] | Auto = Field(
         1,
         description="Workers of one node that train a model together, each on a piece of every batch; auto: on whole "
-        "GPUs as many as a node has, with 16 rows of a batch each at least; otherwise one.",
+        "GPUs as many as a node has, with 16 rows of a batch each at least; otherwise 1.",
     )
     checkpointing: bool = Field(
         False,

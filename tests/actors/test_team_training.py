@@ -34,7 +34,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 ROWS = np.arange(37)
 TOLERANCE = 2e-5
-"""Of weights after steps of 1e-3, as docs/scaling.md says."""
+"""Of weights after steps of 1e-3, as docs/encoders.md says."""
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ TEXTS, LABELS = tiny_texts(41)
 LABELS = np.array(LABELS)
 CONFIG = TrainingConfig(epochs=3, batch_size=16, lr=1e-3, head_lr=1e-2)
 TOLERANCE = 2e-5
-"""Of weights after steps of 1e-3, as docs/scaling.md says."""
+"""Of weights after steps of 1e-3, as docs/encoders.md says."""
 
 Trained = tuple[Head, dict[str, np.ndarray]]
 
@@ -96,6 +96,13 @@ def assert_close(one: Trained, other: Trained) -> None:
 @pytest.mark.parametrize("rows", [41, 35], ids=["rest of 9", "rest of 3"])
 def test_several_train_the_model_that_one_trains(folder: Path, size: int, rows: int) -> None:
     assert_close(trained_by(size, folder, rows), trained_by(1, folder, rows))
+
+
+def test_as_many_train_the_same_model_again(folder: Path) -> None:
+    (one, weights), (other, again) = (trained_by(2, folder, 41) for _ in range(2))
+    np.testing.assert_array_equal(one.weight, other.weight)
+    for name, array in weights.items():
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
 
 
 def test_a_last_batch_of_fewer_rows_than_members_counts_each_row_once(folder: Path) -> None:
