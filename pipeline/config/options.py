@@ -219,7 +219,8 @@ class TrainingConfig(_Section):
     )
     checkpointing: bool = Field(
         False,
-        description="Compute activations again for the gradient instead of keeping them: much less memory, about 1.4 times the time.",
+        description="Compute activations again for the gradient instead of keeping them: much less memory, about 1.4 "
+        "times the time.",
     )
     class_weight: ClassWeight | None = Field(None, description="balanced: weigh classes by inverse frequency.")
     augment: bool = Field(True, description="Random resized crop and flip for images (never while the pool is scored).")
