@@ -10,11 +10,11 @@ from typing import Any
 
 import ray
 
-from asvp.actors.broker import Grant, too_large_a_team
-from asvp.actors.cluster import cluster, has_several_nodes, may_grow, nodes
+from asvp.actors.broker import Grant
+from asvp.actors.cluster import cluster, has_several_nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
-from asvp.actors.placing import placed
+from asvp.actors.placing import placed, settled_team
 from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
@@ -33,7 +33,6 @@ from asvp.compute.jobs import (
     TrainingOrder,
     Weights,
 )
-from asvp.compute.placement import room, team_size
 from asvp.compute.probe import Probe
 from asvp.config import EncoderConfig, TrainingConfig, WorkersConfig
 from asvp.data.source import pieces_of
@@ -165,12 +164,7 @@ class PoolBackend:
         ClusterError
             If no node could hold so many.
         """
-        placement = self._pool.placement
-        most = min(placement.workers, max((room(placement.bundle(), [node]) for node in nodes()), default=0))
-        size = team_size(training, placement, most)
-        if size > (placement.workers if may_grow() else most):
-            raise too_large_a_team(size, most)
-        return size
+        return settled_team(training, self._pool.placement)
 
     def machine(self) -> dict[str, Any]:
         """What the workers work on."""
