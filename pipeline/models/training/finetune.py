@@ -119,8 +119,7 @@ def fine_tune(
         None: whole batches.
     team : Team, optional
         Others who are called with the same arguments and train the same model, each on a piece of every batch, in the
-        same order of rows; the gradient is that of the whole batch, as with `micro_batch`. A `head` is that of the
-        first. None: nobody.
+        same order of rows; the gradient is that of the whole batch, as with `micro_batch`. None: nobody.
 
     Returns
     -------
