@@ -14,7 +14,7 @@ from asvp.actors.broker import Grant
 from asvp.actors.cluster import cluster, has_several_nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
-from asvp.actors.placing import placed
+from asvp.actors.placing import placed, settled_team
 from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
@@ -34,7 +34,7 @@ from asvp.compute.jobs import (
     Weights,
 )
 from asvp.compute.probe import Probe
-from asvp.config import EncoderConfig, WorkersConfig
+from asvp.config import EncoderConfig, TrainingConfig, WorkersConfig
 from asvp.data.source import pieces_of
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
@@ -103,12 +103,19 @@ class PoolBackend:
         order = TrainingOrder(job, self._encoder, self._cache)
 
         def call(grant: Grant) -> Sequence[Any]:
-            references: Sequence[Any] = grant.worker.train.options(num_returns=2).remote(order, grant.share)
+            train = grant.worker.train.options(num_returns=2)
+            references: Sequence[Any] = train.remote(order, grant.share, grant.beside)
             return references
 
         with self._desk.once(job.key if self._cache else None, urgent=self._urgent):
             (weights, _), told, waited = self._desk.with_worker(
-                call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=likes(self._encoder, None)
+                call,
+                job.title,
+                job.mend,
+                urgent=self._urgent,
+                width=_EVERY,
+                likes=likes(self._encoder, None),
+                team=job.team,
             )
         for note in told.notes:
             self._reporter.say(note)
@@ -146,6 +153,18 @@ class PoolBackend:
             )
             self._encoder = replace(self._encoder, config=config)
         return config
+
+    def team_size(self, training: TrainingConfig) -> int:
+        """How many workers train a model together.
+
+        Raises
+        ------
+        ConfigError
+            If several are asked for, and share GPUs.
+        ClusterError
+            If no node could hold so many.
+        """
+        return settled_team(training, self._pool.placement)
 
     def machine(self) -> dict[str, Any]:
         """What the workers work on."""

@@ -51,11 +51,14 @@ class Grant:
     worker : ActorHandle
     share : Share
         What the job holds: the worker's own, and the cores of idle workers beside it.
+    beside : tuple of ActorHandle
+        The others of a team, each with a share like the worker's.
     """
 
     ticket: str
     worker: Any
     share: Share
+    beside: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class PoolState:
     waiting: int
     silent: str = ""
     served: dict[str, int] = field(default_factory=dict)
+
+
+def too_large_a_team(team: int, most: int) -> ClusterError:
+    """The error for workers that are to train together, and are more than a node has."""
+    return ClusterError(
+        f"no node has so many workers: the one with most has {most}",
+        key="training.devices",
+        value=team,
+        mend="Ask for fewer, use auto, or give each less (workers.cpus, workers.gpus)",
+    )
 
 
 class _Broker:
@@ -247,8 +260,21 @@ class _Broker:
             ticket = lease.request.ticket
             _, answer = self._answers.pop(ticket)
             self._given[ticket] = (lease, time.monotonic())
-            share = Share(self._placement.cpus * len(lease.workers), self._placement.gpus)
-            answer.set_result(Grant(ticket, self._handles[lease.workers[0]], share))
+            first, *others = (self._handles[name] for name in lease.workers)
+            if lease.request.team > 1:
+                share = Share(self._placement.cpus, self._placement.gpus)
+                answer.set_result(Grant(ticket, first, share, tuple(others)))
+            else:
+                share = Share(self._placement.cpus * len(lease.workers), self._placement.gpus)
+                answer.set_result(Grant(ticket, first, share))
+        if self._turns.workers >= self._placement.workers:
+            self._refuse_teams(self._turns.most_on_a_node())
+
+    def _refuse_teams(self, most: int) -> None:
+        """Tell those whose team no node can hold, now that all workers are there."""
+        for ticket, request in self._turns.teams_above(most).items():
+            self._turns.withdraw(ticket)
+            self._answers.pop(ticket)[1].set_exception(too_large_a_team(request.team, most))
 
     def _replace(self, worker: str) -> None:
         """Another in place of a worker that died; those beside it are lent again when they have answered."""
@@ -326,11 +352,12 @@ class _Broker:
 
     async def _recover(self, lease: Lease) -> None:
         """Take back what a driver that is gone had; the job it left is finished first."""
-        handle = self._handles.get(lease.workers[0])
-        if handle is not None:
-            # One that dies meanwhile is replaced by whoever outlives it.
-            with suppress(*DIED):
-                await handle.rest.remote()
+        for name in lease.workers:
+            handle = self._handles.get(name)
+            if handle is not None:
+                # One that dies meanwhile is replaced by whoever outlives it.
+                with suppress(*DIED):
+                    await handle.rest.remote()
         await self.give_back(lease.request.ticket)
 
     async def _watch(self) -> None:

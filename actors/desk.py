@@ -19,7 +19,7 @@ from asvp.actors.broker import TRY, Grant, PoolState, TakenForDeadError
 from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
-from asvp.errors import ClusterError, PoolLostError, WorkError
+from asvp.errors import ClusterError, PoolLostError, TeamLostError, WorkError
 from asvp.progress import Reporter
 
 MOST_DEATHS = 3
@@ -74,12 +74,18 @@ class Desk:
                 return found
 
     def ask(
-        self, *, urgent: bool = True, width: int = 1, likes: str = "", near: frozenset[str] = frozenset()
+        self,
+        *,
+        urgent: bool = True,
+        width: int = 1,
+        likes: str = "",
+        near: frozenset[str] = frozenset(),
+        team: int = 1,
     ) -> tuple[str, Any]:
         """Queue up for a worker; the ticket, and the reference to the `Grant` that comes."""
         _require_connection()
         ticket = uuid.uuid4().hex
-        request = Request(ticket, self.name, urgent, width, likes, near)
+        request = Request(ticket, self.name, urgent, width, likes, near, team)
         return ticket, self._broker.lease.remote(request)
 
     def granted(self, answer: Any) -> Grant:
@@ -158,8 +164,9 @@ class Desk:
         width: int = 1,
         likes: str = "",
         near: frozenset[str] = frozenset(),
+        team: int = 1,
     ) -> tuple[Sequence[Any], Any, float]:
-        """Have a worker do a job; another one if it dies.
+        """Have a worker, or a team, do a job; another one if it dies.
 
         Parameters
         ----------
@@ -182,7 +189,7 @@ class Desk:
         waited, deaths = 0.0, 0
         while deaths < MOST_DEATHS:
             began = time.perf_counter()
-            ticket, answer = self.ask(urgent=urgent, width=width, likes=likes, near=near)
+            ticket, answer = self.ask(urgent=urgent, width=width, likes=likes, near=near, team=team)
             died = False
             try:
                 self.wait([answer], working=False)
@@ -192,7 +199,10 @@ class Desk:
                 self.wait([references[-1]], working=True)
                 return references, ray.get(references[-1]), waited
             except RayTaskError as error:
-                raise unwrap(error) from None
+                cause = unwrap(error)
+                if not isinstance(cause, TeamLostError):
+                    raise cause from None
+                deaths += 1
             except TakenForDeadError:
                 continue
             except DIED:

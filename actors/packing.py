@@ -46,6 +46,9 @@ def with_packing(workers: WorkersConfig, probe: Probe, cache: Cache | None, repo
         return workers
     cores = int(min(node.cpus / node.gpus for node in there))
     counts = [count for count in COUNTS if count <= max(1, cores)]
+    if probe.training.devices not in (1, "auto"):
+        # Who trains together needs a GPU each.
+        counts = [1]
     if len(counts) == 1:
         return workers.model_copy(update={"per_gpu": 1})
     entry = _memory(cache, probe, sorted({node.kind for node in there}), cores)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 
@@ -23,6 +24,8 @@ class Request:
         What a worker should hold already, such as an encoder with some weights.
     near : frozenset of str
         Nodes that hold what the job reads.
+    team : int
+        Workers of one node that the job cannot do without, each of which works at it.
     """
 
     ticket: str
@@ -31,11 +34,12 @@ class Request:
     width: int = 1
     likes: str = ""
     near: frozenset[str] = frozenset()
+    team: int = 1
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Workers that a driver has for one job; the first of them does it, the others lend it their cores."""
+    """Workers that a driver has for one job: the first does it; the others help, or lend it their cores."""
 
     request: Request
     workers: tuple[str, ...]
@@ -55,6 +59,10 @@ class Turns:
     Drivers take turns: of those that wait, the one that was served longest ago is next, with the oldest of its urgent
     requests; what is not urgent waits until nothing is. Nobody gets more workers for one job than its even share while
     others are in the pool too, and what is not urgent gets one: a loop may ask for the others at any time.
+
+    A team is lent at once or not at all. When its turn comes and no node has enough idle workers, the node that lacks
+    fewest is kept for it: its workers, as they come back, are not lent to requests behind it until the team is whole.
+    A node is kept for one team at a time, and no team holds a part of its workers, so two never wait for each other.
 
     Attributes
     ----------
@@ -146,40 +154,81 @@ class Turns:
             not mine.urgent and any(one.urgent for one in self._waiting.values())
         )
 
+    def most_on_a_node(self) -> int:
+        """Workers of the node that has most."""
+        return max(Counter(worker.node for worker in self._workers.values()).values(), default=0)
+
+    def teams_above(self, most: int) -> dict[str, Request]:
+        """Requests that wait for more workers than so many, by their tickets."""
+        return {ticket: request for ticket, request in self._waiting.items() if request.team > most}
+
     def grants(self) -> Iterator[Lease]:
         """Give idle workers to those whose turn it is, until one of them runs out."""
-        while self._waiting and any(worker.lease is None for worker in self._workers.values()):
-            request = min(self._waiting.values(), key=self._turn)
-            del self._waiting[request.ticket]
-            lease = Lease(request, self._chosen(request))
-            self._leases[request.ticket] = lease
-            for name in lease.workers:
-                self._workers[name].lease = request.ticket
-            self._workers[lease.workers[0]].holds = request.likes or self._workers[lease.workers[0]].holds
-            self._count += 1
-            self._last[request.driver] = self._count
-            self.served[request.driver] += 1
-            yield lease
+        waits_on: set[str] = set()
+        kept_nodes: set[str] = set()
+        while True:
+            idle = self._idle(but=kept_nodes)
+            waiting = [one for one in self._waiting.values() if one.ticket not in waits_on]
+            if not idle or not waiting:
+                return
+            request = min(waiting, key=self._turn)
+            chosen = self._chosen(request, idle) if request.team == 1 else self._team(request, idle)
+            if not chosen:
+                waits_on.add(request.ticket)
+                kept_nodes |= self._kept_for(request, but=kept_nodes)
+                continue
+            yield self._lent(request, chosen)
+
+    def _lent(self, request: Request, chosen: tuple[str, ...]) -> Lease:
+        del self._waiting[request.ticket]
+        lease = Lease(request, chosen)
+        self._leases[request.ticket] = lease
+        for name in chosen:
+            self._workers[name].lease = request.ticket
+        for name in chosen[: request.team]:
+            self._workers[name].holds = request.likes or self._workers[name].holds
+        self._count += 1
+        self._last[request.driver] = self._count
+        self.served[request.driver] += 1
+        return lease
 
     def _turn(self, request: Request) -> tuple[bool, float]:
         # Equal ones keep the order in which they came.
         return not request.urgent, self._last[request.driver]
 
-    def _chosen(self, request: Request) -> tuple[str, ...]:
+    def _idle(self, but: Set[str] = frozenset()) -> dict[str, _Worker]:
+        return {name: one for name, one in self._workers.items() if one.lease is None and one.node not in but}
+
+    def _chosen(self, request: Request, idle: Mapping[str, _Worker]) -> tuple[str, ...]:
         """The idle worker that suits a request best, and idle ones of its node beside it."""
-        idle = {name: worker for name, worker in self._workers.items() if worker.lease is None}
-
-        def merit(name: str) -> tuple[bool, bool, bool]:
-            worker = idle[name]
-            return worker.node in request.near, bool(request.likes) and worker.holds == request.likes, not worker.holds
-
-        first = max(idle, key=merit)
+        first = max(idle, key=lambda name: _merit(request, idle[name]))
         beside = [name for name in idle if name != first and idle[name].node == idle[first].node]
         # Those that hold nothing are lent first.
         beside.sort(key=lambda name: bool(idle[name].holds))
         even = max(1, len(self._workers) // max(1, len(self._last)))
         width = min(request.width, even) if self.lends_cores and request.urgent else 1
         return (first, *beside[: width - 1])
+
+    def _team(self, request: Request, idle: Mapping[str, _Worker]) -> tuple[str, ...]:
+        """The idle workers of one node that suit a team best; nobody where no node has enough."""
+        counts = Counter(worker.node for worker in idle.values())
+        fitting = [name for name in idle if counts[idle[name].node] >= request.team]
+        if not fitting:
+            return ()
+        first = max(fitting, key=lambda name: _merit(request, idle[name]))
+        others = [name for name in fitting if name != first and idle[name].node == idle[first].node]
+        others.sort(key=lambda name: _merit(request, idle[name]), reverse=True)
+        return (first, *others[: request.team - 1])
+
+    def _kept_for(self, request: Request, but: Set[str]) -> set[str]:
+        """The node whose workers a team waits for: of those that have enough, the one that lacks fewest now."""
+        counts = Counter(worker.node for worker in self._workers.values() if worker.node not in but)
+        enough = [node for node, count in counts.items() if count >= request.team]
+        return {max(enough, key=lambda node: len(self.idle_on(node)))} if enough else set()
+
+
+def _merit(request: Request, worker: _Worker) -> tuple[bool, bool, bool]:
+    return worker.node in request.near, bool(request.likes) and worker.holds == request.likes, not worker.holds
 
 
 @dataclass

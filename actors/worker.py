@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,10 +69,21 @@ class _Worker:
         with self._at_work():
             return self._bench.extract(order, job, share)
 
-    def train(self, order: TrainingOrder, share: Share) -> tuple[Arrays | None, Trained]:
-        """The weights, and what is told: two objects, so that the weights need not travel."""
+    def train(self, order: TrainingOrder, share: Share, beside: Sequence[Any] = ()) -> tuple[Arrays | None, Trained]:
+        """The weights, and what is told: two objects, so that the weights need not travel.
+
+        Other workers of this node, `beside`, train the model too; it calls them.
+        """
+        from asvp.actors.mates import WorkerMates
+
         with self._at_work():
-            return self._bench.train(order, share)
+            mates = WorkerMates(order, share, beside) if beside else None
+            return self._bench.train(order, share, mates)
+
+    def train_beside(self, order: TrainingOrder, share: Share, seat: Any) -> None:
+        """Take part in one try of a training that another worker does."""
+        with self._at_work():
+            self._bench.train_beside(order, share, seat)
 
     def do(self, job: Job, share: Share) -> tuple[Any, tuple[Any, Spent]]:
         """What a job makes, and (what is told of it, what it cost).

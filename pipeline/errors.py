@@ -136,6 +136,10 @@ class LostError(WorkError):
     """Features or weights that were lost with a node, and can be made again."""
 
 
+class TeamLostError(LostError):
+    """A process that trained a model together with others has ended, or does not answer: others can begin anew."""
+
+
 class PoolLostError(WorkError):
     """The pool of workers is gone, or this process's way to it: nothing that the work itself did."""
 

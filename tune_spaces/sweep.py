@@ -9,7 +9,7 @@ from pathlib import Path
 import asvp
 from asvp.actors.cluster import cluster
 from asvp.actors.places import passing_places
-from asvp.actors.placing import placed
+from asvp.actors.placing import placed, settled_team
 from asvp.actors.pool import worker_pool
 from asvp.config import Config, load_config
 from asvp.driver.prepared import tell_of_code, tell_of_data
@@ -190,6 +190,9 @@ def run_sweep(
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
+        if not resume:
+            for trial in trials:
+                settled_team(prepared[trial.name].config.training, lies[0])
         for note in passing_places(out, first.config):
             reporter.say(f"Warning: {note}")
         for note in scheduler_cautions(scheduler or Scheduler(), trials):

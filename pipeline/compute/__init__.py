@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from asvp.compute.extraction import Extraction
 from asvp.compute.jobs import Done, FineTuneJob, Handle, Held, HeldWeights, Job, TrainedModel, Weights
-from asvp.config import EncoderConfig
+from asvp.config import EncoderConfig, TrainingConfig
 from asvp.features.feature_set import FeatureSet
 
 __all__ = [
@@ -50,6 +50,12 @@ class Backend(Protocol):
 
     def resolve(self) -> EncoderConfig:
         """What the encoder is where they work, where its configuration says `auto`."""
+        ...
+
+    def team_size(self, training: TrainingConfig) -> int:
+        """How many of them train a model together, where the configuration says `auto`; ConfigError or ClusterError
+        where that is not possible.
+        """
         ...
 
     def machine(self) -> dict[str, Any]:

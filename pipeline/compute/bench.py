@@ -33,6 +33,7 @@ from asvp.compute.jobs import (
 )
 from asvp.compute.looking import look
 from asvp.compute.machine import warm_up
+from asvp.compute.mates import Mates, Seat
 from asvp.compute.model_store import find_model, keep_model
 from asvp.compute.packing import pack
 from asvp.compute.picking import FindPicker, pick, pick_here
@@ -101,8 +102,11 @@ class Bench:
         spent = share.spent(watch.seconds)
         return table, _report(job, table, spent=spent, note=note, unwritten=unwritten, stored=stored)
 
-    def train(self, order: TrainingOrder, share: Share) -> tuple[Arrays | None, Trained]:
-        """The weights of a training, out of the cache where they lie there, and what is told of it."""
+    def train(self, order: TrainingOrder, share: Share, mates: Mates | None = None) -> tuple[Arrays | None, Trained]:
+        """The weights of a training, out of the cache where they lie there, and what is told of it.
+
+        What it cost counts the time of each of the mates, who have a share like this one's.
+        """
         job, cache, notes = order.job, order.cache, []
         if cache is not None:
             try:
@@ -117,14 +121,20 @@ class Bench:
         with self._encoder_lock.take(object()), self._busy.measure() as watch:
             # A training needs what memory there is; features are read again in less time than it takes.
             self._residents.clear()
-            head, weights = self._of(order.encoder).train(job, threads=_threads(share))
-        spent = share.spent(watch.seconds)
+            head, weights = self._of(order.encoder).train(job, _threads(share), mates)
+        spent = share.spent(watch.seconds).times(1 if mates is None else mates.size)
         if cache is not None:
             try:
                 keep_model(job, head, weights, spent, cache)
             except CacheError as error:
                 notes.append(f"The model is not cached: {error}")
         return weights, Trained(head, spent, notes=tuple(notes))
+
+    def train_beside(self, order: TrainingOrder, share: Share, seat: Seat) -> None:
+        """Take part in one try of a training that another bench does, and counts."""
+        with self._encoder_lock.take(object()):
+            self._residents.clear()
+            self._of(order.encoder).train_beside(order.job, seat, _threads(share))
 
     def do(self, job: Job, share: Share) -> tuple[Any, tuple[Any, Spent]]:
         """What a job makes to be kept, and (what is told of it, what it cost)."""

@@ -27,7 +27,8 @@ from asvp.compute.jobs import (
     Weights,
 )
 from asvp.compute.machine import describe_machine
-from asvp.config import EncoderConfig
+from asvp.config import EncoderConfig, TrainingConfig
+from asvp.errors import ConfigError
 from asvp.features.cache import Cache
 from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.models.failures import find_device
@@ -99,6 +100,23 @@ class InProcessBackend:
             config = self._bench.resolve(self._encoder)
             self._encoder = EncoderSpec(config, self._encoder.kind)
         return config
+
+    def team_size(self, training: TrainingConfig) -> int:
+        """One: this process.
+
+        Raises
+        ------
+        ConfigError
+            If several are asked for.
+        """
+        if training.devices not in (1, "auto"):
+            raise ConfigError(
+                "one process trains alone",
+                key="training.devices",
+                value=training.devices,
+                mend="Set it to 1 or auto, or leave out --in-process",
+            )
+        return 1
 
     def machine(self) -> dict[str, Any]:
         """This machine."""

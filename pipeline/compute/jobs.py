@@ -207,7 +207,12 @@ class FineTuneJob:
     @property
     def key(self) -> str:
         """Equal for work with an equal result."""
-        settings = self.training.model_dump(exclude={"method", "evaluate_at", "keep"})
+        unused = {"method", "evaluate_at", "keep"}
+        # As if they were not there, as they were not when models were made that are still in caches.
+        unused |= {
+            name for name, usual in (("devices", 1), ("checkpointing", False)) if vars(self.training)[name] == usual
+        }
+        settings = self.training.model_dump(exclude=unused)
         return content_key(
             "fine-tune",
             self.encoder,
@@ -219,6 +224,12 @@ class FineTuneJob:
             settings,
             self.seed,
         )
+
+    @property
+    def team(self) -> int:
+        """How many workers do it together; a linear probe is one's work."""
+        devices = self.training.devices
+        return 1 if devices == "auto" or self.method == "lp" else devices
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from asvp.config import WorkersConfig
-from asvp.errors import ClusterError
+from asvp.config import TrainingConfig, WorkersConfig
+from asvp.errors import ClusterError, ConfigError
 
 Resources = Mapping[str, float]
 
@@ -92,7 +92,29 @@ def place(workers: WorkersConfig, nodes: Sequence[Resources], *, growing: bool =
     return replace(one, workers=workers.count)
 
 
+def team_size(training: TrainingConfig, placement: Placement, most: int) -> int:
+    """How many workers train a model together, where a node has `most` of them.
+
+    Raises
+    ------
+    ConfigError
+        If several are asked for and share GPUs: then one GPU would be added to itself.
+    """
+    if training.devices == "auto":
+        return max(1, min(most, training.batch_size // _ROWS_WORTH_A_GPU)) if placement.gpus >= 1 else 1
+    if training.devices > 1 and 0 < placement.gpus < 1:
+        raise ConfigError(
+            f"each of them needs a GPU of its own, and the workers hold {placement.gpus:g} of one",
+            key="training.devices",
+            value=training.devices,
+            mend="Set workers.per_gpu to 1, or training.devices to 1",
+        )
+    return training.devices
+
+
 MOST_CPU_WORKERS = 64
+_ROWS_WORTH_A_GPU = 16
+"""Rows of a batch from which a GPU has more to compute than to tell the others."""
 _WORKERS_A_GPU = 1
 _SMALLEST_SHARE = 1e-4
 """Ray counts in steps of this."""

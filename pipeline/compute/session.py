@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from asvp.compute.jobs import Arrays, FineTuneJob, ShardJob
+from asvp.compute.mates import Mates, NoMates, Seat, seated
 from asvp.config import EncoderConfig
 from asvp.data.source import ChosenRows, Kind, Source, rows_named
 from asvp.errors import DeviceMemoryError, RowError, WorkError
@@ -22,6 +23,7 @@ from asvp.models.failures import empty_device_cache, no_room_for_a_row
 from asvp.models.head import Head
 from asvp.models.threads import cpu_threads
 from asvp.models.training.finetune import fine_tune, largest_batch, linear_probe
+from asvp.models.training.team import Team
 
 
 class EncoderSession:
@@ -95,7 +97,9 @@ class EncoderSession:
                 self._check_finite(features)
         return feature_table(features, job.start, job.dtype)
 
-    def train(self, job: FineTuneJob, threads: int | None = None) -> tuple[Head, Arrays | None]:
+    def train(
+        self, job: FineTuneJob, threads: int | None = None, mates: Mates | None = None
+    ) -> tuple[Head, Arrays | None]:
         """Do a job from the pre-trained weights.
 
         What does not fit in the GPU's memory is begun again with half as many rows in the model at a time, down to
@@ -106,6 +110,8 @@ class EncoderSession:
         job : FineTuneJob
         threads : int, optional
             CPU threads while this lasts, where it is not what the session has otherwise.
+        mates : Mates, optional
+            Who trains the encoder too. They have to begin with each try, by `train_beside`.
 
         Returns
         -------
@@ -117,6 +123,8 @@ class EncoderSession:
         ------
         DeviceMemoryError
             If the GPU's memory is not enough for one row at a time.
+        TeamLostError
+            If one of the mates has died, or does not answer.
         """
         with self._prepare_lock, self._encode_lock, cpu_threads(threads):
             self._use(None, None)
@@ -124,30 +132,44 @@ class EncoderSession:
             head = self._probe(job) if job.method in ("lp", "lp_ft") else None
             if head is not None and job.method == "lp":
                 return head, None
-            head = self._fine_tuned(job, head)
+            head = self._fine_tuned(job, head, mates or NoMates())
             return head, self.encoder.state()
 
-    def _fine_tuned(self, job: FineTuneJob, head: Head | None) -> Head:
+    def train_beside(self, job: FineTuneJob, seat: Seat, threads: int | None = None) -> None:
+        """Take part in one try of a training that another session does; the encoder is loaded anew afterwards.
+
+        Raises
+        ------
+        TeamLostError
+            If another of the team has failed, has died, or does not answer.
+        """
+        with self._prepare_lock, self._encode_lock, cpu_threads(threads):
+            self._use(None, None)
+            self._turn_to("training")
+            try:
+                rows = _inputs(job.source, job.rows)
+                with seated(seat, self._device_of_encoder) as team:
+                    self._try(job, rows, seat.head, seat.micro_batch, team)
+            finally:
+                # Its weights have been trained, but are not quite those of the job.
+                self._encoder = None
+                self._loaded = None
+
+    def _fine_tuned(self, job: FineTuneJob, head: Head | None, mates: Mates) -> Head:
         """Train the encoder, anew with fewer rows at a time where they do not fit in the GPU's memory."""
         rows = _inputs(job.source, job.rows)
-        largest = largest_batch(len(rows), job.training.batch_size)
+        largest = -(-largest_batch(len(rows), job.training.batch_size) // mates.size)
         at_once = min(self._micro_batch or largest, largest)
         while True:
-            whole = at_once == largest
+            micro_batch = None if at_once == largest else at_once
             try:
-                with self._changing_weights(job.key), rows_named(job.source, job.rows):
-                    trained = fine_tune(
-                        self.encoder,
-                        rows,
-                        job.labels,
-                        classes=job.classes,
-                        config=job.training,
-                        seed=job.seed,
-                        head=head,
-                        micro_batch=None if whole else at_once,
-                    )
-                if not whole:
-                    self._micro_batch = at_once
+                with (
+                    self._changing_weights(job.key),
+                    mates.training(head, micro_batch, self._device_of_encoder) as team,
+                ):
+                    trained = self._try(job, rows, head, micro_batch, team)
+                if micro_batch is not None:
+                    self._micro_batch = micro_batch
                 return trained
             except DeviceMemoryError:
                 if at_once == 1:
@@ -156,6 +178,25 @@ class EncoderSession:
             # After the handler, whose error holds the model and its activations.
             empty_device_cache(self._runs_on)
             at_once //= 2
+
+    def _try(
+        self, job: FineTuneJob, rows: list[str] | list[bytes], head: Head | None, micro_batch: int | None, team: Team
+    ) -> Head:
+        with rows_named(job.source, job.rows):
+            return fine_tune(
+                self.encoder,
+                rows,
+                job.labels,
+                classes=job.classes,
+                config=job.training,
+                seed=job.seed,
+                head=head,
+                micro_batch=micro_batch,
+                team=team,
+            )
+
+    def _device_of_encoder(self) -> torch.device:
+        return self.encoder.device
 
     def _turn_to(self, work: Literal["extraction", "training"]) -> None:
         """Between the two, give back the GPU memory that PyTorch holds: their tensors have other sizes."""

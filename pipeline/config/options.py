@@ -236,6 +236,16 @@ class TrainingConfig(_Section):
     head_lr: float = Field(2e-3, gt=0, description="Learning rate of the head.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay (AdamW).")
     batch_size: int = Field(32, ge=1, description="Rows in a step.")
+    devices: Annotated[int, Field(ge=1)] | Auto = Field(
+        1,
+        description="Workers of one node that train a model together, each on a piece of every batch; auto: on whole "
+        "GPUs as many as a node has, with 16 rows of a batch each at least; otherwise 1.",
+    )
+    checkpointing: bool = Field(
+        False,
+        description="Compute activations again for the gradient instead of keeping them: much less memory, about 1.4 "
+        "times the time.",
+    )
     class_weight: ClassWeight | None = Field(None, description="balanced: weigh classes by inverse frequency.")
     augment: bool = Field(True, description="Random resized crop and flip for images (never while the pool is scored).")
     evaluate_at: EvaluateAt = Field(

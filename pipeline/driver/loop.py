@@ -97,6 +97,7 @@ def run(
         raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
     if directory is not None and resume:
         config = as_begun(config if prepared is None else prepared.config, directory)
+        prepared = None if prepared is None else prepared.with_devices(config.training.devices)
     if prepared is None:
         # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
         from asvp.driver.preparation import prepare
@@ -110,6 +111,7 @@ def run(
             if directory is not None and not in_process:
                 _tell_of_places(directory.path, prepared.config, news)
         prepared = prepared.resolved(backend.resolve())
+        prepared = prepared.with_devices(backend.team_size(prepared.config.training))
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
@@ -160,6 +162,9 @@ def as_begun(config: Config, directory: RunDirectory) -> Config:
         key: getattr(begun.encoder, key) for key in ("dtype", "decode") if getattr(config.encoder, key) == "auto"
     }
     config = config.model_copy(update={"encoder": config.encoder.model_copy(update=decided)})
+    if config.training.devices == "auto":
+        devices = {"devices": begun.training.devices}
+        config = config.model_copy(update={"training": config.training.model_copy(update=devices)})
     directory.require_same(config)
     return config
 

@@ -102,8 +102,10 @@ def _check_sharded(config: Config, selection: Plan) -> None:
 
 def _check_encoder_use(config: Config, dataset: Dataset, mode: ModePlan) -> None:
     if dataset.kind != "features":
-        check_encoder(config.encoder, dataset.kind, _sample_of_texts(dataset))
-        if dataset.kind == "image" and config.training.augment and _will_fine_tune(config, mode):
+        trained = _will_fine_tune(config, mode)
+        checkpointing = config.training.checkpointing and trained
+        check_encoder(config.encoder, dataset.kind, _sample_of_texts(dataset), checkpointing=checkpointing)
+        if dataset.kind == "image" and config.training.augment and trained:
             check_augmentation()
         return
     if mode.refresh.policy != "never":

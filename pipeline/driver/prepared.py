@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from asvp.compute.jobs import Choice, EncoderSpec
 from asvp.compute.probe import Probe
@@ -63,6 +64,11 @@ class Prepared:
         if encoder == self.config.encoder:
             return self
         return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
+
+    def with_devices(self, devices: int | Literal["auto"]) -> Prepared:
+        """The same with so many workers that train a model together."""
+        training = self.config.training.model_copy(update={"devices": devices})
+        return replace(self, config=self.config.model_copy(update={"training": training}))
 
     def with_seed(self, seed: int) -> Prepared:
         """The same with another seed."""

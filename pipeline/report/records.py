@@ -414,6 +414,8 @@ _NOT_OF_AN_ARM = {
     "extraction.cache",
     "extraction.cache_limit",
     "report.rows",
+    "training.devices",
+    "training.checkpointing",
     "workers.count",
     "workers.cpus",
     "workers.gpus",

@@ -50,9 +50,9 @@ class _CountingWorker(_Worker):
         self._clock.cpus = share.cpus
         return super().extract(order, job, share)
 
-    def train(self, order: Any, share: Any) -> Any:
+    def train(self, order: Any, share: Any, beside: Any = ()) -> Any:
         self._clock.cpus = share.cpus
-        return super().train(order, share)
+        return super().train(order, share, beside)
 
     def do(self, job: Any, share: Any) -> Any:
         self._clock.cpus = share.cpus

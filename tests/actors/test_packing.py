@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_nothing_is_measured_without_gpus(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_gpu_with_few_cores_beside_it_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asvp.actors.packing, "gpu_nodes", lambda: [GpuNode("", 1.0, 1.0)])
     assert with_packing(WorkersConfig(), a_probe(tmp_path), None, SilentReporter()).per_gpu == 1
+
+
+def test_gpus_of_workers_that_train_together_are_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asvp.actors.packing, "gpu_nodes", lambda: [GpuNode("H100", 16, 2)])
+    probe, heard = a_probe(tmp_path), Told()
+    together = replace(probe, training=probe.training.model_copy(update={"devices": 2}))
+    assert with_packing(WorkersConfig(), together, None, heard).per_gpu == 1
+    assert heard.lines == []
 
 
 def test_workers_are_tried_on_one_gpu_and_the_number_is_remembered(

@@ -117,6 +117,120 @@ def test_nobody_gets_more_than_an_even_share_while_others_are_in_the_pool() -> N
     assert len(given_out(made)[0].workers) == 1
 
 
+def test_a_team_is_lent_whole_and_on_one_node() -> None:
+    made = turns({"a": "n1", "b": "n2", "c": "n2", "d": "n1", "e": "n2"})
+    ask(made, "d", "team", team=3, near=frozenset({"n1"}))
+    [lease] = given_out(made)
+    assert set(lease.workers) == {"b", "c", "e"}
+    ask(made, "d", "single")
+    assert given_out(made)[0].workers[0] in ("a", "d")
+
+
+def test_a_team_is_lent_the_workers_that_hold_its_encoder() -> None:
+    made = turns({name: "n" for name in "abcd"})
+    ask(made, "d", "1", likes="tuned", team=2)
+    [first] = given_out(made)
+    made.give_back("1")
+    ask(made, "d", "2", likes="other", team=2)
+    [second] = given_out(made)
+    assert not set(first.workers) & set(second.workers)
+    made.give_back("2")
+    ask(made, "d", "3", likes="tuned", team=2)
+    assert set(given_out(made)[0].workers) == set(first.workers)
+
+
+def test_workers_of_a_node_are_kept_for_a_team_until_it_is_whole() -> None:
+    made = turns({"a": "n1", "b": "n1", "c": "n2"})
+    for number in range(3):
+        ask(made, "many", f"m{number}")
+    first = {lease.workers[0]: lease.request.ticket for lease in given_out(made)}
+    ask(made, "team", "t", team=2)
+    for number in range(3, 9):
+        ask(made, "many", f"m{number}")
+    made.give_back(first["a"])
+    assert given_out(made) == [], "it is kept for the team, whose turn it is"
+    assert made.others_wait(first["b"])
+    made.give_back(first["c"])
+    assert [lease.workers for lease in given_out(made)] == [("c",)], "the other node works on"
+    made.give_back(first["b"])
+    assert [lease.request.ticket for lease in given_out(made)] == ["t"]
+
+
+def test_a_team_that_is_not_first_keeps_nobody_from_work() -> None:
+    made = turns({"a": "n", "b": "n"})
+    ask(made, "loop", "held")
+    given_out(made)
+    ask(made, "beside", "team", team=2, urgent=False)
+    ask(made, "loop", "next")
+    assert [lease.request.ticket for lease in given_out(made)] == ["next"]
+
+
+def test_two_teams_that_wait_are_served_one_after_the_other() -> None:
+    made = turns({name: "n" for name in "abc"})
+    ask(made, "x", "single")
+    given_out(made)
+    ask(made, "y", "first", team=3)
+    ask(made, "z", "second", team=2)
+    assert given_out(made) == [], "two are idle, and they are kept for the first"
+    made.give_back("single")
+    assert [lease.request.ticket for lease in given_out(made)] == ["first"]
+    made.give_back("first")
+    assert [lease.request.ticket for lease in given_out(made)] == ["second"]
+
+
+def test_two_teams_gather_on_two_nodes() -> None:
+    made = turns({"a": "n1", "b": "n1", "c": "n2", "d": "n2"})
+    for number in range(4):
+        ask(made, "x", f"{number}")
+    held = {lease.workers[0]: lease.request.ticket for lease in given_out(made)}
+    ask(made, "y", "first", team=2)
+    ask(made, "z", "second", team=2)
+    made.give_back(held["a"])
+    made.give_back(held["c"])
+    assert given_out(made) == []
+    made.give_back(held["d"])
+    assert [set(lease.workers) for lease in given_out(made)] == [{"c", "d"}]
+    made.give_back(held["b"])
+    assert [set(lease.workers) for lease in given_out(made)] == [{"a", "b"}]
+
+
+def test_where_a_worker_of_a_gathering_team_dies_the_others_are_lent_again_until_there_are_enough() -> None:
+    made = turns({"a": "n", "b": "n", "c": "n"})
+    ask(made, "x", "single")
+    [single] = given_out(made)
+    ask(made, "y", "team", team=3)
+    assert given_out(made) == []
+    assert single.workers == ("a",)
+    made.remove("b")
+    ask(made, "x", "another")
+    assert [lease.request.ticket for lease in given_out(made)] == ["another"]
+    made.add("new", "n")
+    for ticket in ("single", "another"):
+        made.give_back(ticket)
+    [lease] = given_out(made)
+    assert set(lease.workers) == {"a", "c", "new"}
+    assert made.most_on_a_node() == 3
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(1, 3), st.booleans()), min_size=1, max_size=12))
+def test_all_teams_and_all_others_are_served_in_the_end(requests: list[tuple[str, int, bool]]) -> None:
+    made = turns({"a": "n1", "b": "n1", "c": "n1", "d": "n2", "e": "n2"})
+    for number, (driver, team, urgent) in enumerate(requests):
+        ask(made, driver, str(number), team=team, urgent=urgent)
+    served, held = [], given_out(made)
+    while held:
+        busy = [name for lease in held for name in lease.workers]
+        assert len(busy) == len(set(busy))
+        for lease in held:
+            assert len({made.node_of(name) for name in lease.workers}) == 1
+        done = held.pop(0)
+        assert len(done.workers) >= done.request.team
+        served.append(done.request.ticket)
+        made.give_back(done.request.ticket)
+        held += given_out(made)
+    assert sorted(served) == sorted(str(number) for number in range(len(requests)))
+
+
 def test_what_a_driver_that_is_gone_waited_for_is_forgotten_and_what_it_has_is_told() -> None:
     made = turns({"w": "n"})
     ask(made, "dead", "held")

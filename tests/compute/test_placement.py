@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from asvp.compute.placement import MOST_CPU_WORKERS, Placement, place
-from asvp.config import WorkersConfig
-from asvp.errors import ClusterError
+from asvp.compute.placement import MOST_CPU_WORKERS, Placement, place, team_size
+from asvp.config import TrainingConfig, WorkersConfig
+from asvp.errors import ClusterError, ConfigError
 
 
 def test_without_gpus_every_core_has_a_worker() -> None:
@@ -54,6 +54,35 @@ def test_workers_share_gpus_as_they_are_told_to(
 def test_a_placement_speaks_of_workers() -> None:
     assert str(Placement(1, 4.0, 0.5)) == "1 worker of 4 CPUs and 0.5 GPU"
     assert str(Placement(3, 1.0, 0.0)) == "3 workers of 1 CPU"
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch_size", "placement", "most", "expected"),
+    [
+        # A GPU each, as long as each has 16 rows.
+        ("auto", 256, Placement(8, 2.0, 1.0), 8, 8),
+        ("auto", 64, Placement(8, 2.0, 1.0), 8, 4),
+        ("auto", 31, Placement(8, 2.0, 1.0), 8, 1),
+        ("auto", 4, Placement(8, 2.0, 1.0), 8, 1),
+        ("auto", 256, Placement(8, 2.0, 1.0), 2, 2),
+        # Who shares a GPU, or has none, trains alone unless it is told otherwise.
+        ("auto", 256, Placement(8, 2.0, 0.5), 8, 1),
+        ("auto", 256, Placement(8, 1.0, 0.0), 8, 1),
+        (3, 4, Placement(8, 2.0, 1.0), 8, 3),
+        (3, 4, Placement(8, 1.0, 0.0), 8, 3),
+        (1, 256, Placement(8, 2.0, 0.5), 8, 1),
+    ],
+)
+def test_how_many_train_a_model_together(
+    devices: Any, batch_size: int, placement: Placement, most: int, expected: int
+) -> None:
+    training = TrainingConfig(devices=devices, batch_size=batch_size)
+    assert team_size(training, placement, most) == expected
+
+
+def test_workers_that_share_a_gpu_train_no_model_together() -> None:
+    with pytest.raises(ConfigError, match=r"training\.devices: .* 0\.5 of one \(got 2\)\. Set workers\.per_gpu to 1"):
+        team_size(TrainingConfig(devices=2), Placement(4, 2.0, 0.5), 4)
 
 
 MIXED = [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0, "GPU": 1.0}]

@@ -230,6 +230,9 @@ class Replaying:
     def resolve(self):
         return prepared.config.encoder
 
+    def team_size(self, training):
+        return 1
+
     def machine(self):
         return {"cpus": 1}
 

@@ -21,7 +21,7 @@ from tiny_runs import picks, tiny_config, write_texts
 from asvp import Classifier
 from asvp.config import Config, build_config, merge
 from asvp.driver.loop import RunResult, run
-from asvp.driver.preparation import with_absolute_paths
+from asvp.driver.preparation import prepare, with_absolute_paths
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
 from asvp.record.run_directory import RunDirectory
 
@@ -317,6 +317,18 @@ def test_a_resume_keeps_the_type_that_was_decided_when_the_run_began(own: tuple[
     result = resume(left_open, folder / "run")
     assert yaml.safe_load((folder / "run" / "config.yaml").read_text())["encoder"]["dtype"] == "float32"
     assert result.summary
+
+
+def test_a_resume_keeps_the_number_of_devices_that_was_decided_when_the_run_began(own: tuple[Config, Path]) -> None:
+    config, folder = own
+    left_open = with_changes(config, {"training": {"devices": "auto"}})
+    assert resume(left_open, folder / "run").summary
+    assert read(folder / "run" / "config.yaml")["training"]["devices"] == 1
+    # A trial was prepared before it is known what its run was begun with.
+    again = run(left_open, out=folder / "run", resume=True, in_process=True, prepared=prepare(left_open))
+    assert again.summary
+    with pytest.raises(RunDirectoryError, match=r"training\.devices = 1, not 2"):
+        resume(with_changes(config, {"training": {"devices": 2}}), folder / "run")
 
 
 def with_changes(config: Config, changes: dict[str, Any]) -> Config:

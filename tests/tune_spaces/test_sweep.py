@@ -13,7 +13,7 @@ from tiny_runs import picks, tiny_config
 
 from asvp.config import Config, build_config, merge
 from asvp.driver.loop import run
-from asvp.errors import AsvpError, RunDirectoryError
+from asvp.errors import AsvpError, ClusterError, RunDirectoryError
 from asvp.progress import SilentReporter
 from asvp.report.comparison import compare
 from asvp.tune_spaces.space import Space, Trial, trials
@@ -184,3 +184,12 @@ def test_arguments_of_a_sweep_that_are_none_are_refused(
     with pytest.raises(AsvpError):
         run_space(**{"space": Space({"svp": {}}), "config": base, **arguments})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_team_that_no_node_can_hold_is_refused_before_anything_is_written(
+    ray_local: Any, base: Config, tmp_path: Path
+) -> None:
+    space = Space({"svp": {}, "large": {"training": {"devices": 64}}}, (0,))
+    with pytest.raises(ClusterError, match=r"training\.devices: no node has so many.*\(got 64\)"):
+        sweep(list(trials(space, base.model_dump())), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

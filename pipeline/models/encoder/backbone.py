@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 
 from asvp.config import EncoderConfig
 from asvp.data.source import Kind
-from asvp.errors import EncoderError
+from asvp.errors import ConfigError, EncoderError
 from asvp.models.encoder.location import encoder_folder, sentence_pooling
 from asvp.models.encoder.options import blame, with_options
 from asvp.models.encoder.pooling import Pooling
@@ -108,6 +108,17 @@ def load_model(backbone: Backbone, config: EncoderConfig) -> PreTrainedModel:
                 # Pixels that lie together spare a copy before and after each convolution, on CPUs and on GPUs.
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
         return cast(PreTrainedModel, model)
+
+
+def check_checkpointing(model_class: type[PreTrainedModel]) -> None:
+    """ConfigError if models of a class keep their activations whatever is asked of them."""
+    if not model_class.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"this encoder has no gradient checkpointing ({model_class.__name__})",
+            key="training.checkpointing",
+            value=True,
+            mend="Set it to false, and lower training.batch_size if memory runs out",
+        )
 
 
 def prefix_tokens(model: PreTrainedModel, kind: Kind) -> int:

@@ -19,7 +19,14 @@ from asvp.config import EncoderConfig
 from asvp.data.decoding import DECODING
 from asvp.data.source import Kind
 from asvp.errors import EncoderError, RowError
-from asvp.models.encoder.backbone import CONVOLUTIONS, Backbone, find_backbone, load_model, prefix_tokens
+from asvp.models.encoder.backbone import (
+    CONVOLUTIONS,
+    Backbone,
+    check_checkpointing,
+    find_backbone,
+    load_model,
+    prefix_tokens,
+)
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
@@ -355,7 +362,14 @@ class Encoder:
         return feature
 
 
-def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = (), *, device: str | None = None) -> None:
+def check_encoder(
+    config: EncoderConfig,
+    kind: Kind,
+    sample: Sequence[Any] = (),
+    *,
+    device: str | None = None,
+    checkpointing: bool = False,
+) -> None:
     """Raise what loading the encoder and using it for such rows would raise.
 
     Weights that lie here are loaded and tried on the CPU, unless they are very large; those of the hub that are not
@@ -369,15 +383,19 @@ def check_encoder(config: EncoderConfig, kind: Kind, sample: Sequence[Any] = (),
         Some of the texts, which the tokenizer must be able to tell apart.
     device : str, optional
         Where it is to run, which must know the type of the matrix products; None takes a GPU if there is one.
+    checkpointing : bool
+        Whether it is to be trained with gradient checkpointing.
 
     Raises
     ------
     EncoderError
         If the encoder cannot be found, loaded or used.
     ConfigError
-        If there is no such device here.
+        If there is no such device here, or the encoder has no gradient checkpointing.
     """
     backbone = find_backbone(config, kind, device=device, weights=False)
+    if checkpointing:
+        check_checkpointing(backbone.model_class)
     if config.decode == "gpu" and backbone.device.type == "cpu":
         # The workers' machines may have what this one has not, and say so themselves if they have not either.
         config = config.model_copy(update={"decode": "pil"})

@@ -20,9 +20,12 @@ from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds
 from asvp.models.training.graphs import StepGraphs, step_graphs
+from asvp.models.training.recomputed import recomputed_activations
 from asvp.models.training.repeatable import repeatable_gradients
 from asvp.models.training.statistics import settle_statistics
+from asvp.models.training.team import Alone, Team, piece_of
 from asvp.models.training.vocabulary import used_embeddings, word_embeddings
+from asvp.seeds import derive_seed
 
 _LONGEST_GRADIENT = 1.0
 _LOOKED_AT = 8
@@ -84,6 +87,7 @@ def fine_tune(
     head: Head | None = None,
     on_step: Callable[[int, int], None] | None = None,
     micro_batch: int | None = None,
+    team: Team | None = None,
 ) -> Head:
     """Train an encoder and a linear head on its features together.
 
@@ -113,20 +117,26 @@ def fine_tune(
         equal size, and up to rounding that of the whole batch, with class weights too; augmentation does not depend on
         the pieces. Dropout draws other numbers (of the same seed), and BatchNorm's statistics are those of a piece.
         None: whole batches.
+    team : Team, optional
+        Others who are called with the same arguments and train the same model, each on a piece of every batch, in the
+        same order of rows; the gradient is that of the whole batch, as with `micro_batch`. None: nobody.
 
     Returns
     -------
     Head
-        The trained head; the encoder is in evaluation mode again.
+        The trained head; the encoder is in evaluation mode again. Of a team only the first one's encoder is fit for
+        use: the others' statistics of normalisation are not settled.
 
     Raises
     ------
     DataError
         If there is no row, or rows, labels and head do not fit each other.
     ConfigError
-        If `micro_batch` is below 1.
+        If `micro_batch` is below 1, or the encoder has no gradient checkpointing and it is asked for.
     DeviceMemoryError
         If the GPU's memory is not enough; a smaller `micro_batch` may help.
+    TeamLostError
+        If another of the team has failed, has ended, or does not answer.
     WorkError
         If the training diverges, the machine's memory is not enough, or the model fails. After this and a
         DeviceMemoryError the encoder's weights are those of somewhere in the training: load it again.
@@ -136,6 +146,7 @@ def fine_tune(
         raise ConfigError(
             "must be at least 1 row", key="micro_batch", value=micro_batch, mend="Raise it, or leave it out"
         )
+    team = team or Alone()
     encoder.weights_will_change()
     generator = torch.Generator().manual_seed(seed)
     examples = encoder.inputs.read(rows)
@@ -148,9 +159,10 @@ def fine_tune(
         torch.random.fork_rng(devices=devices),
         vocabulary,
         repeatable_gradients(encoder.model),
+        recomputed_activations(encoder.model, config.checkpointing),
     ):
-        # Dropout can draw from the global generator only.
-        torch.manual_seed(seed)
+        # Dropout can draw from the global generator only; on each piece of a batch it draws other numbers.
+        torch.manual_seed(derive_seed(seed, f"member {team.rank}") if team.rank else seed)
         output = _first_head(encoder, classes, head, generator)
         try:
             _train(
@@ -163,11 +175,13 @@ def fine_tune(
                 generator,
                 on_step,
                 micro_batch,
+                team,
             )
         finally:
             encoder.model.train(False)
             encoder.model.zero_grad(set_to_none=True)
-    _check_trained(encoder, output, examples, config, micro_batch)
+    if team.rank == 0:
+        _check_trained(encoder, output, examples, config, micro_batch)
     return Head(output.weight.detach().cpu().numpy().copy(), output.bias.detach().cpu().numpy().copy())
 
 
@@ -186,6 +200,7 @@ def _train(
     generator: torch.Generator,
     on_step: Callable[[int, int], None] | None,
     micro_batch: int | None,
+    team: Team,
 ) -> None:
     on_gpu = encoder.device.type == "cuda"
     groups = _parameter_groups(encoder, output, config)
@@ -195,7 +210,7 @@ def _train(
         groups = [{**group, "lr": torch.tensor(group["lr"], device=encoder.device)} for group in groups]
     optimiser = torch.optim.AdamW(groups, fused=True, capturable=on_gpu)
     cuts = batch_bounds(len(labels), config.batch_size)
-    step = _Step(encoder, output, optimiser, _class_weights(labels, classes, encoder, config), micro_batch)
+    step = _Step(encoder, output, optimiser, _class_weights(labels, classes, encoder, config), micro_batch, team)
     augmentation = generator if config.augment else None
     order = partial(torch.randperm, len(labels), generator=generator)
     # What augmentation draws lies between the orders; of texts nothing is drawn, and all orders can be known ahead.
@@ -204,7 +219,10 @@ def _train(
     orders: Iterable[Tensor] = list(drawn) if known else drawn
     labels = labels.to(encoder.device)
     encoder.model.train()
-    graphs = _graphs(step, examples, labels, list(orders), cuts) if known and on_gpu else None
+    step.agree()
+    # What is computed twice sets up its random numbers on the CPU, which no graph can.
+    recorded = known and on_gpu and not config.checkpointing
+    graphs = _graphs(step, examples, labels, list(orders), cuts) if recorded else None
     steps, done = config.epochs * len(cuts), 0
     for epoch, chosen in enumerate(orders):
         losses = []
@@ -219,19 +237,37 @@ def _train(
             rows = chosen[start:end].numpy()
             loss = None if graphs is None else graphs.run(rows, places[start:end])
             if loss is None:
-                # Whole, so that augmentation draws the same numbers whatever the pieces are.
-                loss = step(encoder.inputs.collate(examples, rows, augmentation), labels[places[start:end]])
+                with team.piece():
+                    first, tensors = _own_rows(encoder, examples, rows, augmentation, team)
+                    share = step.gradients(tensors, labels[places[start:end]], first)
+                loss = step.update(share)
             losses.append(loss)
             done += 1
             if on_step is not None:
                 on_step(done, steps)
         # Once an epoch: on a GPU each look at a number waits for all that was queued before it.
         _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
+    if team.rank:
+        return
     mixed = order().numpy()
     pieces = _pieces(len(labels), min(config.batch_size, micro_batch or config.batch_size))
     settle_statistics(
         encoder.model, (encoder.features(encoder.inputs.collate(examples, mixed[first:last])) for first, last in pieces)
     )
+
+
+def _own_rows(
+    encoder: Encoder, examples: Any, rows: np.ndarray, augmentation: torch.Generator | None, team: Team
+) -> tuple[int, dict[str, Tensor]]:
+    """Which row of a batch is the first that is one's own to look at, and the tensors of all that are."""
+    first, last = piece_of(team, len(rows))
+    # One at least, that does not count: a model gives all its weights gradients, or none of it.
+    first, last = (first, last) if last > first else (0, 1)
+    if augmentation is None or isinstance(encoder.inputs, TextInputs):
+        return first, encoder.inputs.collate(examples, rows[first:last])
+    # Whole, so that augmentation draws the same numbers whatever the pieces are.
+    tensors = encoder.inputs.collate(examples, rows, augmentation)
+    return first, {name: tensor[first:last] for name, tensor in tensors.items()}
 
 
 class _Step:
@@ -252,11 +288,13 @@ class _Step:
         optimiser: torch.optim.Optimizer,
         weights: Tensor | None,
         micro_batch: int | None,
+        team: Team,
     ) -> None:
         self.encoder = encoder
         self.output = output
         self.optimiser = optimiser
-        self.whole = micro_batch is None
+        self.whole = micro_batch is None and team.size == 1
+        self._team = team
         self._weights = weights
         self._micro_batch = micro_batch
         self._scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.dtype_name == "float16")
@@ -267,20 +305,37 @@ class _Step:
         """Whether losses are scaled by a factor that the CPU decides on."""
         return self._scaler.is_enabled()
 
+    def agree(self) -> None:
+        """Begin with the weights that the first of the team has."""
+        self._team.agree(parameter.detach() for parameter in self._trained)
+
     def __call__(self, tensors: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """The loss of a batch, on the device."""
+        """The loss of a batch that is all one's own, on the device; the weights are one step further."""
+        return self.update(self.gradients(tensors, targets, 0))
+
+    def gradients(self, tensors: dict[str, Tensor], targets: Tensor, start: int) -> Tensor:
+        """One's own share of a batch's loss; `tensors` are the rows from `start` on, `targets` those of the batch."""
         self.optimiser.zero_grad(set_to_none=True)
+        begin, end = piece_of(self._team, len(targets))
         shares = []
-        for first, last in _pieces(len(targets), self._micro_batch):
+        for first, last in _pieces(max(1, end - begin), self._micro_batch):
             features = self.encoder.features({name: tensor[first:last] for name, tensor in tensors.items()})
-            loss = _share_of_loss(self.output(features), targets, first, last, self._weights)
+            loss = _share_of_loss(self.output(features), targets, start + first, start + last, self._weights)
+            if begin == end:
+                # A row of others, so that there are gradients to add.
+                loss = 0.0 * loss
             shares.append(loss.detach())
             torch.autograd.backward(self._scaler.scale(loss))
+        return torch.stack(shares).sum()
+
+    def update(self, share: Tensor) -> Tensor:
+        """The loss of the batch, after a step along the gradients of all."""
+        self._team.add([share, *(parameter.grad for parameter in self._trained if parameter.grad is not None)])
         self._scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self._trained, _LONGEST_GRADIENT)
         self._scaler.step(self.optimiser)
         self._scaler.update()
-        return torch.stack(shares).sum()
+        return share
 
 
 def _graphs(
