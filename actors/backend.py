@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import replace
@@ -14,6 +14,7 @@ from asvp.actors.broker import Grant
 from asvp.actors.cluster import cluster, has_several_nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
+from asvp.actors.metrics import count_round
 from asvp.actors.placing import placed, settled_team
 from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
@@ -169,6 +170,10 @@ class PoolBackend:
     def machine(self) -> dict[str, Any]:
         """What the workers work on."""
         return self._desk.machine()
+
+    def round_closed(self, record: Mapping[str, Any]) -> None:
+        """Count it, for whoever watches the cluster."""
+        count_round(record)
 
     def close(self) -> None:
         """Leave the pool."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from asvp.actors import metrics
 from asvp.actors.shards import DIED
 from asvp.actors.turns import Keys, Lease, Request, Turns
 from asvp.compute.placement import Placement
@@ -364,9 +365,17 @@ class _Broker:
         """Take drivers that give no sign of life for dead."""
         while True:
             await asyncio.sleep(min(_LOOK, self._patience / 2))
+            self._show()
             now = time.monotonic()
             for driver in [driver for driver, seen in self._seen.items() if now - seen > self._patience]:
                 await self.leave(driver)
+
+    def _show(self) -> None:
+        """The numbers of the pool, for whoever watches the cluster."""
+        pool = str(ray.get_runtime_context().get_actor_id())[:8]
+        metrics.show("asvp_workers", self._turns.workers, pool=pool)
+        metrics.show("asvp_workers_busy", sum(len(lease.workers) for lease, _ in self._given.values()), pool=pool)
+        metrics.show("asvp_requests_waiting", self._turns.waiting, pool=pool)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

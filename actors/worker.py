@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from asvp.actors import metrics
 from asvp.compute.jobs import (
     Arrays,
     EncoderSpec,
@@ -66,8 +68,12 @@ class _Worker:
 
     def extract(self, order: ExtractionOrder, job: ShardJob, share: Share) -> tuple[pa.Table, ShardReport]:
         """The table of a shard, and what is told of it: two objects, so that the table need not travel."""
-        with self._at_work():
-            return self._bench.extract(order, job, share)
+        with self._at_work("extract"):
+            table, report = self._bench.extract(order, job, share)
+        if not report.reused:
+            metrics.count("asvp_rows_extracted", report.rows)
+            metrics.count("asvp_feature_bytes", table.nbytes)
+        return table, report
 
     def train(self, order: TrainingOrder, share: Share, beside: Sequence[Any] = ()) -> tuple[Arrays | None, Trained]:
         """The weights, and what is told: two objects, so that the weights need not travel.
@@ -76,13 +82,13 @@ class _Worker:
         """
         from asvp.actors.mates import WorkerMates
 
-        with self._at_work():
+        with self._at_work("train"):
             mates = WorkerMates(order, share, beside) if beside else None
             return self._bench.train(order, share, mates)
 
     def train_beside(self, order: TrainingOrder, share: Share, seat: Any) -> None:
         """Take part in one try of a training that another worker does."""
-        with self._at_work():
+        with self._at_work("train"):
             self._bench.train_beside(order, share, seat)
 
     def do(self, job: Job, share: Share) -> tuple[Any, tuple[Any, Spent]]:
@@ -90,7 +96,7 @@ class _Worker:
 
         A proxy is small, and is told rather than kept: it must not be lost with a node.
         """
-        with self._at_work():
+        with self._at_work(type(job).__name__.removesuffix("Job").lower()):
             kept, (told, spent) = self._bench.do(job, share)
         if isinstance(job, ProxyJob):
             return None, (Pickled(pickle.dumps(kept)), spent)
@@ -98,7 +104,7 @@ class _Worker:
 
     def resolve(self, encoder: EncoderSpec) -> EncoderConfig:
         """What an encoder is here, where its configuration says `auto`."""
-        with self._at_work():
+        with self._at_work("resolve"):
             return self._bench.resolve(encoder)
 
     def memory(self) -> tuple[int, int]:
@@ -118,12 +124,15 @@ class _Worker:
             self._idle.wait_for(lambda: self._active == 0)
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def _at_work(self, kind: str) -> Iterator[None]:
         with self._idle:
             self._active += 1
+        began = time.perf_counter()
         try:
             yield
         finally:
+            metrics.count("asvp_jobs", 1, kind=kind)
+            metrics.count("asvp_job_seconds", time.perf_counter() - began, kind=kind)
             with self._idle:
                 self._active -= 1
                 self._idle.notify_all()

@@ -5,6 +5,7 @@ What is named here needs no PyTorch: a driver only says what it wants done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from asvp.compute.extraction import Extraction
@@ -60,4 +61,8 @@ class Backend(Protocol):
 
     def machine(self) -> dict[str, Any]:
         """What they work on, for the record."""
+        ...
+
+    def round_closed(self, record: Mapping[str, Any]) -> None:
+        """Hear of a finished round, as in rounds.jsonl, once."""
         ...

@@ -130,18 +130,21 @@ def run(
             learning.fit_proxy(number)
             learning.refresh_if_it_pays(number)
             learning.train_final_model_if_due(number)
-            if _told(learning.close_round(number), news, on_round):
-                _told(learning.await_evaluations(), news, on_round)
+            if _told(learning.close_round(number), backend, news, on_round):
+                _told(learning.await_evaluations(), backend, news, on_round)
                 break
         if prepared.cache is not None:
             prepared.cache.trim(learning.cache_keys(), news.say)
         return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)
 
 
-def _told(records: Iterable[Mapping[str, Any]], news: Reporter, on_round: Callable[..., object] | None) -> bool:
+def _told(
+    records: Iterable[Mapping[str, Any]], backend: Backend, news: Reporter, on_round: Callable[..., object] | None
+) -> bool:
     """Tell of rounds; whether somebody wants the run to end."""
     answers = []
     for record in records:
+        backend.round_closed(record)
         news.round(record)
         answers.append(None if on_round is None else on_round(record))
     return ENOUGH in answers

@@ -120,21 +120,30 @@ def test_two_processes_that_fill_the_same_cache_end_alike_and_leave_it_whole(
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("writes", [3, 5, 8, 11])
+@pytest.mark.parametrize(
+    ("writes", "number", "told"),
+    [*((count, errno.ENOSPC, "disk is full") for count in (3, 5, 8, 11)), (5, errno.EFBIG, "no file may be so large")],
+)
 def test_a_full_disk_stops_a_run_clearly_and_loses_nothing(
-    writes: int, config: Config, whole: tuple[RunResult, list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    writes: int,
+    number: int,
+    told: str,
+    config: Config,
+    whole: tuple[RunResult, list[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = [writes]
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
         if left[0] == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
         left[0] -= 1
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(WorkError, match=r"disk is full.*--resume"):
+    with pytest.raises(WorkError, match=rf"{told}.*--resume"):
         run(config, out=tmp_path / "run", in_process=True)
     monkeypatch.undo()
     resumed = run(config, out=tmp_path / "run", in_process=True, resume=True)

@@ -236,6 +236,9 @@ class Replaying:
     def machine(self):
         return {"cpus": 1}
 
+    def round_closed(self, record):
+        pass
+
 
 result = run(prepared.config, out=sys.argv[2], prepared=prepared, backend=Replaying())
 assert next(given, None) is None
