@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from asvp.config import EncoderConfig, TrainingConfig
 from asvp.errors import DataError, EncoderError
 from asvp.models.classifier import Classifier
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint
+from asvp.models.training import finetune
 from asvp.models.training.finetune import fine_tune
 
 IMAGES, LABELS = tiny_images(12)
@@ -154,6 +156,43 @@ def test_augmentation_draws_from_the_generator_alone_and_never_when_scoring(fold
     np.testing.assert_array_equal(
         inputs.collate(IMAGES, rows)["pixel_values"], inputs.collate(IMAGES, rows)["pixel_values"]
     )
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_batches_are_decoded_before_their_step_and_train_to_the_same_weights(
+    folders: dict[str, Path], augment: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig(epochs=2, lr=1e-3, head_lr=1e-2, batch_size=4, augment=augment)
+
+    def trained() -> tuple[list[str], dict[str, np.ndarray]]:
+        encoder, seen = load(folders["vit"]), []
+        fetch, second = encoder.inputs.fetch, threading.Event()
+
+        def fetched(*given: object, **more: object) -> object:
+            seen.append("decoded")
+            if len(seen) > 1:
+                second.set()
+            return fetch(*given, **more)
+
+        def step(done: int, steps: int) -> None:
+            if ahead and done == 1:
+                # Nobody has asked for it yet.
+                assert second.wait(30)
+            seen.append("step")
+
+        monkeypatch.setattr(encoder.inputs, "fetch", fetched)
+        fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=0, on_step=step)
+        return seen, encoder.state()
+
+    ahead = True
+    _, weights = trained()
+    ahead = False
+    monkeypatch.setattr(finetune, "ReadAhead", lambda work, jobs, count: map(work, jobs))
+    seen, plain = trained()
+    assert seen[:4] == ["decoded", "step"] * 2
+    assert weights.keys() == plain.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, plain[name], err_msg=name)
 
 
 def test_without_augmentation_training_sees_the_scored_pixels(folders: dict[str, Path]) -> None:

@@ -121,9 +121,9 @@ def test_members_look_at_the_rows_of_one_order(folder: Path, monkeypatch: pytest
     seen: list[tuple[int, ...]] = []
     collate = TextInputs.collate
 
-    def watched(inputs: TextInputs, examples: object, positions: np.ndarray, generator: object = None) -> object:
+    def watched(inputs: TextInputs, examples: Any, positions: np.ndarray, *more: Any) -> object:
         seen.append(tuple(positions.tolist()))
-        return collate(inputs, examples, positions, generator)
+        return collate(inputs, examples, positions, *more)
 
     monkeypatch.setattr(TextInputs, "collate", watched)
 

@@ -86,24 +86,36 @@ class ImageInputs:
             return _ROWS_ON_CPU if on_cpu else _ROWS_ON_GPU
         return min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
 
-    def collate(
-        self, examples: list[bytes], positions: np.ndarray, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """Pixels (n, 3, H, W) uint8; a generator asks for a random resized crop and a random flip of each."""
-
+    def fetch(self, examples: list[bytes], positions: np.ndarray, *, augmented: bool) -> list[np.ndarray] | None:
+        """Images (3, h, w) uint8, decoded; None where the GPU decodes them."""
+        if not augmented and self._on_gpu is not None:
+            return None
         contents = [examples[position] for position in positions.tolist()]
-        if generator is None and self._on_gpu is not None:
-            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
-            if isinstance(pixels, Tensor):
-                return {"pixel_values": pixels}
-            place, error = pixels
-            raise _row_error(error, int(positions[place]))
-        found = self._decoder.read("scored" if generator is None else "canvas", contents, self._cores())
+        found = self._decoder.read("canvas" if augmented else "scored", contents, self._cores())
         decoded = []
         for position, array in zip(positions.tolist(), found, strict=True):
             if isinstance(array, UnusableError):
                 raise _row_error(array, position)
             decoded.append(array)
+        return decoded
+
+    def collate(
+        self,
+        examples: list[bytes],
+        positions: np.ndarray,
+        generator: torch.Generator | None = None,
+        fetched: list[np.ndarray] | None = None,
+    ) -> dict[str, Tensor]:
+        """Pixels (n, 3, H, W) uint8; a generator asks for a random resized crop and a random flip of each."""
+        decoded = self.fetch(examples, positions, augmented=generator is not None) if fetched is None else fetched
+        if decoded is None:
+            assert self._on_gpu is not None
+            contents = [examples[position] for position in positions.tolist()]
+            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
+            if isinstance(pixels, Tensor):
+                return {"pixel_values": pixels}
+            place, error = pixels
+            raise _row_error(error, int(positions[place]))
         if generator is not None:
             seed = int(torch.randint(2**31, (1,), generator=generator))
             decoded = _augmented(decoded, self._augmentation(), seed)

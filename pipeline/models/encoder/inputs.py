@@ -114,10 +114,19 @@ class Inputs(Protocol):
     def plan(self, examples: Any, batch_size: BatchSize) -> list[np.ndarray]:
         """Positions of the rows of each batch for scoring; depends on nothing but the rows, batch size and device."""
 
+    def fetch(self, examples: Any, positions: np.ndarray, *, augmented: bool) -> Any:
+        """The slow part of `collate`, which draws nothing and may be done ahead in another thread, if there is one.
+
+        Raises
+        ------
+        RowError
+            If a row cannot be decoded.
+        """
+
     def collate(
-        self, examples: Any, positions: np.ndarray, generator: torch.Generator | None = None
+        self, examples: Any, positions: np.ndarray, generator: torch.Generator | None = None, fetched: Any = None
     ) -> dict[str, Tensor]:
-        """Tensors of some rows on the CPU; a generator asks for training augmentation."""
+        """Tensors of some rows on the CPU, of what was fetched of them; a generator asks for training augmentation."""
 
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Last step before the model, on its device."""
@@ -209,8 +218,11 @@ class TextInputs:
             start = end
         return batches
 
+    def fetch(self, examples: Tokens, positions: np.ndarray, *, augmented: bool) -> None:
+        """Nothing: what is left to do is quick."""
+
     def collate(
-        self, examples: Tokens, positions: np.ndarray, generator: torch.Generator | None = None
+        self, examples: Tokens, positions: np.ndarray, generator: torch.Generator | None = None, fetched: None = None
     ) -> dict[str, Tensor]:
         """Token numbers and mask, (n, longest), padded on the right."""
         tokens, mask = examples.padded(positions, self.padding)

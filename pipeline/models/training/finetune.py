@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import repeat
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
 from asvp.errors import ConfigError, DataError, WorkError
 from asvp.models.encoder import Encoder
-from asvp.models.encoder.inputs import TextInputs
+from asvp.models.encoder.inputs import ReadAhead, TextInputs
 from asvp.models.encoder.tokens import Tokens
 from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
@@ -28,6 +29,8 @@ from asvp.models.training.vocabulary import used_embeddings, word_embeddings
 from asvp.seeds import derive_seed
 
 _LONGEST_GRADIENT = 1.0
+_AHEAD = 2
+"""Batches of images that are decoded before their step, the one being decoded included."""
 _LOOKED_AT = 8
 """Rows that a trained encoder is tried on."""
 _PROBE_RATE = 4.0
@@ -227,6 +230,7 @@ def _train(
     for epoch, chosen in enumerate(orders):
         losses = []
         places = chosen.to(encoder.device)
+        fetched = _fetched(encoder, examples, [chosen[start:end].numpy() for start, end in cuts], config, team)
         for start, end in cuts:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 now = rate * (1 - done / steps)
@@ -238,7 +242,7 @@ def _train(
             loss = None if graphs is None else graphs.run(rows, places[start:end])
             if loss is None:
                 with team.piece():
-                    first, tensors = _own_rows(encoder, examples, rows, augmentation, team)
+                    first, tensors = _own_rows(encoder, examples, rows, augmentation, team, next(fetched))
                     share = step.gradients(tensors, labels[places[start:end]], first)
                 loss = step.update(share)
             losses.append(loss)
@@ -256,18 +260,37 @@ def _train(
     )
 
 
+def _fetched(
+    encoder: Encoder, examples: Any, batches: list[np.ndarray], config: TrainingConfig, team: Team
+) -> Iterator[Any]:
+    """What can be made ready of each batch while others are trained on, without drawing any number."""
+    if isinstance(encoder.inputs, TextInputs):
+        return repeat(None)
+    read = [rows if config.augment else rows[slice(*_own_piece(team, len(rows)))] for rows in batches]
+    return iter(ReadAhead(lambda rows: encoder.inputs.fetch(examples, rows, augmented=config.augment), read, _AHEAD))
+
+
 def _own_rows(
-    encoder: Encoder, examples: Any, rows: np.ndarray, augmentation: torch.Generator | None, team: Team
+    encoder: Encoder,
+    examples: Any,
+    rows: np.ndarray,
+    augmentation: torch.Generator | None,
+    team: Team,
+    fetched: Any,
 ) -> tuple[int, dict[str, Tensor]]:
     """Which row of a batch is the first that is one's own to look at, and the tensors of all that are."""
-    first, last = piece_of(team, len(rows))
-    # One at least, that does not count: a model gives all its weights gradients, or none of it.
-    first, last = (first, last) if last > first else (0, 1)
+    first, last = _own_piece(team, len(rows))
     if augmentation is None or isinstance(encoder.inputs, TextInputs):
-        return first, encoder.inputs.collate(examples, rows[first:last])
+        return first, encoder.inputs.collate(examples, rows[first:last], None, fetched)
     # Whole, so that augmentation draws the same numbers whatever the pieces are.
-    tensors = encoder.inputs.collate(examples, rows, augmentation)
+    tensors = encoder.inputs.collate(examples, rows, augmentation, fetched)
     return first, {name: tensor[first:last] for name, tensor in tensors.items()}
+
+
+def _own_piece(team: Team, rows: int) -> tuple[int, int]:
+    first, last = piece_of(team, rows)
+    # One at least, that does not count: a model gives all its weights gradients, or none of it.
+    return (first, last) if last > first else (0, 1)
 
 
 class _Step:
