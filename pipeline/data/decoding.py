@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-DECODING = "rgb-2"
+DECODING = "rgb-3"
 """Changes whenever the same bytes give other pixels than before; features are kept under a key that holds it."""
 
 MOST_PIXELS = 89_478_485
@@ -33,7 +33,7 @@ class UndecodableError(Exception):
     """Bytes that are no image, or one whose pixels cannot be told; the text says why, in one line."""
 
 
-def decode_image(content: bytes, *, near: int | None = None) -> Image.Image:
+def decode_image(content: bytes, *, near: int | None = None, even: bool = False) -> Image.Image:
     """An encoded image as 8-bit RGB, turned upright, the full range of its own mode mapped to 0..255.
 
     Grey of 9 to 16 bits is scaled by its bits, floating-point grey by 255 (its values must lie in 0..1), transparent
@@ -44,7 +44,10 @@ def decode_image(content: bytes, *, near: int | None = None) -> Image.Image:
     content : bytes
         A file in any format that Pillow reads by itself (Encapsulated PostScript needs another program).
     near : int, optional
-        Pixels of a side that are enough: a large JPEG is then decoded at a fraction of its size, which is faster.
+        Pixels of a side that are enough: a large JPEG is then decoded at a half, a quarter or an eighth of its size,
+        which is faster.
+    even : bool
+        Only where both sides can be divided so, so that every pixel stands for as many of the whole image.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def decode_image(content: bytes, *, near: int | None = None) -> Image.Image:
                 raise UndecodableError("Encapsulated PostScript is a program, not an image")
             check_pixels(*opened.size)
             if near is not None:
-                opened.draft(None, (near, near))
+                opened.draft(None, _enough(*opened.size, near) if even else (near, near))
             opened.load()
             # Icons, and animations, may turn out larger than their first lines say.
             check_pixels(*opened.size)
@@ -82,6 +85,13 @@ def decode_image(content: bytes, *, near: int | None = None) -> Image.Image:
         # On damaged bytes Pillow's readers fail in any way: struct.error, KeyError, ZeroDivisionError, ...
         text = (str(error).splitlines() or [""])[0].rstrip(".")
         raise UndecodableError(f"{type(error).__name__}: {text}" if text else type(error).__name__) from None
+
+
+def _enough(width: int, height: int, near: int) -> tuple[int, int]:
+    """The smallest even fraction of a size whose short side is enough."""
+    fits = (part for part in (8, 4, 2) if not (width % part or height % part) and min(width, height) // part >= near)
+    part = next(fits, 1)
+    return width // part, height // part
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -11,6 +11,12 @@ from PIL import Image
 
 from asvp.data.decoding import UndecodableError, check_pixels, decode_image
 
+_ENOUGH = 4
+"""Times the size that an image is brought to, from where on a JPEG may be decoded at a fraction of its own size.
+
+Resizing from there gives other pixels than from the whole image, by 3 of 255 levels (tests/data/test_pixels.py); from
+twice the size it would be 5, which is more than ways of decoding differ by.
+"""
 _MOST_PIXELS = 50_000_000
 """Of an image whose short side was brought to the model's size."""
 
@@ -60,6 +66,12 @@ class Steps:
         long = int(self.shortest * max(height, width) / min(height, width))
         return (self.shortest, long) if height <= width else (long, self.shortest)
 
+    def enough(self) -> int | None:
+        """Pixels of a side from where on a fraction of an image gives nearly the same; None: it has to be whole."""
+        largest = self.shortest if self.size is None else max(self.size)
+        # What picks pixels, and smooths nothing, wants those that are there.
+        return None if largest is None or self.resample == Image.Resampling.NEAREST else _ENOUGH * largest
+
     def window(self, height: int, width: int) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         """(Top, bottom, left, right) of what is cut out of a resized image, and where it goes in the black frame."""
         if self.crop is None:
@@ -96,7 +108,7 @@ class BySteps:
 
     def __call__(self, content: bytes) -> np.ndarray:
         """Pixels (3, H, W) uint8."""
-        return self.steps.apply(usable(content, self.side))
+        return self.steps.apply(usable(content, self.side, near=self.steps.enough()))
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ class Canvas:
 
     def __call__(self, content: bytes) -> np.ndarray:
         """Pixels (3, h, w) uint8."""
-        image = usable(content, self.side)
+        image = usable(content, self.side, near=_ENOUGH * 2 * self.side)
         short = min(image.size)
         if short > 2 * self.side:
             scale = 2 * self.side / short
@@ -152,10 +164,13 @@ class Whole:
         return _planes(usable(content, self.side))
 
 
-def usable(content: bytes, side: int) -> Image.Image:
-    """The image of some bytes, for a model whose longer side is given; UnusableError if it is none, or far too long."""
+def usable(content: bytes, side: int, *, near: int | None = None) -> Image.Image:
+    """The image of some bytes, for a model whose longer side is given; UnusableError if it is none, or far too long.
+
+    It may be a fraction of its size where sides of `near` pixels are enough.
+    """
     try:
-        image = decode_image(content)
+        image = decode_image(content, near=near, even=True)
     except UndecodableError as error:
         raise UnusableError(f"is no readable image: {error}", "Repair it or leave the row out") from None
     check_size(image.height, image.width, side)

@@ -10,11 +10,13 @@ import torch
 import transformers
 from PIL import Image
 
+from asvp.data.decoding import decode_image
 from asvp.data.jpeg import plain_jpeg
 from asvp.data.pixels import ByProcessor, BySteps, Steps, UnusableError
 from asvp.data.tensors import bring_to_size, tensors_can
 from asvp.models.encoder.steps import steps_of
 
+apply = Steps.apply
 CROP = {"height": 30, "width": 30}
 PROCESSORS = {
     "exact": ("ViTImageProcessorPil", {"size": {"height": 32, "width": 24}}),
@@ -55,6 +57,33 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "part"),
+    [((512, 768), 4), ((1024, 1536), 8), ((1016, 1536), 4), ((256, 768), 2), ((254, 768), 1), ((513, 768), 1)],
+)
+@pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST])
+def test_a_large_jpeg_is_decoded_at_a_fraction_and_gives_nearly_the_same(
+    size: tuple[int, int], part: int, resample: Image.Resampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = photograph(*size)
+    steps = Steps(None, 32, int(resample), (32, 32))
+    sizes: list[tuple[int, int]] = []
+    for turned in (1, 6):
+        exif = Image.Exif()
+        exif[274] = turned
+        content = encoded(image, "JPEG", quality=90, exif=exif)
+        whole = steps.apply(decode_image(content))
+        monkeypatch.setattr(Steps, "apply", lambda self, found: (sizes.append(found.size), apply(self, found))[1])
+        found = BySteps(steps, 32)(content)
+        monkeypatch.setattr(Steps, "apply", apply)
+        part = 1 if resample == Image.Resampling.NEAREST else part
+        assert max(sizes[-1]) == size[1] // part
+        difference = np.abs(found.astype(int) - whole)
+        assert difference.max() <= (0 if part == 1 else 3)
+    png = encoded(image, "PNG")
+    np.testing.assert_array_equal(BySteps(steps, 32)(png), steps.apply(decode_image(png)))
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
