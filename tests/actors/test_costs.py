@@ -79,7 +79,7 @@ def core_seconds(folder: Path, mode: str, workers: int, cache: str | None) -> di
     }
 
 
-@pytest.mark.parametrize("mode", ["svp", "asvp"])
+@pytest.mark.parametrize("mode", [pytest.param("svp", marks=pytest.mark.slow), "asvp"])
 def test_an_arm_costs_the_same_on_one_worker_and_on_two_and_where_its_work_was_done_before(
     ray_local: Any, tmp_path: Path, mode: str
 ) -> None:

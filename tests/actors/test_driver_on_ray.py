@@ -62,7 +62,7 @@ def stored_bytes() -> int:
     return int(get_memory_info_reply(state).store_stats.object_store_bytes_used)
 
 
-@pytest.mark.parametrize(("features", "versions"), [("aligned", 1), ("both", 2)])
+@pytest.mark.parametrize(("features", "versions"), [pytest.param("aligned", 1, marks=pytest.mark.slow), ("both", 2)])
 def test_after_refreshes_the_store_holds_what_is_read(
     ray_local: Any, tmp_path: Path, features: str, versions: int
 ) -> None:

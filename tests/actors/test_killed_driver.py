@@ -50,7 +50,13 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+# In this process all moments are killed in (tests/driver/test_killed_runs.py).
+ALWAYS = "in the fine-tune of the final model"
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(one, marks=[] if one == ALWAYS else pytest.mark.slow) for one in MOMENTS]
+)
 def test_a_killed_driver_is_resumed_on_ray_and_ends_as_one_that_was_not(
     ray_local: Any, moment: str, config: Config, whole: tuple[RunResult, list[int]], tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_what_is_missing_is_named_before_anything_is_started(fakes: Path, tmp_pa
     assert log(fakes) == []
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_real_ray_of_two_nodes_is_started_used_and_ended(fakes: Path, tmp_path: Path) -> None:
     for name in ("ray", "asvp", "python"):
