@@ -19,7 +19,7 @@ from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
 from asvp.actors.team import TeamMeasurement
-from asvp.compute.extraction import Extraction, Finished, extracted
+from asvp.compute.extraction import Extraction, Finished, extracted, telling_once
 from asvp.compute.jobs import (
     Done,
     EncoderSpec,
@@ -66,6 +66,7 @@ class PoolBackend:
         self._encoder = encoder
         self._cache = cache
         self._reporter = reporter
+        self._tell = telling_once(reporter.say)
 
     def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
         """Features of all rows of a source, out of the cache where they are in it.
@@ -90,7 +91,7 @@ class PoolBackend:
             ShardRun(self._desk, order, runs, finished, width=width, urgent=self._urgent).run()
 
         with self._desk.once(extraction.fingerprint if self._cache else None, urgent=self._urgent):
-            return extracted(extraction, self._cache, self._reporter, work)
+            return extracted(extraction, self._cache, self._reporter, self._tell, work)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """Do a job, or look its result up in the cache.
@@ -111,7 +112,7 @@ class PoolBackend:
                 call, job.title, job.mend, urgent=self._urgent, width=_EVERY, likes=likes(self._encoder, None)
             )
         for note in told.notes:
-            self._reporter.say(note)
+            self._tell(note)
         handle = None if job.method == "lp" else ObjectStoreWeights(job.key, weights, self._cache)
         return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused, waited)
 

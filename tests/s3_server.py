@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -33,6 +34,8 @@ class S3Server:
     """
 
     def __init__(self) -> None:
+        # A line for each request, else.
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.requests: Counter[str] = Counter()
         self._mood: Mood = "well"
         self._changed = threading.Condition()

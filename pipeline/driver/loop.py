@@ -78,7 +78,7 @@ def run(
     features : VersionZero, optional
         Version-0 features, where they are there already.
     reporter : Reporter, optional
-        Told of progress. One that logs is used for the run's log as it is: whoever gives a backend may have it told too.
+        Told of progress. A `LoggedReporter` writes the run's log itself: a backend given with it is in the log too.
     on_round : callable, optional
         Given each finished round's object. What it returns ends the run there, if it is `ENOUGH`: final models that
         are on their way are awaited, and the run can be resumed.
