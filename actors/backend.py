@@ -149,8 +149,14 @@ class PoolBackend:
         return config
 
     def machine(self) -> dict[str, Any]:
-        """What the workers work on."""
-        return self._desk.machine()
+        """What the workers work on; it is told where they hold GPUs for nothing."""
+        machine = self._desk.machine()
+        if self._pool.placement.gpus and not machine.get("gpus"):
+            self._reporter.say(
+                f"Warning: each worker holds {self._pool.placement.share}, but PyTorch sees no GPU there, so they "
+                "compute on the CPU; install a PyTorch for the GPUs of the nodes, or set workers.gpus to 0"
+            )
+        return machine
 
     def close(self) -> None:
         """Leave the pool."""

@@ -33,10 +33,11 @@ SETTLED = ("labelled", "feature_version", "refreshed", "proxy_accuracy", "final_
 
 
 class Placing(NamedTuple):
-    """Where things were: for each trial its node after the first round, and what each worker told."""
+    """Where things were (for each trial its node after the first round, and what each worker told); what was said."""
 
     trials: dict[str, str]
     workers: list[dict[str, Any]]
+    said: list[str]
 
 
 class Watching(SilentReporter):
@@ -44,7 +45,11 @@ class Watching(SilentReporter):
 
     def __init__(self, out: Path, act: Callable[[str], None]) -> None:
         self.trials: dict[str, str] = {}
+        self.said: list[str] = []
         self._out, self._act = out, act
+
+    def say(self, text: str, **ids: Any) -> None:
+        self.said.append(text)
 
     def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
         assert trial is not None
@@ -100,7 +105,7 @@ def swept(chosen: list[Trial], out: Path, act: Callable[[str], None]) -> Placing
         result = run_sweep(chosen, out, resume=False, address=None, max_concurrent=NODES, reporter=watching)
     assert result.failed == {}
     assert result.unfinished == ()
-    return Placing(watching.trials, placed_workers(workers))
+    return Placing(watching.trials, placed_workers(workers), watching.said)
 
 
 def outcome(folder: Path) -> tuple[list[int], list[list[Any]]]:
@@ -126,6 +131,7 @@ def test_all_arms_run_on_all_nodes_with_two_workers_to_a_gpu(
     out, placing = undisturbed
     assert Counter(worker["node"] for worker in placing.workers) == dict.fromkeys(living(), WORKERS // NODES)
     assert {worker["device"] for worker in placing.workers} == {"cpu"}
+    assert any("holds 0.5 CPUs and 0.5 GPU, but PyTorch sees no GPU there" in line for line in placing.said)
     assert all(worker["share"] == {"CPU": 0.5, "GPU": 0.5} for worker in placing.workers)
     # The two of a node have one GPU of it between them.
     assert len({(worker["node"], *worker["gpus"]) for worker in placing.workers}) == NODES
