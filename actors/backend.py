@@ -20,7 +20,7 @@ from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
 from asvp.actors.team import TeamMeasurement
-from asvp.compute.extraction import Extraction, Finished, extracted
+from asvp.compute.extraction import Extraction, Finished, extracted, telling_once
 from asvp.compute.jobs import (
     Done,
     EncoderSpec,
@@ -67,6 +67,7 @@ class PoolBackend:
         self._encoder = encoder
         self._cache = cache
         self._reporter = reporter
+        self._tell = telling_once(reporter.say)
 
     def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
         """Features of all rows of a source, out of the cache where they are in it.
@@ -91,7 +92,7 @@ class PoolBackend:
             ShardRun(self._desk, order, runs, finished, width=width, urgent=self._urgent).run()
 
         with self._desk.once(extraction.fingerprint if self._cache else None, urgent=self._urgent):
-            return extracted(extraction, self._cache, self._reporter, work)
+            return extracted(extraction, self._cache, self._reporter, self._tell, work)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """Do a job, or look its result up in the cache.
@@ -119,7 +120,7 @@ class PoolBackend:
                 team=job.team,
             )
         for note in told.notes:
-            self._reporter.say(note)
+            self._tell(note)
         handle = None if job.method == "lp" else ObjectStoreWeights(job.key, weights, self._cache)
         return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused, waited)
 
@@ -168,8 +169,14 @@ class PoolBackend:
         return settled_team(training, self._pool.placement)
 
     def machine(self) -> dict[str, Any]:
-        """What the workers work on."""
-        return self._desk.machine()
+        """What the workers work on; it is told where they hold GPUs for nothing."""
+        machine = self._desk.machine()
+        if self._pool.placement.gpus and not machine.get("gpus"):
+            self._reporter.say(
+                f"Warning: each worker holds {self._pool.placement.share}, but PyTorch sees no GPU there, so they "
+                "compute on the CPU; install a PyTorch for the GPUs of the nodes, or set workers.gpus to 0"
+            )
+        return machine
 
     def round_closed(self, record: Mapping[str, Any]) -> None:
         """Count it, for whoever watches the cluster."""

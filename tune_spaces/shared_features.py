@@ -57,6 +57,8 @@ class SharedFeatures:
         config, dataset = prepared.config, prepared.dataset
         backend = PoolBackend(self._pool, prepared.encoder, prepared.cache, self._reporter)
         resolved = prepared.resolved(backend.resolve()).fingerprinted()
+        # It tells where GPUs are held for nothing.
+        backend.machine()
         pool_set, test_set = (
             backend.extract(Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title))
             for title, source in (("pool", dataset.pool), ("test", dataset.test))

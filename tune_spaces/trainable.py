@@ -20,7 +20,7 @@ from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import ENOUGH, RunResult, run
 from asvp.driver.prepared import Prepared
 from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, SupersededError
-from asvp.progress import SilentReporter
+from asvp.progress import LoggedReporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.redaction import redact
 
@@ -85,7 +85,8 @@ def _run(
     one: Prepared, features: VersionZero, directory: RunDirectory, pool: Pool, name: str, on_round: Any
 ) -> RunResult:
     """Run it on the shared features; where those were lost with a node, and are in no cache, on some of its own."""
-    reporter = SilentReporter()
+    # What the backend has to tell (a cache that fails, workers that are awaited) belongs into the run's log.
+    reporter = LoggedReporter(SilentReporter())
     backend = PoolBackend(pool, one.encoder, one.cache, reporter, name)
 
     def run_on(shared: VersionZero | None) -> RunResult:

@@ -159,12 +159,15 @@ def extracted(
     extraction: Extraction,
     cache: Cache | None,
     reporter: Reporter,
+    tell: Callable[[str], None],
     work: Callable[[Sequence[ShardJob], Finished], None],
 ) -> FeatureSet:
     """The features of an extraction, its shards made or read by whoever does the work.
 
     Parameters
     ----------
+    tell : callable
+        Told what is wrong with the cache.
     work : callable
         Does all jobs, in any order, and tells each one that is finished.
 
@@ -174,7 +177,7 @@ def extracted(
         If a row cannot be read, or its feature is not finite.
     """
     entry = extraction.entry(cache)
-    jobs = extraction.jobs(entry, reporter.say)
+    jobs = extraction.jobs(entry, tell)
     made = _Made()
     missing = sum(job.rows for job in jobs if job.stored is None)
     with _progress(extraction, missing, reporter) as bar:
@@ -187,11 +190,30 @@ def extracted(
         work(jobs, finished)
         if not made.fits:
             made = _Made()
-            reporter.say(f"The cache is not used: shards of features/{extraction.fingerprint} differ in width")
+            tell(f"The cache is not used: shards of features/{extraction.fingerprint} differ in width")
             work([replace(job, stored=None) for job in jobs], finished)
-    _tell(made.reports.values(), reporter.say)
+    _tell(made.reports.values(), tell)
     spent, saved = extraction.record(entry, made.reports.values())
     return extraction.feature_set(made.shards, made.reports, made.moments.all(), spent=spent, saved=saved)
+
+
+def telling_once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """What is to be told of a fault of the cache, so that the fault is said once, of whatever it is told later.
+
+    Parameters
+    ----------
+    say : callable
+        Told "WHAT: FAULT".
+    """
+    known: set[str] = set()
+
+    def tell(text: str) -> None:
+        fault = text.partition(": ")[2] or text
+        if fault not in known:
+            known.add(fault)
+            say(text)
+
+    return tell
 
 
 def _progress(extraction: Extraction, missing: int, reporter: Reporter) -> AbstractContextManager[Task]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from asvp.compute.bench import Bench
-from asvp.compute.extraction import Extraction, Finished, extracted
+from asvp.compute.extraction import Extraction, Finished, extracted, telling_once
 from asvp.compute.jobs import (
     Done,
     EncoderSpec,
@@ -53,6 +53,7 @@ class InProcessBackend:
         self._encoder = encoder
         self._cache = cache
         self._reporter = reporter
+        self._tell = telling_once(reporter.say)
 
     def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
         """Features of all rows of a source, out of the cache where they are in it.
@@ -75,13 +76,13 @@ class InProcessBackend:
                 while running:
                     _finish(running, finished)
 
-        return extracted(extraction, self._cache, self._reporter, work)
+        return extracted(extraction, self._cache, self._reporter, self._tell, work)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """Do a job, or look its result up in the cache."""
         weights, told = self._bench.train(TrainingOrder(job, self._encoder, self._cache), self._share)
         for note in told.notes:
-            self._reporter.say(note)
+            self._tell(note)
         handle = None if weights is None else HeldWeights(job.key, weights)
         return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused)
 

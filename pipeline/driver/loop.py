@@ -78,7 +78,7 @@ def run(
     features : VersionZero, optional
         Version-0 features, where they are there already.
     reporter : Reporter, optional
-        Told of progress.
+        Told of progress. A `LoggedReporter` writes the run's log itself: a backend given with it is in the log too.
     on_round : callable, optional
         Given each finished round's object. What it returns ends the run there, if it is `ENOUGH`: final models that
         are on their way are awaited, and the run can be resumed.
@@ -89,7 +89,7 @@ def run(
         If the input is wrong (before any work), or work could not be finished.
     """
     _check_arguments(config, until_round)
-    news = LoggedReporter(reporter or SilentReporter())
+    news = reporter if isinstance(reporter, LoggedReporter) else LoggedReporter(reporter or SilentReporter())
     directory = out if out is None or isinstance(out, RunDirectory) else RunDirectory(out)
     if directory is not None:
         directory.check(resume=resume)

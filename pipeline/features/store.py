@@ -2,13 +2,16 @@
 
 The clients behind fsspec (botocore, gcsfs, aiohttp, ...) raise errors of their own that are no OSError, so whatever
 comes out of a call is turned into a CacheError here. That a file is not there (any more) is no error: other processes
-write and evict at the same time.
+write and evict at the same time. Nor may a store that does not answer hold up the work for which it is a convenience:
+the clients' patience is bounded, and a store that was waited for in vain is left alone for a while.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +30,18 @@ from asvp.errors import CacheError
 _KEY = "extraction.cache"
 _TRIES = 5
 """A folder may be swept away as empty just before the first file is written into it."""
+_CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 15.0
+"""For which a client waits for the next byte."""
+_ATTEMPTS = 3
+"""Of a client, for each request."""
+_VAIN_SECONDS = 1.0
+"""A failure that took less is no reason to ask less often: a refusal comes at once, perhaps of writing alone."""
+_REST = 10.0
+"""For how long a store is left alone, as a multiple of the time that it was waited for in vain."""
+_ADDRESS = re.compile(r"(https?://[^/\s\"']+)/[^\s\"']*")
+_BUCKETS = ("s3", "s3a", "gs", "gcs")
+"""Schemes of URIs that begin with something that is not made by writing into it."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +78,9 @@ class Store:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._rests_until, self._failure = 0.0, ("", "")
         with self._ours("cannot be opened", mend="Use a local folder, or install the file system's package"):
-            self._filesystem, base = fsspec.core.url_to_fs(root)
+            self._filesystem, base = _open(root)
         self._base = base.rstrip("/")
 
     @property
@@ -129,8 +145,9 @@ class Store:
         raise AssertionError("the boundary above raises")
 
     def require_writable(self) -> None:
-        """Raise a CacheError where a local root cannot be made, or is no folder that can be written."""
+        """Raise a CacheError where a root cannot be made: no local folder that can be written, or in no bucket."""
         if not self.local:
+            self._require_bucket()
             return
         with self._ours("cannot be used"):
             path = Path(self._base)
@@ -144,17 +161,40 @@ class Store:
                 mend="Name another folder, or null for no cache",
             )
 
+    def _require_bucket(self) -> None:
+        if self.root.partition("://")[0] not in _BUCKETS:
+            return
+        bucket = self._base.partition("/")[0]
+        with self._ours("cannot be read"):
+            there = self._filesystem.exists(bucket)
+        if not there:
+            raise CacheError(
+                f"there is no bucket {bucket!r}",
+                key=_KEY,
+                value=self.root,
+                mend="Make it, or name another, or null for no cache",
+            )
+
     def _full(self, path: str) -> str:
         return f"{self._base}/{path}" if path else self._base or "/"
 
     @contextmanager
     def _ours(self, what: str, mend: str | None = None) -> Iterator[None]:
+        began = time.monotonic()
+        if began < self._rests_until:
+            message, mend = self._failure
+            raise CacheError(message, key=_KEY, value=self.root, mend=mend)
         try:
             yield
         except CacheError:
             raise
         except Exception as error:
-            raise _cache_error(error, what, self.root, mend) from None
+            told = _cache_error(error, what, self.root, mend)
+            vain = time.monotonic() - began
+            if vain > _VAIN_SECONDS and not _is_full(error):
+                self._failure = told.message, told.mend or ""
+                self._rests_until = time.monotonic() + _REST * vain
+            raise told from None
 
 
 @lru_cache(maxsize=64)
@@ -179,9 +219,28 @@ def local_root(root: str) -> str:
     return os.path.abspath(expanded)
 
 
+def _open(root: str) -> tuple[Any, str]:
+    """The file system of a root, and the path inside it."""
+    if root.partition("://")[0] not in ("s3", "s3a"):
+        return fsspec.core.url_to_fs(root)  # type: ignore[no-any-return]
+    patience = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _SILENCE_SECONDS,
+        "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
+    }
+    given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+    filesystem, base = fsspec.core.url_to_fs(root, config_kwargs={**patience, **given})
+    # Its own attempts would come on top of those of botocore, each time.
+    filesystem.retries = 1
+    return filesystem, base
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def _cache_error(error: Exception, what: str, root: str, mend: str | None) -> CacheError:
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if _is_full(error):
         return CacheError(
             "the disk is full",
             key=_KEY,
@@ -189,7 +248,8 @@ def _cache_error(error: Exception, what: str, root: str, mend: str | None) -> Ca
             mend="Free space, set extraction.cache_limit, or name another folder",
         )
     text = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
-    told = text[0] if text else type(error).__name__
+    # A client names the whole address of one file, perhaps signed; what does not answer is its host.
+    told = _ADDRESS.sub(r"\1", text[0]) if text else type(error).__name__
     # The names of other packages' errors often say more than their texts.
     kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
     remote = "Check the URI, the credentials and the network" if "://" in root else "Name another folder"

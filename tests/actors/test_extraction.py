@@ -14,6 +14,7 @@ import psutil
 import pytest
 from numpy.testing import assert_array_equal
 from ray_pools import backend_of, whole
+from recording import Told
 from safetensors.numpy import load_file, save_file
 from tiny_runs import wait_until, wide_config
 
@@ -179,11 +180,10 @@ def test_a_damaged_shard_in_the_cache_is_told_of_and_made_again(
     shortened = victim.read_bytes()[:-10]
     victim.unlink()
     victim.write_bytes(shortened)
-    told: list[str] = []
-    with backend_of(config, 2, cache) as backend:
-        backend._reporter.say = told.append  # type: ignore[method-assign]
+    told = Told()
+    with backend_of(config, 2, cache, told) as backend:
         assert_array_equal(whole(backend.extract(extraction(config, dataset))), expected)
-    assert any("truncated or altered" in line for line in told)
+    assert any("truncated or altered" in line for line in told.lines)
     assert victim.exists()
 
 

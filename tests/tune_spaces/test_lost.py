@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,10 @@ class Disturber(SilentReporter):
 
     def say(self, text: str, **ids: Any) -> None:
         self.said.append(text)
-        trial, _, news = text.partition(": ")
-        if news.startswith("round 0") and self._act is not None:
+
+    def round(self, record: Mapping[str, Any], trial: str | None = None) -> None:
+        if self._act is not None:
+            assert trial is not None
             act, self._act = self._act, None
             act(trial)
 
