@@ -278,7 +278,7 @@
     }
     note(section, "Save an arm's configuration as arm.yaml (JSON is YAML too), and run it with each of its seeds: asvp run arm.yaml -s seed=SEED --out DIR");
     for (const one of data.repeat.versions) {
-      const told = Object.entries(one).map(([name, version]) => `${name} ${version}`).join(", ");
+      const told = Object.entries(one).map(([name, version]) => `${name} ${version ?? "not told"}`).join(", ");
       section.append(element("p", {}, `Versions: ${told || "not told by some runs"}`));
     }
     for (const one of data.repeat.configs) {

@@ -91,8 +91,10 @@
     function draw() {
       const given = tell(), hidden = window.asvpShared.hidden[place.id] || [];
       const style = getComputedStyle(document.body), ink = style.color, line = "rgba(128,128,128,0.3)";
-      const axis = (more) => ({ gridcolor: line, zerolinecolor: line, automargin: true, ...more });
       const narrow = place.clientWidth < 600;
+      // A phone's width has room for some forty letters.
+      const title = (text) => (narrow && text.length > 36 ? text.replace(/^(.{12,36}) /, "$1<br>") : text);
+      const axis = (more) => ({ gridcolor: line, zerolinecolor: line, automargin: true, ...more, title: more.title && { text: title(more.title.text) } });
       const names = given.traces.filter((trace) => trace.showlegend !== false).length, below = narrow || names > 12;
       plotly().react(place, given.traces.map((trace) => hidden.includes(trace.name) ? { visible: "legendonly", ...trace } : trace), {
         uirevision: "kept",
