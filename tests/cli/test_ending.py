@@ -84,7 +84,7 @@ LONG += ["-s", "workers.count=1"]
     ("number", "code", "where"),
     [
         (signal.SIGINT, 130, ["--in-process"]),
-        (signal.SIGINT, 130, ["--address", "local"]),
+        pytest.param(signal.SIGINT, 130, ["--address", "local"], marks=pytest.mark.slow),
         (signal.SIGTERM, 143, ["--address", "local"]),
     ],
 )

@@ -76,6 +76,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_sweep_sent_as_a_job_runs_on_what_travelled_and_says_that_its_folder_goes(
     job_server: str, environment: dict[str, str], tmp_path: Path

@@ -165,4 +165,7 @@ def test_a_full_disk_under_the_cache_costs_the_cache_alone(
     monkeypatch.setattr(os, "fsync", fsync)
     result = run(cached, out=tmp_path / "run", in_process=True)
     assert_same(result, tmp_path / "run", whole)
-    assert "not cached: extraction.cache: the disk is full" in (tmp_path / "run" / "run.log").read_text()
+    # Once, though every model and every version of the features meets it.
+    assert (tmp_path / "run" / "run.log").read_text().count(
+        "not cached (6 shards): extraction.cache: the disk is full"
+    ) == 1

@@ -161,6 +161,8 @@ def is_whole(folder: Path) -> bool:
     return (folder / "summary.json").exists() and not list(folder.glob("checkpoint/.held.*"))
 
 
+# tests/tune_spaces/test_three_nodes.py loses a node too.
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
 def test_trials_of_a_node_that_is_lost_go_on_on_another_with_a_cache_and_without(
     ray_cluster: Any, cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

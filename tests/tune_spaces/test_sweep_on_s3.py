@@ -21,6 +21,8 @@ pytestmark = pytest.mark.long
 ARMS = {"svp": {}, "asvp": {"mode": "asvp", "refresh": {"policy": "at", "at": [20, 30]}}}
 
 
+# tests/compute/test_cache_on_s3.py has the same for one run.
+@pytest.mark.slow
 def test_a_sweep_outlives_the_server_of_its_cache(tmp_path: Path) -> None:
     server = S3Server()
     bucket, out = server.make_bucket("sweep"), tmp_path / "out"

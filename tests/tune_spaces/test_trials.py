@@ -49,7 +49,7 @@ def left(out: Path) -> tuple[list[int], list[list[Any]], dict[str, Any]]:
     return picks(out), told, {key: summary[key] for key in ("final_accuracy", "final_macro_f1", "recall")}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_trials_end_as_the_same_configurations_alone_on_a_pool_and_in_one_process(
     ray_local: Any, workers: int, base: Config, alone: dict[str, Any], tmp_path: Path
 ) -> None:
