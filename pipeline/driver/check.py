@@ -28,6 +28,7 @@ from asvp.driver.words import duration, size
 from asvp.errors import ClusterError, DataError
 from asvp.features.feature_set import shard_starts
 from asvp.folders import settle
+from asvp.models.failures import find_device
 
 # A training step costs about a forward pass and twice that for the gradients.
 _STEP_IN_FORWARD_PASSES = 3.0
@@ -153,7 +154,7 @@ def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, 
     store = object_store() if fit is None else fit.smallest_store
     disk = free_disk(config.extraction.cache)
     # A sample on the cores here tells nothing of GPUs there.
-    measured = team is not None and (fit is None or not team.placement.gpus or torch.cuda.is_available())
+    measured = team is not None and (fit is None or not team.placement.gpus or find_device(None).type == "cuda")
     seconds = _estimate(prepared, team.placement, speed) if team is not None and measured else None
     models = model_disk(config, prepared.mode, speed.weights_bytes)
     return RunPlan(
