@@ -13,10 +13,12 @@
   const redrawn = [];
   const shown = (draw, given) => { redrawn.push(() => draw(given)); draw(given); };
 
+  // Of many arms a few marks along each line tell it from others; a hover finds every point.
+  const many = data.arms.length > 12;
   function line(arm, x, y, more) {
     const { colour, dash, marker } = style(arm);
     return { type: "scatter", mode: "lines+markers", name: plain(arm), legendgroup: String(data.arms.indexOf(arm)), x, y,
-      line: { color: colour, dash, width: 2 }, marker: { color: colour, symbol: marker, size: 7 }, ...more };
+      line: { color: colour, dash, width: 2 }, marker: { color: colour, symbol: marker, size: 7, maxdisplayed: many ? 6 : 0 }, ...more };
   }
 
   // The answer and the prices
@@ -41,13 +43,12 @@
     if (!told.length) return note(at("curves"), "No final model was measured.");
     const draw = figure(at("curves"), "learning_curves", "Final accuracy against labels");
     // Bars of many arms would hide each other: there a hover tells the range.
-    const few = told.length <= 12;
-    note(at("curves"), `${few ? "Bars are the range over seeds; a" : "A"} star is a refresh of the features of at least half of the seeds.`);
+    note(at("curves"), `${many ? "A" : "Bars are the range over seeds; a"} star is a refresh of the features of at least half of the seeds.`);
     const refreshes = (one) => one.points.filter(([n]) => one.refreshed.includes(n));
     shown(draw, () => ({
       traces: told.flatMap((one) => [
         line(one.arm, one.points.map((p) => p[0]), one.points.map((p) => p[1]), {
-          error_y: { visible: few, type: "data", symmetric: false, array: one.points.map((p) => p[3] - p[1]), arrayminus: one.points.map((p) => p[1] - p[2]), thickness: 1 },
+          error_y: { visible: !many, type: "data", symmetric: false, array: one.points.map((p) => p[3] - p[1]), arrayminus: one.points.map((p) => p[1] - p[2]), thickness: 1 },
           customdata: one.points.map((p) => `${three(p[2])} to ${three(p[3])}, ${p[4]} ${p[4] === 1 ? "seed" : "seeds"}`),
           hovertemplate: "%{x:,} labels<br>accuracy %{y:.3f} (%{customdata})" }),
         ...(refreshes(one).length ? [{ ...line(one.arm, refreshes(one).map((p) => p[0]), refreshes(one).map((p) => p[1])), mode: "markers", showlegend: false,
