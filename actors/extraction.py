@@ -148,8 +148,8 @@ class ShardRun:
         if self._waiting or not self._took or not begun:
             return None
         # What is late already waits for a worker, not for time.
-        left = [one for begin in begun if (one := begin + self._late_after() - time.monotonic()) > 0]
-        return min(left, default=None)
+        before = time.monotonic() - self._late_after()
+        return min((begin - before for begin in begun if begin > before), default=None)
 
     def _next(self, lent: _Lent) -> ShardJob | None:
         """What a worker is to do: a shard that waits, or one that another worker is late with."""
