@@ -227,7 +227,7 @@ def _unreachable(error: Exception, key: str, wanted: str | None) -> ClusterError
 
 
 def require_same_versions() -> None:
-    """Raise a ClusterError unless every node answers, and has this asvp on this Python and Ray."""
+    """Raise a ClusterError unless every living node answers, and has this asvp on this Python and Ray."""
     versions = version_teller()
     here, addresses = versions(), {node["NodeID"]: node["NodeManagerAddress"] for node in living_nodes()}
 
@@ -261,7 +261,8 @@ def ask_every_node(tell: Callable[..., Any], nodes: Sequence[str], *given: Any) 
     Returns
     -------
     dict of str to object
-        The answer of each node. What failed, or took longer than a minute, is a str that follows the node's name.
+        The answer of each node that is still alive. What failed, or took longer than a minute, is a str that follows
+        the node's name.
     """
     ask, asked = ray.remote(num_cpus=0, max_retries=1)(tell), {}
     for node in nodes:
@@ -276,7 +277,9 @@ def ask_every_node(tell: Callable[..., Any], nodes: Sequence[str], *given: Any) 
             answers[asked[reference]] = ray.get(reference)
         except ray.exceptions.RayError as error:
             answers[asked[reference]] = f"cannot answer: {' '.join(str(error).split())[:_LONGEST_TEXT]}"
-    return answers
+    # Ray takes a node that is gone for alive until its health checks have failed, half a minute or so.
+    alive = {node["NodeID"] for node in living_nodes()}
+    return {node: answer for node, answer in answers.items() if node in alive or not isinstance(answer, str)}
 
 
 def version_teller() -> Callable[[], dict[str, str]]:

@@ -75,7 +75,7 @@ class NodeTold:
 
 
 def survey(asked: Asked) -> list[NodeTold]:
-    """Ask every living node of the cluster that this process is connected to.
+    """Ask every living node of the cluster that this process is connected to; one lost meanwhile is left out.
 
     Nothing stays: in each folder, or the nearest one above that exists, every node writes a file, which is removed.
     Rows are read, and a cache that is a URI is tried, only where all nodes have this process's asvp, Python and Ray.
@@ -92,14 +92,14 @@ def survey(asked: Asked) -> list[NodeTold]:
     ids = _named(living_nodes())
     here = NodeTold("this process", 0.0, 0.0, 0, version_teller()())
     with _planted(asked.written, here) as planted:
-        _ask(ids, _teller(), planted, dict(asked.there))
+        ids = _ask(ids, _teller(), planted, dict(asked.there))
         for node, told in ids.items():
             unseen = {key for key, folder in planted.items() if not os.path.exists(os.path.join(folder, node))}
             for key in unseen - told.problems.keys():
                 if not told.silent:
                     told.problems[key] = "writes there what this process does not see"
     if all(told.versions == here.versions for told in ids.values()):
-        _read_everywhere(ids, here, asked)
+        ids = _read_everywhere(ids, here, asked)
     ordered = sorted(ids.values(), key=lambda told: told.name)
     return [here, *ordered] if here.problems else ordered
 
@@ -169,18 +169,21 @@ def _teller() -> Callable[..., tuple[dict[str, str], dict[str, str]]]:
     return tell
 
 
-def _ask(ids: Mapping[str, NodeTold], tell: Callable[..., Any], *given: Any) -> None:
-    """Have a function called with a node's id and what is given, on every node."""
-    for node, answer in ask_every_node(tell, list(ids), *given).items():
+def _ask(ids: Mapping[str, NodeTold], tell: Callable[..., Any], *given: Any) -> dict[str, NodeTold]:
+    """Have a function called with a node's id and what is given, on every node; those that are still alive."""
+    answers = ask_every_node(tell, list(ids), *given)
+    for node, answer in answers.items():
         told = ids[node]
         if isinstance(answer, str):
             told.silent = answer
         else:
             told.versions, problems = answer
             told.problems |= problems
+    return {node: ids[node] for node in answers}
 
 
-def _read_everywhere(ids: Mapping[str, NodeTold], here: NodeTold, asked: Asked) -> None:
+def _read_everywhere(ids: Mapping[str, NodeTold], here: NodeTold, asked: Asked) -> dict[str, NodeTold]:
+    """Have the rows read on every node; those that are still alive."""
     digests, problems = read_ends(asked.sources)
     here.problems |= problems
 
@@ -190,7 +193,8 @@ def _read_everywhere(ids: Mapping[str, NodeTold], here: NodeTold, asked: Asked) 
             problems |= try_cache(asked.cache, node)
         return found, problems
 
-    for node, answer in ask_every_node(read, list(ids)).items():
+    answers = ask_every_node(read, list(ids))
+    for node, answer in answers.items():
         told = ids[node]
         if isinstance(answer, str):
             told.silent = answer
@@ -200,6 +204,7 @@ def _read_everywhere(ids: Mapping[str, NodeTold], here: NodeTold, asked: Asked) 
         for key, digest in found.items():
             if key in digests and digest != digests[key]:
                 told.problems[key] = "reads other rows there than this process"
+    return {node: ids[node] for node in answers}
 
 
 def read_ends(sources: Mapping[str, Source]) -> tuple[dict[str, str], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from tiny_runs import tiny_config, tiny_settings, wait_until
 
 import asvp
 import asvp.actors.desk
-from asvp.actors.cluster import nodes, require_same_versions
+from asvp.actors import cluster, survey
+from asvp.actors.cluster import living_nodes, nodes, require_same_versions
+from asvp.actors.survey import Asked
 from asvp.compute import Extraction
 from asvp.data import open_dataset
 from asvp.errors import ClusterError
@@ -122,3 +125,24 @@ def test_nodes_with_the_versions_of_this_process_are_welcome_and_others_are_name
     monkeypatch.setattr(asvp, "__version__", "0.0.7")
     with pytest.raises(ClusterError, match=rf"has Python .*asvp {installed}; this process has .*asvp 0\.0\.7"):
         require_same_versions()
+
+
+def test_a_node_that_is_lost_while_all_are_asked_is_left_out(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = ray_cluster.add_node(num_cpus=2)
+    ray_cluster.wait_for_nodes()
+    known = living_nodes()
+    ray_cluster.remove_node(lost)
+    wait_until(lambda: len(living_nodes()) == len(known) - 1)
+
+    def stale() -> Iterator[list[dict[str, Any]]]:
+        yield known
+        while True:
+            yield living_nodes()
+
+    for asks in (cluster, survey):
+        looks = stale()
+        monkeypatch.setattr(asks, "living_nodes", lambda looks=looks: next(looks))
+    require_same_versions()
+    told = survey.survey(Asked({}, {}, {}))
+    assert len(told) == len(known) - 1
+    assert not any(node.silent or node.problems for node in told)

@@ -54,7 +54,8 @@ while True:
 """
 PYTHON = f"""#!/bin/bash
 [ "$1" = -c ] && exec {sys.executable} "$@"
-# Nodes are there at once when there are none.
+# A node is there once its Ray is, which then notes how it is ended.
+until [ "$(grep -c '^ray start' "$FAKES/log")" -ge "$3" ]; do sleep 0.05; done
 cat > /dev/null
 """
 # Ports and folders follow from the job's number, and sessions run side by side.
