@@ -113,7 +113,7 @@ class Storm:
         self._folder, self._nodes, self._draw, self._log = folder, nodes, draw, log
         self.out, self._cache = folder / "out", folder / "cache"
         self._sweep: Forked | None = None
-        self._sheltered = False
+        self._cache_was_away = False
 
     def run(self) -> None:
         """Until the sweep has ended with all trials finished."""
@@ -137,6 +137,7 @@ class Storm:
         # With everything: a trial that failed of the storm's own faults would show here.
         words += ["--resume"] if (self.out / "trials.json").exists() else []
         self._sweep = Forked(*words, cwd=self._folder, start_new_session=True)
+        self._cache_was_away = False
         self._log("the sweep begins" if "--resume" not in words else "the sweep goes on")
 
     def _ended(self) -> int | None:
@@ -147,7 +148,9 @@ class Storm:
             return None
         said = self._sweep.communicate(1)[1].strip().splitlines()
         self._log(f"the sweep was {ENDS.get(code, f'ended with {code}')}", said=said[-1] if said else "")
-        if code not in ENDS or (code == 1 and "this goes on" not in said[-1]):
+        # A cache that is not there when a sweep starts is an error before work.
+        refused = code == 2 and self._cache_was_away and "extraction.cache: cannot be read" in said[-1]
+        if (code not in ENDS and not refused) or (code == 1 and "this goes on" not in said[-1]):
             raise AssertionError("\n".join(said[-30:]))
         self._sweep = None
         return code
@@ -208,6 +211,7 @@ class Storm:
     def _take_the_cache_away(self) -> str | None:
         if not self._cache.is_dir():
             return None
+        self._cache_was_away = True
         away = self._cache.with_name("away")
         self._cache.rename(away)
         self._cache.touch()
