@@ -143,7 +143,7 @@ def test_d2_picks_follow_the_distribution_of_the_sequential_algorithm(monkeypatc
         space = GradientSpace(ArrayRows(features), ArrayRows(probabilities))
         distances = squared(gradients(features, probabilities), gradients(features, probabilities))
     chances = sequence_chances(distances, 0, [4], 4)
-    draws = 2500
+    draws = 1200
     counts: dict[tuple, int] = {}
     for _ in range(draws):
         picks = tuple(d2_sample(space, 4, rng, first=0, excluded=np.array([4])).tolist())
