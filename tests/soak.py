@@ -183,22 +183,23 @@ class Storm:
         return self._draw.choice(found) if found else None
 
     def _kill(self, name: str) -> str | None:
-        process = self._one(name)
-        if process is None:
-            return None
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-        return f"{name} was killed"
+        return self._do(name, psutil.Process.kill, "was killed")
 
     def _pause(self, name: str) -> str | None:
-        process = self._one(name)
-        if process is None:
-            return None
-        with suppress(psutil.NoSuchProcess):
+        def pause(process: psutil.Process) -> None:
             process.suspend()
             time.sleep(2)
             process.resume()
-        return f"{name} was stopped for 2 s"
+
+        return self._do(name, pause, "was stopped for 2 s")
+
+    def _do(self, name: str, act: Callable[[psutil.Process], None], told: str) -> str | None:
+        process = self._one(name)
+        if process is None:
+            return None
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            act(process)
+        return f"{name} {told}"
 
     def _signal(self, number: signal.Signals) -> str | None:
         assert self._sweep is not None
@@ -222,12 +223,11 @@ class Storm:
 
     def _fill_the_disk(self, name: str) -> str | None:
         """Let a trial write no file larger than a few bytes from here on, as on a full disk."""
-        process = self._one(name)
-        if process is None:
-            return None
-        with suppress(ProcessLookupError):
+
+        def fill(process: psutil.Process) -> None:
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
-        return f"{name} can write no more"
+
+        return self._do(name, fill, "can write no more")
 
 
 def outcome(folder: Path) -> list[Any]:
