@@ -282,6 +282,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the runs stay; default: nowhere")
     given = parser.parse_args()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1", "RAY_AUTH_MODE": "disabled"}
+    # A shell lets what it runs in the background ignore Ctrl-C, and the sweeps would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log = Log(given.log)
     with tempfile.TemporaryDirectory(prefix="asvp-soak-") as name:
         folder = given.folder or Path(name)
