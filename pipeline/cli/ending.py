@@ -39,6 +39,8 @@ class Stopped(KeyboardInterrupt):
 def run_command(command: Callable[[], Any]) -> None:
     """Call a command and end the process as its outcome asks: 0, 1, 2, or 128 and the signal's number."""
     _open_standard_streams()
+    # Hooks run in the reverse of their order, and none is registered yet but those of Python's own modules.
+    atexit.register(_hear_no_more)
     signals = _Signals()
     try:
         with signals:
@@ -95,6 +97,13 @@ def _leave(code: int) -> NoReturn:
     with suppress(Exception):
         atexit._run_exitfuncs()
     os._exit(code)
+
+
+def _hear_no_more() -> None:
+    """Let signals change nothing any more: Python gives them back to the system before its end is over."""
+    with suppress(ValueError):
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

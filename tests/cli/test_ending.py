@@ -236,6 +236,24 @@ ending.run_command(command)
 """
 
 
+LATE = """
+import os, signal
+from asvp.cli.ending import run_command
+
+class Late:
+    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT):
+        kill(me, number)
+
+late = Late()
+run_command(lambda: print("done"))
+"""
+
+
+def test_ctrl_c_after_all_is_done_changes_nothing(tmp_path: Path) -> None:
+    out, err = ended(Forked("-c", LATE, cwd=tmp_path), 0)
+    assert (out, err) == ("done\n", "")
+
+
 def test_a_full_disk_says_how_to_go_on(tmp_path: Path) -> None:
     _, err = ended(asvp(cwd=tmp_path, program=["-c", FULL]), 1)
     assert err == "asvp: /x: the disk is full. Free space; this goes on: asvp more\n"
