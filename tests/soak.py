@@ -44,6 +44,8 @@ MOST_EVENTS = 12
 """Of one sweep: then it is left in peace, so that it ends."""
 LONGEST_SECONDS = 600.0
 """That one sweep may take; longer, and it hangs."""
+_STARTS = 4
+"""Tries to start a node."""
 ENDS = {0: "finished", 1: "stopped", 130: "interrupted", -signal.SIGKILL: "killed"}
 
 
@@ -74,7 +76,7 @@ class Nodes:
             initialize_head=True,
             head_node_args={"num_cpus": 2, "object_store_memory": store, "include_dashboard": False},
         )
-        self._nodes = [self._cluster.add_node(**self._more) for _ in range(2)]
+        self._nodes = [self._add() for _ in range(2)]
         self.address: str = self._cluster.address
 
     def lose(self, draw: random.Random) -> str | None:
@@ -89,8 +91,19 @@ class Nodes:
         """Add the node that is missing."""
         if len(self._nodes) == 2:
             return None
-        self._nodes.append(self._cluster.add_node(**self._more))
+        self._nodes.append(self._add())
         return "a node was added"
+
+    def _add(self) -> Any:
+        """A new node; where the machine is too busy to start one in Ray's half minute, the next try may."""
+        for left in reversed(range(_STARTS)):
+            try:
+                return self._cluster.add_node(**self._more)
+            except Exception as error:
+                # Ray has no class of its own for this.
+                if not left or "timed out during startup" not in str(error):
+                    raise
+        raise AssertionError("the last try gives a node or raises")
 
     def close(self) -> None:
         """End them all."""
