@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +14,6 @@ from torch.nn import functional
 from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.tokens import Tokens
 
-Job = TypeVar("Job")
-Done = TypeVar("Done")
 BatchSize = int | Literal["auto"]
 """Most rows that go through a model together."""
 BATCHES = "asvp-batches-2"
@@ -67,42 +62,6 @@ class Prepared:
 
     rows: int
     batches: Iterable[Batch]
-
-
-class ReadAhead(Generic[Job, Done]):
-    """Results of jobs in their order, made by a thread that is at most so many jobs ahead of what was taken.
-
-    The thread begins at once, and waits for nobody: whoever takes no more leaves nothing running.
-
-    Parameters
-    ----------
-    work : callable
-    jobs : iterable
-        What `work` is called with, one after the other.
-    ahead : int
-        Results in memory that nobody has taken yet, the one being made included.
-    """
-
-    def __init__(self, work: Callable[[Job], Done], jobs: Iterable[Job], ahead: int) -> None:
-        self._work = work
-        self._jobs = iter(jobs)
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._coming: deque[Future[Done]] = deque()
-        self._begin(ahead)
-
-    def __iter__(self) -> ReadAhead[Job, Done]:
-        return self
-
-    def __next__(self) -> Done:
-        if not self._coming:
-            self._thread.shutdown(wait=False)
-            raise StopIteration
-        done = self._coming.popleft().result()
-        self._begin(1)
-        return done
-
-    def _begin(self, count: int) -> None:
-        self._coming.extend(self._thread.submit(self._work, job) for job in islice(self._jobs, count))
 
 
 class Inputs(Protocol):
