@@ -73,8 +73,8 @@ class Inputs(Protocol):
     def plan(self, examples: Any, batch_size: BatchSize) -> list[np.ndarray]:
         """Positions of the rows of each batch for scoring; depends on nothing but the rows, batch size and device."""
 
-    def fetch(self, examples: Any, positions: np.ndarray, *, augmented: bool) -> Any:
-        """The slow part of `collate`, which draws nothing and may be done ahead in another thread, if there is one.
+    def fetch(self, examples: Any, positions: np.ndarray, numbers: np.ndarray | None = None) -> Any:
+        """The slow part of `collate`, which may be done ahead in another thread, if there is one.
 
         Raises
         ------
@@ -83,9 +83,20 @@ class Inputs(Protocol):
         """
 
     def collate(
-        self, examples: Any, positions: np.ndarray, generator: torch.Generator | None = None, fetched: Any = None
+        self, examples: Any, positions: np.ndarray, numbers: np.ndarray | None = None, fetched: Any = None
     ) -> dict[str, Tensor]:
-        """Tensors of some rows on the CPU, of what was fetched of them; a generator asks for training augmentation."""
+        """Tensors of some rows, of what was fetched of them.
+
+        Parameters
+        ----------
+        examples : object
+            What `read` made.
+        positions : (n,) int
+        numbers : (n, 23) float64, optional
+            Of `drawn_numbers`, for augmentation in training.
+        fetched : object, optional
+            By `fetch`, with the same arguments.
+        """
 
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Last step before the model, on its device."""
@@ -177,11 +188,11 @@ class TextInputs:
             start = end
         return batches
 
-    def fetch(self, examples: Tokens, positions: np.ndarray, *, augmented: bool) -> None:
+    def fetch(self, examples: Tokens, positions: np.ndarray, numbers: np.ndarray | None = None) -> None:
         """Nothing: what is left to do is quick."""
 
     def collate(
-        self, examples: Tokens, positions: np.ndarray, generator: torch.Generator | None = None, fetched: None = None
+        self, examples: Tokens, positions: np.ndarray, numbers: np.ndarray | None = None, fetched: None = None
     ) -> dict[str, Tensor]:
         """Token numbers and mask, (n, longest), padded on the right."""
         tokens, mask = examples.padded(positions, self.padding)
