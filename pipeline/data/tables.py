@@ -28,8 +28,9 @@ Format = Literal["parquet", "arrow", "stream", "csv", "tsv", "jsonl"]
 _BLOCK_BYTES = 64 << 20
 """A column of a row group larger than this is decoded in several blocks."""
 _PIECES_AHEAD = 4
-"""Row groups of one request that are read from a store at a time, as each takes round trips. All but the first and the
-last lie in the rows that are asked for, so the memory is that of the answer."""
+"""Most row groups of one request that are read from a store at a time, as each takes round trips."""
+_BYTES_AHEAD = 256 << 20
+"""What those may have together in their files, taken to be alike."""
 _OPEN_FILES = 8
 """Parquet files of a store that are left open: opening one takes two round trips."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -156,10 +157,16 @@ class Tables:
         """Values of a column at row numbers: pairs of positions in `rows` and their values."""
         cursor = self._cursors.get(name)
         if cursor is None:
-            ahead = 0 if self.storage.local else _PIECES_AHEAD
-            cursor = self._cursors[name] = Cursor(self._offsets, partial(self._blocks, name), ahead)
+            cursor = self._cursors[name] = Cursor(self._offsets, partial(self._blocks, name), self._pieces_ahead())
         for positions, block, inside in cursor.gather(rows):
             yield positions, block.take(pa.array(inside))
+
+    def _pieces_ahead(self) -> int:
+        """Row groups that are read side by side; none of files on a disk, nor of very large ones."""
+        if self.storage.local:
+            return 0
+        size = sum(file.stored.size for file in self.files) / len(self._pieces)
+        return min(_PIECES_AHEAD, int(_BYTES_AHEAD / max(size, 1)))
 
     def folders(self, rows: np.ndarray) -> list[str]:
         """The folder, below the storage's base, of the file that each row lies in."""

@@ -18,10 +18,11 @@ from tiny_encoders import tiny_image_encoder, tiny_images
 from asvp.compute.jobs import ShardJob
 from asvp.compute.session import EncoderSession
 from asvp.config import DataConfig, EncoderConfig
-from asvp.data import images, open_dataset
+from asvp.data import images, open_dataset, tables
 from asvp.data.images import ImageFolder
 from asvp.data.source import View
 from asvp.data.storage import Storage
+from asvp.data.table_source import TableSource
 from asvp.errors import DataError
 from asvp.features.table import features_of
 
@@ -66,6 +67,18 @@ def test_a_file_that_could_not_be_read_is_opened_anew(monkeypatch: pytest.Monkey
         source.take(np.arange(len(source)))
     monkeypatch.setattr(Storage, "open", really)
     assert len(source.take(np.arange(len(source)))) == len(source)
+
+
+@pytest.mark.parametrize(("most", "ahead"), [(1 << 20, 4), (2000, 2), (100, 0)])
+def test_few_large_row_groups_are_read_at_a_time(most: int, ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory("/far-large/pool.parquet", table(200, 50))
+    size = len(table(200, 50)) / 4
+    monkeypatch.setattr(tables, "_BYTES_AHEAD", int(size * most / 1000))
+    source = open_dataset(DataConfig(pool="memory://far-large/pool.parquet", text="text", label="label")).pool
+    assert isinstance(source, View)
+    assert isinstance(source.base, TableSource)
+    assert source.base.tables._pieces_ahead() == ahead
+    assert source.take(np.arange(len(source)))[0].startswith("row ")
 
 
 @pytest.fixture
