@@ -15,7 +15,7 @@ from asvp.actors.cluster import cluster, has_several_nodes
 from asvp.actors.desk import Desk
 from asvp.actors.extraction import ShardRun, likes
 from asvp.actors.metrics import count_round
-from asvp.actors.placing import placed, settled_team
+from asvp.actors.placing import placed, team_here
 from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
 from asvp.actors.shards import ObjectStoreShard, ObjectStoreValue, ObjectStoreWeights
@@ -166,7 +166,7 @@ class PoolBackend:
         ClusterError
             If no node could hold so many.
         """
-        return settled_team(training, self._pool.placement)
+        return team_here(training, self._pool.placement)
 
     def machine(self) -> dict[str, Any]:
         """What the workers work on; it is told where they hold GPUs for nothing."""

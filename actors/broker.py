@@ -15,7 +15,7 @@ import ray
 from asvp.actors import metrics
 from asvp.actors.shards import DIED
 from asvp.actors.turns import Keys, Lease, Request, Turns
-from asvp.compute.placement import Placement
+from asvp.compute.placement import Placement, too_large_a_team
 from asvp.errors import ClusterError
 from asvp.spent import Share
 
@@ -83,16 +83,6 @@ class PoolState:
     waiting: int
     silent: str = ""
     served: dict[str, int] = field(default_factory=dict)
-
-
-def too_large_a_team(team: int, most: int) -> ClusterError:
-    """The error for workers that are to train together, and are more than a node has."""
-    return ClusterError(
-        f"no node has so many workers: the one with most has {most}",
-        key="training.devices",
-        value=team,
-        mend="Ask for fewer, use auto, or give each less (workers.cpus, workers.gpus)",
-    )
 
 
 class _Broker:

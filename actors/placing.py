@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from asvp.actors.broker import too_large_a_team
 from asvp.actors.cluster import may_grow, node_cores, nodes
 from asvp.actors.packing import with_packing
 from asvp.compute.measured_placement import alternatives
-from asvp.compute.placement import Placement, place, room, team_size
+from asvp.compute.placement import Placement, place, settled_team
 from asvp.compute.probe import Probe
 from asvp.config import TrainingConfig, WorkersConfig
 from asvp.features.cache import Cache
@@ -38,18 +37,6 @@ def placed(
     return placement, alternatives(workers, placement, list(node_cores().values()))
 
 
-def settled_team(training: TrainingConfig, placement: Placement) -> int:
-    """How many of the workers that are placed so train a model together.
-
-    Raises
-    ------
-    ConfigError
-        If several are asked for, and share GPUs.
-    ClusterError
-        If no node could hold so many.
-    """
-    most = min(placement.workers, max((room(placement.bundle(), [node]) for node in nodes()), default=0))
-    size = team_size(training, placement, most)
-    if size > (placement.workers if may_grow() else most):
-        raise too_large_a_team(size, most)
-    return size
+def team_here(training: TrainingConfig, placement: Placement) -> int:
+    """As `asvp.compute.placement.settled_team`, on the nodes of this cluster."""
+    return settled_team(training, placement, nodes(), growing=may_grow())

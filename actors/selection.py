@@ -14,6 +14,7 @@ from ray.exceptions import ActorUnschedulableError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asvp.actors.cluster import node_cores
+from asvp.actors.far_rows import located
 from asvp.actors.selection_worker import SelectionWorker
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.picking import LocalPicker, Picker
@@ -154,14 +155,10 @@ class ActorCrew:
 
 def shard_homes(features: FeatureSet) -> list[str]:
     """The node of each shard, this one where there is a copy; shards that lie in no store count as here."""
-    here, living = ray.get_runtime_context().get_node_id(), node_cores()
-    references = [shard.reference for shard in features.shards if isinstance(shard, ObjectStoreShard)]
-    found = ray.experimental.get_object_locations(references)
-    homes = []
-    for shard in features.shards:
-        known = found.get(shard.reference, {}) if isinstance(shard, ObjectStoreShard) else {}
-        nodes = [node for node in known.get("node_ids", ()) if node in living] or [here]
-        homes.append(here if here in nodes else sorted(nodes)[0])
+    stored = {place: shard for place, shard in enumerate(features.shards) if isinstance(shard, ObjectStoreShard)}
+    homes = [ray.get_runtime_context().get_node_id()] * len(features.shards)
+    for place, (node, _) in zip(stored, located([shard.reference for shard in stored.values()]), strict=True):
+        homes[place] = node
     return homes
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
+from asvp.actors.far_rows import far_rows
 from asvp.compute.jobs import Arrays, ShardJob
 from asvp.compute.model_store import stored_weights
 from asvp.compute.shard_cache import stored_shard
@@ -26,6 +30,7 @@ class ObjectStoreShard:
     reference: Any
     job: ShardJob
     _recovered: list[pa.Table] = field(default_factory=list, init=False, repr=False, compare=False)
+    _read: list[bool] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the handle travels.
@@ -41,10 +46,28 @@ class ObjectStoreShard:
         """
         if not self._recovered:
             try:
-                return ray.get(self.reference)
+                table = ray.get(self.reference)
+                self._read[:] = [True]
+                return table
             except (ObjectLostError, *DIED):
                 self._recovered.append(self._from_cache())
         return self._recovered[0]
+
+    @classmethod
+    def taken(cls, wanted: Sequence[tuple[ObjectStoreShard, NDArray[np.int64]]]) -> list[NDArray[np.floating] | None]:
+        """Rows of shards on other nodes, where it pays to take them there; None for shards that are to be read here."""
+        # What this process has read lies here, or is read as cheaply as the first time.
+        unread = [place for place, (shard, _) in enumerate(wanted) if not shard._read and not shard._recovered]
+        given = [wanted[place] for place in unread]
+        found = far_rows(
+            [shard.reference for shard, _ in given],
+            [rows for _, rows in given],
+            [len(rows) / (shard.job.stop - shard.job.start) for shard, rows in given],
+        )
+        taken: list[NDArray[np.floating] | None] = [None] * len(wanted)
+        for place, features in zip(unread, found, strict=True):
+            taken[place] = features
+        return taken
 
     def _from_cache(self) -> pa.Table:
         if self.job.entry is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import asvp
 from asvp.actors.cluster import cluster
 from asvp.actors.places import passing_places
-from asvp.actors.placing import placed, settled_team
+from asvp.actors.placing import placed, team_here
 from asvp.actors.pool import worker_pool
 from asvp.config import Config, load_config
 from asvp.driver.prepared import tell_of_code, tell_of_data
@@ -192,7 +192,7 @@ def run_sweep(
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
         if not resume:
             for trial in trials:
-                settled_team(prepared[trial.name].config.training, lies[0])
+                team_here(prepared[trial.name].config.training, lies[0])
         for note in passing_places(out, first.config):
             reporter.say(f"Warning: {note}")
         for note in scheduler_cautions(scheduler or Scheduler(), trials):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvp.config import EncoderConfig, ProxyConfig, TrainingConfig
+from asvp.data.pixels import AUGMENTATION
 from asvp.data.source import Kind, Source
 from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import Features
@@ -213,6 +214,8 @@ class FineTuneJob:
             name for name, usual in (("devices", 1), ("checkpointing", False)) if vars(self.training)[name] == usual
         }
         settings = self.training.model_dump(exclude=unused)
+        if self.source.kind == "image" and self.training.augment:
+            settings["augmentation"] = AUGMENTATION
         return content_key(
             "fine-tune",
             self.encoder,

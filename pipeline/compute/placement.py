@@ -112,6 +112,44 @@ def team_size(training: TrainingConfig, placement: Placement, most: int) -> int:
     return training.devices
 
 
+def settled_team(
+    training: TrainingConfig, placement: Placement, nodes: Sequence[Resources], *, growing: bool = False
+) -> int:
+    """How many of the workers that are placed so on these nodes train a model together.
+
+    Parameters
+    ----------
+    training : TrainingConfig
+    placement : Placement
+    nodes : sequence of mapping
+        What each node has in all: "CPU" and "GPU".
+    growing : bool
+        Whether nodes may still join, which may be larger.
+
+    Raises
+    ------
+    ConfigError
+        If several are asked for, and share GPUs.
+    ClusterError
+        If no node could hold so many.
+    """
+    most = min(placement.workers, max((room(placement.bundle(), [node]) for node in nodes), default=0))
+    size = team_size(training, placement, most)
+    if size > (placement.workers if growing else most):
+        raise too_large_a_team(size, most, f" ({placement.share} each; {_told(nodes)})")
+    return size
+
+
+def too_large_a_team(team: int, most: int, room: str = "") -> ClusterError:
+    """The error for workers that are to train together, and are more than a node has; `room` says what there is."""
+    return ClusterError(
+        f"no node has so many workers: the one with most has {most}{room}",
+        key="training.devices",
+        value=team,
+        mend="Ask for fewer, use auto, or give each less (workers.cpus, workers.gpus)",
+    )
+
+
 MOST_CPU_WORKERS = 64
 _ROWS_WORTH_A_GPU = 16
 """Rows of a batch from which a GPU has more to compute than to tell the others."""

@@ -29,6 +29,8 @@ SUFFIXES = (
 _LIMIT = "data.max_image_bytes"
 _READERS = 8
 """Files read at once; reading waits on disks and networks, not on cores."""
+_FAR_READERS = 24
+"""The same in a store, where each takes round trips. Arrow's client of S3 holds 25 connections."""
 
 
 class ImageColumn:
@@ -94,7 +96,8 @@ class ImageColumn:
             with outside(describe):
                 images[position] = _read_path(tables.storage, folders[position], path, self.max_bytes)
 
-        _in_parallel(read, paths)
+        near = tables.storage.local and not any("://" in path for _, path in paths)
+        _in_parallel(read, paths, _READERS if near else _FAR_READERS)
         return images
 
     def digests(self, tables: Tables, digests: Digests) -> list[str]:
@@ -242,7 +245,7 @@ class ImageFolder:
             with outside(describe):
                 images[position] = self.storage.read(path, self._max_bytes)
 
-        _in_parallel(read, list(enumerate(paths)))
+        _in_parallel(read, list(enumerate(paths)), _READERS if self.storage.local else _FAR_READERS)
         return images
 
     def place(self, row: int) -> str:
@@ -288,9 +291,9 @@ def undecodable(content: bytes) -> str | None:
     return None
 
 
-def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, str]]) -> None:
-    with ThreadPoolExecutor(_READERS) as readers:
-        for _ in readers.map(work, jobs):
+def _in_parallel(work: Callable[[tuple[int, str]], None], jobs: list[tuple[int, str]], readers: int) -> None:
+    with ThreadPoolExecutor(readers) as threads:
+        for _ in threads.map(work, jobs):
             pass
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 
 from asvp.data.decoding import UndecodableError, check_pixels, decode_image
 
+AUGMENTATION = "asvp-augmentation-2"
+"""Of the canvas, and of what training cuts out of it, which belong to a fine-tuned model's key."""
 _ENOUGH = 4
 """Times the size that an image is brought to, from where on a JPEG may be decoded at a fraction of its own size.
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asvp.data.cursor import Cursor
+from asvp.data.open_files import OpenFiles
 from asvp.data.plain_arrays import first_not_utf8, plain, plain_type, unpacked
 from asvp.data.storage import Storage, StoredFile, nearest, outside
 from asvp.data.text_files import TextFileError, survey_text, text_blocks, text_format
@@ -26,6 +27,12 @@ Format = Literal["parquet", "arrow", "stream", "csv", "tsv", "jsonl"]
 
 _BLOCK_BYTES = 64 << 20
 """A column of a row group larger than this is decoded in several blocks."""
+_PIECES_AHEAD = 4
+"""Most row groups of one request that are read from a store at a time, as each takes round trips."""
+_BYTES_AHEAD = 256 << 20
+"""What those may have together in their files, taken to be alike."""
+_OPEN_FILES = 8
+"""Parquet files of a store that are left open: opening one takes two round trips."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
@@ -82,6 +89,7 @@ class Tables:
         if len(self) == 0:
             raise DataError("holds no rows", key=key, value=value, mend="Give a file or folder with rows")
         self._cursors: dict[str, Cursor] = {}
+        self._opened = OpenFiles(storage, _OPEN_FILES)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cursors": {}}
@@ -149,9 +157,16 @@ class Tables:
         """Values of a column at row numbers: pairs of positions in `rows` and their values."""
         cursor = self._cursors.get(name)
         if cursor is None:
-            cursor = self._cursors[name] = Cursor(self._offsets, partial(self._blocks, name))
+            cursor = self._cursors[name] = Cursor(self._offsets, partial(self._blocks, name), self._pieces_ahead())
         for positions, block, inside in cursor.gather(rows):
             yield positions, block.take(pa.array(inside))
+
+    def _pieces_ahead(self) -> int:
+        """Row groups that are read side by side; none of files on a disk, nor of very large ones."""
+        if self.storage.local:
+            return 0
+        size = sum(file.stored.size for file in self.files) / len(self._pieces)
+        return min(_PIECES_AHEAD, int(_BYTES_AHEAD / max(size, 1)))
 
     def folders(self, rows: np.ndarray) -> list[str]:
         """The folder, below the storage's base, of the file that each row lies in."""
@@ -179,7 +194,7 @@ class Tables:
             return
         first = int(self._offsets[piece])
         with outside(partial(self._unreadable, file.stored)):
-            for stored in _READERS[file.format](self.storage, file, group, column):
+            for stored in _READERS[file.format](self._opened, file, group, column):
                 yield self._checked(stored, column, first)
                 first += len(stored)
 
@@ -338,9 +353,8 @@ def _file_batches(reader: Any) -> Iterator[Any]:
     return (reader.get_batch(number) for number in range(reader.num_record_batches))
 
 
-def _parquet_blocks(storage: Storage, file: TableFile, group: int, column: str) -> Iterator[Any]:
-    with storage.open(file.stored.path) as opened:
-        reader = pq.ParquetFile(opened, pre_buffer=not storage.local)
+def _parquet_blocks(files: OpenFiles, file: TableFile, group: int, column: str) -> Iterator[Any]:
+    with files.parquet(file.stored.path) as reader:
         chunks = [reader.metadata.row_group(group).column(number) for number in range(reader.metadata.num_columns)]
         size = sum(
             chunk.total_uncompressed_size
@@ -353,23 +367,23 @@ def _parquet_blocks(storage: Storage, file: TableFile, group: int, column: str) 
             yield batch.column(column)
 
 
-def _arrow_blocks(storage: Storage, file: TableFile, group: int, column: str) -> Iterator[Any]:
+def _arrow_blocks(files: OpenFiles, file: TableFile, group: int, column: str) -> Iterator[Any]:
     fields = pa.ipc.IpcReadOptions(included_fields=[file.schema.get_field_index(column)])
-    with storage.open(file.stored.path) as opened:
+    with files.storage.open(file.stored.path) as opened:
         yield pa.ipc.open_file(opened, options=fields).get_batch(group).column(column)
 
 
-def _stream_blocks(storage: Storage, file: TableFile, group: int, column: str) -> Iterator[Any]:
-    with storage.open(file.stored.path) as opened:
+def _stream_blocks(files: OpenFiles, file: TableFile, group: int, column: str) -> Iterator[Any]:
+    with files.storage.open(file.stored.path) as opened:
         for number, batch in enumerate(pa.ipc.open_stream(opened)):
             if number == group:
                 yield batch.column(column)
                 return
 
 
-def _text_file_blocks(storage: Storage, file: TableFile, group: int, column: str) -> Iterator[Any]:
+def _text_file_blocks(files: OpenFiles, file: TableFile, group: int, column: str) -> Iterator[Any]:
     assert file.format in ("csv", "tsv", "jsonl")
-    yield from text_blocks(storage, file.stored.path, file.format, file.schema.field(column))
+    yield from text_blocks(files.storage, file.stored.path, file.format, file.schema.field(column))
 
 
 _READERS = {

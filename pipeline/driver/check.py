@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asvp.compute.measured_placement import alternatives, fewest_rows, memory, recall
-from asvp.compute.placement import Placement, place
+from asvp.compute.placement import Placement, place, settled_team
 from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
@@ -25,7 +26,7 @@ from asvp.driver.preparation import prepare
 from asvp.driver.prepared import Prepared, code_is_run
 from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
 from asvp.driver.words import duration, size
-from asvp.errors import ClusterError, DataError
+from asvp.errors import ClusterError, ConfigError, DataError
 from asvp.features.feature_set import shard_starts
 from asvp.folders import settle
 from asvp.models.failures import find_device
@@ -137,12 +138,11 @@ def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, 
     config, dataset = prepared.config, prepared.dataset
     errors, warnings = ([], list(findings)) if fit is None else (list(fit.errors), [*findings, *fit.warnings])
     team = None
-    try:
+    with _beside_others(errors, fit):
         team = _team(prepared.resolved(speed.encoder), fit)
-    except ClusterError as error:
-        if fit is None:
-            raise
-        errors.append(str(error))
+    if team is not None:
+        with _beside_others(errors, fit):
+            _hold_devices(config, fit)
     if team is not None and fit is not None:
         warnings += room_warnings(config.workers, team.placement.bundle(), fit)
     rows, tests = len(dataset.pool), len(dataset.test)
@@ -204,11 +204,32 @@ def _stop_where_a_run_would(findings: Sequence[Finding]) -> None:
             raise DataError(finding.message, key="data", mend=finding.mend)
 
 
+@contextmanager
+def _beside_others(errors: list[str], fit: ClusterFit | None) -> Iterator[None]:
+    """What a cluster cannot do is told beside all else that is; on this machine it is raised."""
+    try:
+        yield
+    except (ClusterError, ConfigError) as error:
+        if fit is None:
+            raise
+        errors.append(str(error))
+
+
+def _nodes(fit: ClusterFit | None) -> list[dict[str, float]]:
+    """What the nodes of the cluster have, or this machine."""
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}] if fit is None else fit.nodes
+
+
+def _hold_devices(config: Config, fit: ClusterFit | None) -> None:
+    """Raise unless a node has room for all workers that are to train a model together."""
+    nodes, growing = _nodes(fit), fit is not None and fit.growing
+    settled_team(config.training, place(config.workers, nodes, growing=growing), nodes, growing=growing)
+
+
 def _team(prepared: Prepared, fit: ClusterFit | None) -> _Team:
     """The placement on this machine, or on a cluster: as configured, as measured before, or by the rule."""
     config, dataset = prepared.config, prepared.dataset
-    here = [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
-    nodes = here if fit is None else fit.nodes
+    nodes = _nodes(fit)
     cores = [int(node["CPU"]) for node in nodes if node["CPU"]]
     rule = place(config.workers, nodes, growing=fit is not None and fit.growing)
     if {config.workers.count, config.workers.cpus} != {"auto"}:

@@ -110,8 +110,9 @@ def run(
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
             if directory is not None and not in_process:
                 _tell_of_places(directory.path, prepared.config, news)
-        prepared = prepared.resolved(backend.resolve())
+        # What no node can hold is refused before a worker is asked for anything.
         prepared = prepared.with_devices(backend.team_size(prepared.config.training))
+        prepared = prepared.resolved(backend.resolve())
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))

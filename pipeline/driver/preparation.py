@@ -15,7 +15,6 @@ from asvp.driver.prepared import Prepared
 from asvp.errors import BudgetError, ConfigError
 from asvp.features.cache import Cache, parse_size
 from asvp.models.encoder import check_encoder
-from asvp.models.encoder.images import check_augmentation
 from asvp.selection import check_strategy
 from asvp.selection.contract import Plan
 
@@ -105,8 +104,6 @@ def _check_encoder_use(config: Config, dataset: Dataset, mode: ModePlan) -> None
         trained = _will_fine_tune(config, mode)
         checkpointing = config.training.checkpointing and trained
         check_encoder(config.encoder, dataset.kind, _sample_of_texts(dataset), checkpointing=checkpointing)
-        if dataset.kind == "image" and config.training.augment and trained:
-            check_augmentation()
         return
     if mode.refresh.policy != "never":
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,27 @@ class Shard(Protocol):
 
     def table(self) -> pa.Table:
         """The table {row, feature}; reading it twice costs nothing twice."""
+        ...
+
+
+@runtime_checkable
+class FarShard(Shard, Protocol):
+    """A shard that may lie where it is cheaper to fetch a few of its rows than the whole."""
+
+    @classmethod
+    def taken(cls, wanted: Sequence[tuple[Any, NDArray[np.int64]]]) -> list[NDArray[np.floating] | None]:
+        """Fetch rows of several shards of this class at once.
+
+        Parameters
+        ----------
+        wanted : sequence of (shard, array of shape (n,))
+            With places in that shard.
+
+        Returns
+        -------
+        list of ndarray of shape (n, D), or None
+            None for a shard whose table is to be read instead.
+        """
         ...
 
 
@@ -158,9 +179,10 @@ class FeatureSet:
         homes = np.searchsorted(self._starts, wanted, side="right") - 1
         order = np.argsort(homes, kind="stable")
         several, first = np.unique(homes[order], return_index=True)
-        for home, inside in zip(several, np.split(order, first[1:]), strict=False):
-            view = features_of(self.shards[home].table())
-            gathered[inside] = view[wanted[inside] - self._starts[home]]
+        positions = np.split(order, first[1:])[: len(several)]
+        inside = [wanted[where] - self._starts[home] for home, where in zip(several, positions, strict=True)]
+        for where, features in zip(positions, _rows_of([self.shards[home] for home in several], inside), strict=True):
+            gathered[where] = features
         return gathered
 
     def _home(self, row: int) -> int:
@@ -170,6 +192,19 @@ class FeatureSet:
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         return np.asarray(self.starts[:-1], dtype=np.int64)
+
+
+def _rows_of(shards: Sequence[Shard], inside: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.floating]]:
+    """Some rows of each shard; those of shards that lie far away are fetched together."""
+    # All shards of a set that may lie far away are of one class.
+    far = {place: shard for place, shard in enumerate(shards) if isinstance(shard, FarShard)}
+    taken: dict[int, NDArray[np.floating] | None] = {}
+    if far:
+        fetched = next(iter(far.values())).taken([(shard, inside[place]) for place, shard in far.items()])
+        taken = dict(zip(far, fetched, strict=True))
+    for place, (near, rows) in enumerate(zip(shards, inside, strict=True)):
+        found = taken.pop(place, None)
+        yield features_of(near.table())[rows] if found is None else found
 
 
 def shard_starts(rows: int, shard_rows: int) -> tuple[int, ...]:

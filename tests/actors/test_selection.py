@@ -1,9 +1,10 @@
-"""Selection by actors where the shards lie: the picks of one process."""
+"""Where shards lie on other nodes, actors there pick what one process picks, and few rows are taken there."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import ray
 from ray_pools import backend_of
 from tiny_runs import picks, tiny_config, wait_until
 
+import asvp.actors.far_rows
 import asvp.actors.selection
 from asvp.actors.cluster import node_cores
 from asvp.actors.selection import ActorCrew, SelectionTeam, ShardedPicker, block_homes, bytes_elsewhere, shard_homes
@@ -126,6 +128,48 @@ def test_actors_on_two_nodes_pick_what_one_process_picks(two_nodes: Any, monkeyp
     assert isinstance(team.picker(margin, here, "auto"), LocalPicker)
 
 
+def test_few_rows_of_shards_on_other_nodes_are_taken_there_with_one_call_a_node(
+    two_nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = made_features()
+    away = feature_set(array, stored(put_on_nodes(tables(array))))
+    homes, calls = shard_homes(away), record_calls(monkeypatch)
+    few = np.array([7999, 0, 2048, 2047, 2047, 4097, 6500])
+    # Whole shards have so few bytes that they come sooner than the answer to a call.
+    monkeypatch.setattr(asvp.actors.far_rows, "WORTH_BYTES", 0)
+    np.testing.assert_array_equal(away.gather(few), array[few])
+    assert calls == [2, 2]
+    assert shard_homes(away) == homes
+    # A quarter of the first shard is too much of it, and only that comes; then nothing of it is asked for again.
+    rows = np.concatenate([np.arange(512), few])
+    np.testing.assert_array_equal(away.gather(rows), array[rows])
+    here = ray.get_runtime_context().get_node_id()
+    assert shard_homes(away) == [here, *homes[1:]]
+    assert sorted(calls[2:]) == [1, 2]
+    monkeypatch.setattr(asvp.actors.far_rows, "WORTH_BYTES", away.nbytes)
+    np.testing.assert_array_equal(away.gather(few), array[few])
+    assert len(calls) == 4
+    assert set(shard_homes(away)) == {here}
+
+
+def record_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note of each call that takes rows on another node how many shards it is about."""
+    calls: list[int] = []
+    taker = asvp.actors.far_rows._taker
+
+    class Recorded:
+        def options(self, **options: Any) -> Any:
+            self.task = taker().options(**options)
+            return self
+
+        def remote(self, references: list[Any], rows: list[Any]) -> Any:
+            calls.append(len(references))
+            return self.task.remote(references, rows)
+
+    monkeypatch.setattr(asvp.actors.far_rows, "_taker", Recorded)
+    return calls
+
+
 def test_the_picks_survive_the_loss_of_a_node(
     ray_cluster: Any, two_nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +200,13 @@ def test_the_picks_survive_the_loss_of_a_node(
     assert two_nodes[1].node_id not in shard_homes(away)
     # A lost shard is read from the cache once.
     assert away.shards[1].table() is away.shards[1].table()
+    # What is taken for alive when it is asked for rows cannot answer, and they are read from the cache as well.
+    lost = two_nodes[1].node_id
+    monkeypatch.setattr(asvp.actors.far_rows, "WORTH_BYTES", 0)
+    monkeypatch.setattr(asvp.actors.far_rows, "located", lambda references: [(lost, 1)] * len(references))
+    calls, rows = record_calls(monkeypatch), np.array([3, 2050, 7000])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(away)).gather(rows), array[rows])
+    assert calls == [3]
 
 
 @pytest.fixture

@@ -182,8 +182,10 @@ def test_what_is_wrong_with_one_is_said(ray_local: Any, config: Config, tmp_path
 def test_more_than_a_node_has_are_refused_before_work(ray_local: Any, config: Config, tmp_path: Path) -> None:
     three = config.model_copy(update={"training": config.training.model_copy(update={"devices": 3})})
     with backend_of(config) as backend:
-        with pytest.raises(ClusterError, match=r"training\.devices: no node has so many.*\(got 3\)"):
-            run(three, backend=backend, out=tmp_path / "run")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backend, "resolve", lambda: pytest.fail("a worker was asked for something"))
+            with pytest.raises(ClusterError, match=r"training\.devices: no node has so many.*\(got 3\)"):
+                run(three, backend=backend, out=tmp_path / "run")
         with pytest.raises(ClusterError, match=r"training\.devices: no node has so many.*\(got 3\)"):
             backend.train(job(config, 3))
         automatic = config.training.model_copy(update={"devices": "auto"})

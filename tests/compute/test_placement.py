@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvp.compute.placement import MOST_CPU_WORKERS, Placement, place, team_size
+from asvp.compute.placement import MOST_CPU_WORKERS, Placement, place, settled_team, team_size
 from asvp.config import TrainingConfig, WorkersConfig
 from asvp.errors import ClusterError, ConfigError
 
@@ -85,7 +85,29 @@ def test_workers_that_share_a_gpu_train_no_model_together() -> None:
         team_size(TrainingConfig(devices=2), Placement(4, 2.0, 0.5), 4)
 
 
+PAIRS = [{"CPU": 8.0, "GPU": 2.0}] * 2
 MIXED = [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0, "GPU": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("placement", "nodes", "devices", "words"),
+    [
+        # Four GPUs in all, and never more than two of a node.
+        (Placement(4, 4.0, 1.0), PAIRS, 3, r"has 2 \(4 CPUs and 1 GPU each; nodes: 2 of 8 CPUs and 2 GPUs\)"),
+        (Placement(8, 1.0, 0.0), MIXED, 4, r"has 3 \(1 CPU each; nodes: 2 of 3 CPUs, 1 of 2 CPUs and 1 GPUs\)"),
+        # There is room, and no worker in it.
+        (Placement(2, 1.0, 0.0), [{"CPU": 8.0}], 3, r"has 2 \(1 CPU each; nodes: 1 of 8 CPUs\)"),
+    ],
+)
+def test_a_team_that_no_node_has_room_for_is_refused_with_what_the_largest_has(
+    placement: Placement, nodes: list[dict[str, float]], devices: int, words: str
+) -> None:
+    with pytest.raises(ClusterError, match=rf"^training\.devices: no node has .*{words} \(got {devices}\)"):
+        settled_team(TrainingConfig(devices=devices), placement, nodes)
+    assert settled_team(TrainingConfig(devices=devices - 1), placement, nodes) == devices - 1
+    # A larger node may join, with the workers that find no room now.
+    grown = min(devices, placement.workers)
+    assert settled_team(TrainingConfig(devices=grown), placement, nodes, growing=True) == grown
 
 
 def test_auto_counts_what_single_nodes_hold_not_what_they_have_in_sum() -> None:

@@ -1,8 +1,9 @@
-"""The cursor finds any row, from any thread, and holds one block."""
+"""The cursor finds any row, from any thread, holds one block a reader, and reads pieces of a store ahead."""
 
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -65,6 +66,36 @@ def test_threads_may_share_a_cursor_and_leave_a_pass_unfinished():
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(look, range(20)))
+
+
+def test_two_readers_by_turns_decode_each_piece_once():
+    # As one shard's later batches and the next one's first.
+    cursor, opened = cursor_over([10, 10, 10], 5)
+    for first in range(0, 10, 2):
+        for start in (first, first + 10):
+            rows = np.arange(start, start + 2)
+            np.testing.assert_array_equal(read(cursor, rows), rows)
+    assert opened == [0, 1]
+
+
+def test_the_next_pieces_are_asked_for_before_the_present_one_has_come_and_no_more_than_so_many():
+    pieces, ahead = 8, 3
+    begun: list[int] = []
+    asked = threading.Event()
+
+    def blocks(piece):
+        begun.append(piece)
+        if len(begun) == ahead:
+            asked.set()
+        # The first piece does not come before the two behind it are asked for.
+        assert asked.wait(30)
+        yield np.array([piece])
+
+    visited = Cursor(np.arange(pieces + 1), blocks, ahead).gather(np.arange(pieces))
+    for number, (positions, block, inside) in enumerate(visited, 1):
+        assert (positions.tolist(), block.tolist(), inside.tolist()) == ([number - 1], [number - 1], [0])
+        assert len(begun) <= number + ahead
+    assert sorted(begun) == list(range(pieces))
 
 
 class FiveRows:

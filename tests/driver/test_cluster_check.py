@@ -156,6 +156,25 @@ def test_workers_without_room_are_an_error_beside_the_others(
     assert plan.numbers["workers"] is None
 
 
+@pytest.mark.parametrize(
+    ("workers", "told"),
+    [
+        ({}, "has 2 (1 CPU and 1 GPU each; nodes: 1 of 2 CPUs and 2 GPUs, 1 of 1 CPU)"),
+        ({"gpus": 0}, "has 2 (1 CPU each"),
+    ],
+)
+def test_a_team_that_no_node_has_room_for_is_an_error_beside_the_others(
+    two_nodes: Any, folder: Path, tmp_path: Path, workers: dict[str, Any], told: str
+) -> None:
+    plan = checked(two_nodes, folder, tmp_path, workers=workers, training={"devices": 3})
+    assert len(plan.errors) == 1
+    assert plan.errors[0].startswith("training.devices: no node has so many workers")
+    assert told in plan.errors[0]
+    # The pool is placed all the same.
+    assert plan.numbers["workers"]["count"] >= 2
+    assert checked(two_nodes, folder, tmp_path, workers=workers, training={"devices": 2}).errors == []
+
+
 def test_features_that_the_smallest_store_does_not_hold_are_told(two_nodes: Any, folder: Path, tmp_path: Path) -> None:
     plan = checked(two_nodes, folder, tmp_path)
     assert not any("object store" in warning for warning in plan.warnings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from tiny_runs import tiny_config
 
 from asvp.config import Config, build_config
 from asvp.driver.loop import run
-from asvp.driver.preparation import prepare
 from asvp.errors import EncoderError
 
 
@@ -39,26 +37,6 @@ def image_config(folder: Path, **changes: Any) -> Config:
         "budget": "4+4x1",
     }
     return build_config({**settings, **changes})
-
-
-class TestAugmentation:
-    @pytest.fixture(autouse=True)
-    def no_kornia(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "kornia.augmentation", None)
-
-    @pytest.mark.parametrize("mode", ["svp", "asvp", "standard"])
-    def test_a_missing_library_is_found_before_work(self, pictures: Path, mode: str) -> None:
-        with pytest.raises(EncoderError, match=r"training\.augment.*asvp\[images\]"):
-            prepare(image_config(pictures, mode=mode))
-
-    def test_it_is_not_needed_without_augmentation_nor_where_nothing_is_fine_tuned(self, pictures: Path) -> None:
-        prepare(image_config(pictures, training={"augment": False}))
-        prepare(image_config(pictures, training={"method": "lp"}))
-
-    def test_texts_need_it_never(self, tmp_path: Path) -> None:
-        config = tiny_config(tmp_path)
-        assert config.training.augment
-        prepare(config)
 
 
 def test_weights_that_do_not_fit_are_found_before_anything_is_written(tmp_path: Path) -> None:

@@ -114,7 +114,6 @@ def test_no_piece_has_more_rows_than_allowed(folder: Path, monkeypatch: pytest.M
 
 
 def test_augmentation_does_not_depend_on_the_pieces(tmp_path: Path) -> None:
-    pytest.importorskip("kornia")
     folder, images = tiny_image_encoder(tmp_path), tiny_images(9)[0]
     config = TrainingConfig(epochs=2, batch_size=8, lr=1e-3, augment=True)
     states = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from asvp.config import EncoderConfig, TrainingConfig
 from asvp.errors import DataError, EncoderError
 from asvp.models.classifier import Classifier
-from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint
+from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, images
+from asvp.models.encoder.augmentation import drawn_numbers
 from asvp.models.training import finetune
 from asvp.models.training.finetune import fine_tune
 
@@ -143,19 +144,50 @@ def test_fine_tuning_learns_and_repeats(folders: dict[str, Path], family: str) -
         assert (head.probabilities(encoder.encode(IMAGES)).argmax(1) == LABELS).mean() > 0.9
 
 
-def test_augmentation_draws_from_the_generator_alone_and_never_when_scoring(folders: dict[str, Path]) -> None:
+def test_augmentation_follows_the_numbers_of_each_row_alone_and_never_happens_when_scoring(
+    folders: dict[str, Path],
+) -> None:
     inputs = load(folders["vit"]).inputs
-    rows = np.arange(3)
+    rows, numbers = np.arange(3), drawn_numbers(3, 0, 0)
 
-    def drawn(seed: int) -> np.ndarray:
-        return inputs.collate(IMAGES, rows, torch.Generator().manual_seed(seed))["pixel_values"].numpy()
+    def pixels(chosen: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
+        return inputs.collate(IMAGES, chosen, numbers)["pixel_values"].numpy()
 
-    assert drawn(0).shape == (3, 3, 32, 32)
-    np.testing.assert_array_equal(drawn(0), drawn(0))
-    assert not np.array_equal(drawn(0), drawn(1))
-    np.testing.assert_array_equal(
-        inputs.collate(IMAGES, rows)["pixel_values"], inputs.collate(IMAGES, rows)["pixel_values"]
-    )
+    assert pixels(rows, numbers).shape == (3, 3, 32, 32)
+    np.testing.assert_array_equal(pixels(rows[::-1], numbers[::-1])[::-1], pixels(rows, numbers))
+    np.testing.assert_array_equal(pixels(rows[1:2], numbers[1:2]), pixels(rows, numbers)[1:2])
+    assert not np.array_equal(pixels(rows, drawn_numbers(3, 1, 0)), pixels(rows, numbers))
+    assert not np.array_equal(pixels(rows), pixels(rows, numbers))
+    np.testing.assert_array_equal(pixels(rows), pixels(rows))
+
+
+def test_each_epoch_augments_a_row_anew_and_alike_in_any_batches(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, bytes]] = []
+    encoder = load(folders["vit"])
+    collate = encoder.inputs.collate
+
+    def watched(examples: Any, positions: np.ndarray, numbers: Any = None, fetched: Any = None) -> Any:
+        tensors = collate(examples, positions, numbers, fetched)
+        if numbers is not None:
+            pixels = tensors["pixel_values"].numpy()
+            seen.extend(zip(positions.tolist(), [one.tobytes() for one in pixels], strict=True))
+        return tensors
+
+    monkeypatch.setattr(encoder.inputs, "collate", watched)
+
+    def epochs(batch_size: int, seed: int) -> list[dict[int, bytes]]:
+        seen.clear()
+        config = TrainingConfig(epochs=2, batch_size=batch_size)
+        fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=seed)
+        return [dict(seen[: len(IMAGES)]), dict(seen[len(IMAGES) :])]
+
+    first, second = epochs(4, 0)
+    assert first.keys() == second.keys() == set(range(len(IMAGES)))
+    assert all(first[row] != second[row] for row in first)
+    assert epochs(7, 0) == [first, second]
+    assert epochs(4, 1) != [first, second]
 
 
 @pytest.mark.parametrize("augment", [True, False])
@@ -195,19 +227,13 @@ def test_batches_are_decoded_before_their_step_and_train_to_the_same_weights(
         np.testing.assert_array_equal(array, plain[name], err_msg=name)
 
 
-def test_without_augmentation_training_sees_the_scored_pixels(folders: dict[str, Path]) -> None:
-    config = TrainingConfig(epochs=1, augment=False)
-    encoder = load(folders["vit"])
-    fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=0)
-    assert encoder.inputs._augment is None
-
-
-def test_a_missing_augmentation_library_is_named_with_its_extra(
+def test_without_augmentation_training_sees_the_scored_pixels(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "kornia.augmentation", None)
-    with pytest.raises(EncoderError, match=r"training\.augment.*asvp\[images\]"):
-        fine_tune(load(folders["vit"]), IMAGES, np.array(LABELS), classes=3, config=TrainingConfig(epochs=1), seed=0)
+    config = TrainingConfig(epochs=1, augment=False)
+    encoder = load(folders["vit"])
+    monkeypatch.setattr(images, "cut", lambda *given: pytest.fail("something was cut out"))
+    fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=0)
 
 
 @pytest.mark.parametrize("family", ["vit", "clip"])

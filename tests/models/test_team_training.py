@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,6 @@ from torch import Tensor
 from asvp.config import EncoderConfig, TrainingConfig
 from asvp.errors import DeviceMemoryError, TeamLostError
 from asvp.models.encoder import Encoder
-from asvp.models.encoder import images as images_module
 from asvp.models.encoder.inputs import TextInputs
 from asvp.models.proxy import Head
 from asvp.models.training.finetune import fine_tune
@@ -137,15 +135,7 @@ def test_members_look_at_the_rows_of_one_order(folder: Path, monkeypatch: pytest
     assert sorted(pieces) == sorted(half for rows in whole for half in (rows[:10], rows[10:]))
 
 
-def test_images_have_the_same_augmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It draws from the process's generator, which members that are threads must not do at the same time.
-    augmented, turn = images_module._augmented, threading.Lock()
-
-    def alone(*arguments: Any) -> Any:
-        with turn:
-            return augmented(*arguments)
-
-    monkeypatch.setattr(images_module, "_augmented", alone)
+def test_images_have_the_same_augmentation(tmp_path: Path) -> None:
     folder = tiny_image_encoder(tmp_path / "vit")
     images, labels = tiny_images(13)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from asvp.config import EncoderConfig
 from asvp.data.decoding import DECODING
+from asvp.data.read_ahead import ReadAhead
 from asvp.data.source import Kind
 from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.backbone import (
@@ -28,9 +29,10 @@ from asvp.models.encoder.backbone import (
     prefix_tokens,
 )
 from asvp.models.encoder.images import ImageInputs
-from asvp.models.encoder.inputs import Batch, Inputs, Prepared, ReadAhead, TextInputs
+from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
 from asvp.models.encoder.pooling import Pool
+from asvp.models.encoder.reading import RowReader
 from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, code_files
 from asvp.models.failures import (
     device_out_of_memory,
@@ -143,12 +145,12 @@ class Encoder:
 
         Call it in a thread for the next rows while `encode_prepared` runs on the present ones. Texts are all tokenised
         when it returns; of images, whose pixels would fill the memory, no more than a few batches are decoded before
-        `encode_prepared` asks for them, and no more are taken out of `rows`, which may be a sequence that reads the
-        slices it is asked for.
+        `encode_prepared` asks for them, and a few hundred encoded ones are taken out of `rows`, which may be a sequence
+        that reads the slices it is asked for.
         """
         if self.kind == "image":
             return self._in_parts(rows)
-        return Prepared(len(rows), self._batches(rows, slice(0, len(rows))))
+        return Prepared(len(rows), self._batches(lambda: rows[:], 0))
 
     def encode_prepared(self, prepared: Prepared) -> np.ndarray:
         """Features of prepared rows, (N, D) float32, in the order they were given to `prepare`.
@@ -272,27 +274,30 @@ class Encoder:
             )
 
     def _in_parts(self, rows: Sequence[Any]) -> Prepared:
-        """Prepare each part while the one before it is in the forward pass."""
-        parts = (slice(start, start + self._part) for start in range(0, len(rows), self._part))
-        prepared = ReadAhead(partial(self._batches, rows), parts, _PARTS_AHEAD)
+        """Prepare each part while the one before it is in the forward pass, and read the rows of those behind it."""
+        reader = RowReader(rows, self._part)
+
+        def batches(start: int) -> list[Batch]:
+            return self._batches(lambda: reader.take(min(self._part, len(rows) - start)), start)
+
+        prepared = ReadAhead(batches, range(0, len(rows), self._part), _PARTS_AHEAD)
         return Prepared(len(rows), chain.from_iterable(prepared))
 
-    def _batches(self, rows: Sequence[Any], part: slice) -> list[Batch]:
-        """The batches of a part of the rows; errors and batches tell places among all rows."""
-        taken = rows[part]
+    def _batches(self, read: Callable[[], Sequence[Any]], start: int) -> list[Batch]:
+        """The batches of some of the rows, from `start` on; errors and batches tell places among all rows."""
         batch_size = self.config.batch_size
         try:
             with work_errors("reading rows", batch="encoder.batch_size", size=batch_size):
-                examples = self.inputs.read(taken)
+                examples = self.inputs.read(read())
                 batches = []
                 for positions in self.inputs.plan(examples, batch_size):
                     tensors = self.inputs.collate(examples, positions)
                     if self.device.type == "cuda":
                         tensors = {name: one if one.is_cuda else one.pin_memory() for name, one in tensors.items()}
-                    batches.append(Batch(positions + part.start, tensors))
+                    batches.append(Batch(positions + start, tensors))
             return batches
         except RowError as error:
-            raise error.moved(part.start + error.row) from None
+            raise error.moved(start + error.row) from None
 
     def _in_pieces_that_fit(self, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Positions and features of batches; those that do not fit in the GPU's memory are halved until they do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from asvp.data.pixels import ByProcessor, BySteps, Canvas, Reader, UnusableError, Whole
 from asvp.data.tensors import ByTorchvision
 from asvp.errors import EncoderError, RowError
+from asvp.models.encoder.augmentation import Crops, cut
 from asvp.models.encoder.decoding import Decoder, decide_way
 from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.encoder.inputs import BatchSize
@@ -52,9 +53,9 @@ class ImageInputs:
     def __init__(self, processor: Any, device: torch.device, decode: str = "pil") -> None:
         self.processor = processor
         self._device = device
-        self._augment: Callable[[Tensor], Tensor] | None = None
         blank = Image.new("RGB", (64, 64))
-        self._size = ByProcessor(processor, 0).pixels(blank).shape[1:]
+        _, height, width = ByProcessor(processor, 0).pixels(blank).shape
+        self._size = height, width
         side = max(self._size)
         by_processor = ByProcessor(processor, side)
         steps = steps_of(processor, by_processor)
@@ -86,28 +87,32 @@ class ImageInputs:
             return _ROWS_ON_CPU if on_cpu else _ROWS_ON_GPU
         return min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
 
-    def fetch(self, examples: list[bytes], positions: np.ndarray, *, augmented: bool) -> list[np.ndarray] | None:
-        """Images (3, h, w) uint8, decoded; None where the GPU decodes them."""
-        if not augmented and self._on_gpu is not None:
+    def fetch(
+        self, examples: list[bytes], positions: np.ndarray, numbers: np.ndarray | None = None
+    ) -> list[np.ndarray] | Crops | None:
+        """Images (3, h, w) uint8, decoded, or what augmentation cuts out of them; None where the GPU decodes them."""
+        if numbers is None and self._on_gpu is not None:
             return None
         contents = [examples[position] for position in positions.tolist()]
-        found = self._decoder.read("canvas" if augmented else "scored", contents, self._cores())
+        found = self._decoder.read("scored" if numbers is None else "canvas", contents, self._cores())
         decoded = []
         for position, array in zip(positions.tolist(), found, strict=True):
             if isinstance(array, UnusableError):
                 raise _row_error(array, position)
             decoded.append(array)
-        return decoded
+        return decoded if numbers is None else cut(decoded, numbers)
 
     def collate(
         self,
         examples: list[bytes],
         positions: np.ndarray,
-        generator: torch.Generator | None = None,
-        fetched: list[np.ndarray] | None = None,
+        numbers: np.ndarray | None = None,
+        fetched: list[np.ndarray] | Crops | None = None,
     ) -> dict[str, Tensor]:
-        """Pixels (n, 3, H, W) uint8; a generator asks for a random resized crop and a random flip of each."""
-        decoded = self.fetch(examples, positions, augmented=generator is not None) if fetched is None else fetched
+        """Pixels (n, 3, H, W) uint8; numbers (n, 23) ask for a random resized crop and flip, made on the device."""
+        decoded = self.fetch(examples, positions, numbers) if fetched is None else fetched
+        if isinstance(decoded, Crops):
+            return {"pixel_values": decoded.resized(self._size, self._device)}
         if decoded is None:
             assert self._on_gpu is not None
             contents = [examples[position] for position in positions.tolist()]
@@ -116,9 +121,6 @@ class ImageInputs:
                 return {"pixel_values": pixels}
             place, error = pixels
             raise _row_error(error, int(positions[place]))
-        if generator is not None:
-            seed = int(torch.randint(2**31, (1,), generator=generator))
-            decoded = _augmented(decoded, self._augmentation(), seed)
         shapes = {array.shape for array in decoded}
         if len(shapes) > 1:
             raise EncoderError(
@@ -162,48 +164,11 @@ class ImageInputs:
         threads = torch.get_num_threads()
         return threads if self._device.type == "cpu" else max(1, threads - 1)
 
-    def _augmentation(self) -> Callable[[Tensor], Tensor]:
-        if self._augment is None:
-            self._augment = _random_crop_and_flip(self._size[0], self._size[1])
-        return self._augment
-
 
 def _encoded(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def check_augmentation() -> None:
-    """Raise EncoderError if training on images asks for augmentation and its library is not installed."""
-    _random_crop_and_flip(8, 8)
-
-
-def _random_crop_and_flip(height: int, width: int) -> Callable[[Tensor], Tensor]:
-    try:
-        import kornia.augmentation as augmentation
-    except ImportError:
-        raise EncoderError(
-            "the augmentation of images needs kornia, which is not installed",
-            key="training.augment",
-            value=True,
-            mend="Install it: pip install asvp[images], or set training.augment to false",
-        ) from None
-    transform: Callable[[Tensor], Tensor] = augmentation.AugmentationSequential(
-        augmentation.RandomResizedCrop((height, width), align_corners=False), augmentation.RandomHorizontalFlip()
-    )
-    return transform
-
-
-def _augmented(images: list[np.ndarray], transform: Callable[[Tensor], Tensor], seed: int) -> list[np.ndarray]:
-    """Each image (3, h, w) uint8 through the transform, which draws from the global generator."""
-    done = []
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for image in images:
-            out = transform(torch.from_numpy(image).float().div_(255).unsqueeze(0))[0]
-            done.append(out.mul(255).round_().clamp_(0, 255).to(torch.uint8).numpy())
-    return done
 
 
 def _row_error(error: UnusableError, position: int) -> RowError:

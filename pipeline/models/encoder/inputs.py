@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +14,6 @@ from torch.nn import functional
 from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.tokens import Tokens
 
-Job = TypeVar("Job")
-Done = TypeVar("Done")
 BatchSize = int | Literal["auto"]
 """Most rows that go through a model together."""
 BATCHES = "asvp-batches-2"
@@ -69,42 +64,6 @@ class Prepared:
     batches: Iterable[Batch]
 
 
-class ReadAhead(Generic[Job, Done]):
-    """Results of jobs in their order, made by a thread that is at most so many jobs ahead of what was taken.
-
-    The thread begins at once, and waits for nobody: whoever takes no more leaves nothing running.
-
-    Parameters
-    ----------
-    work : callable
-    jobs : iterable
-        What `work` is called with, one after the other.
-    ahead : int
-        Results in memory that nobody has taken yet, the one being made included.
-    """
-
-    def __init__(self, work: Callable[[Job], Done], jobs: Iterable[Job], ahead: int) -> None:
-        self._work = work
-        self._jobs = iter(jobs)
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._coming: deque[Future[Done]] = deque()
-        self._begin(ahead)
-
-    def __iter__(self) -> ReadAhead[Job, Done]:
-        return self
-
-    def __next__(self) -> Done:
-        if not self._coming:
-            self._thread.shutdown(wait=False)
-            raise StopIteration
-        done = self._coming.popleft().result()
-        self._begin(1)
-        return done
-
-    def _begin(self, count: int) -> None:
-        self._coming.extend(self._thread.submit(self._work, job) for job in islice(self._jobs, count))
-
-
 class Inputs(Protocol):
     """Reads rows of one kind. The examples it makes are its own affair."""
 
@@ -114,8 +73,8 @@ class Inputs(Protocol):
     def plan(self, examples: Any, batch_size: BatchSize) -> list[np.ndarray]:
         """Positions of the rows of each batch for scoring; depends on nothing but the rows, batch size and device."""
 
-    def fetch(self, examples: Any, positions: np.ndarray, *, augmented: bool) -> Any:
-        """The slow part of `collate`, which draws nothing and may be done ahead in another thread, if there is one.
+    def fetch(self, examples: Any, positions: np.ndarray, numbers: np.ndarray | None = None) -> Any:
+        """The slow part of `collate`, which may be done ahead in another thread, if there is one.
 
         Raises
         ------
@@ -124,9 +83,20 @@ class Inputs(Protocol):
         """
 
     def collate(
-        self, examples: Any, positions: np.ndarray, generator: torch.Generator | None = None, fetched: Any = None
+        self, examples: Any, positions: np.ndarray, numbers: np.ndarray | None = None, fetched: Any = None
     ) -> dict[str, Tensor]:
-        """Tensors of some rows on the CPU, of what was fetched of them; a generator asks for training augmentation."""
+        """Tensors of some rows, of what was fetched of them.
+
+        Parameters
+        ----------
+        examples : object
+            What `read` made.
+        positions : (n,) int
+        numbers : (n, 23) float64, optional
+            Of `drawn_numbers`, for augmentation in training.
+        fetched : object, optional
+            By `fetch`, with the same arguments.
+        """
 
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Last step before the model, on its device."""
@@ -218,11 +188,11 @@ class TextInputs:
             start = end
         return batches
 
-    def fetch(self, examples: Tokens, positions: np.ndarray, *, augmented: bool) -> None:
+    def fetch(self, examples: Tokens, positions: np.ndarray, numbers: np.ndarray | None = None) -> None:
         """Nothing: what is left to do is quick."""
 
     def collate(
-        self, examples: Tokens, positions: np.ndarray, generator: torch.Generator | None = None, fetched: None = None
+        self, examples: Tokens, positions: np.ndarray, numbers: np.ndarray | None = None, fetched: None = None
     ) -> dict[str, Tensor]:
         """Token numbers and mask, (n, longest), padded on the right."""
         tokens, mask = examples.padded(positions, self.padding)

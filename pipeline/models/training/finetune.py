@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import repeat
 from typing import Any, cast
 
@@ -13,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
+from asvp.data.read_ahead import ReadAhead
 from asvp.errors import ConfigError, DataError, WorkError
 from asvp.models.encoder import Encoder
-from asvp.models.encoder.inputs import ReadAhead, TextInputs
+from asvp.models.encoder.augmentation import drawn_numbers
+from asvp.models.encoder.inputs import TextInputs
 from asvp.models.encoder.tokens import Tokens
 from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
@@ -176,6 +177,7 @@ def fine_tune(
                 classes,
                 config,
                 generator,
+                seed,
                 on_step,
                 micro_batch,
                 team,
@@ -201,6 +203,7 @@ def _train(
     classes: int,
     config: TrainingConfig,
     generator: torch.Generator,
+    seed: int,
     on_step: Callable[[int, int], None] | None,
     micro_batch: int | None,
     team: Team,
@@ -214,23 +217,21 @@ def _train(
     optimiser = torch.optim.AdamW(groups, fused=True, capturable=on_gpu)
     cuts = batch_bounds(len(labels), config.batch_size)
     step = _Step(encoder, output, optimiser, _class_weights(labels, classes, encoder, config), micro_batch, team)
-    augmentation = generator if config.augment else None
-    order = partial(torch.randperm, len(labels), generator=generator)
-    # What augmentation draws lies between the orders; of texts nothing is drawn, and all orders can be known ahead.
-    known = isinstance(encoder.inputs, TextInputs)
-    drawn = (order() for _ in range(config.epochs))
-    orders: Iterable[Tensor] = list(drawn) if known else drawn
+    augmented = config.augment and encoder.kind == "image"
+    orders = [torch.randperm(len(labels), generator=generator) for _ in range(config.epochs + 1)]
+    mixed = orders.pop().numpy()
     labels = labels.to(encoder.device)
     encoder.model.train()
     step.agree()
     # What is computed twice sets up its random numbers on the CPU, which no graph can.
-    recorded = known and on_gpu and not config.checkpointing
-    graphs = _graphs(step, examples, labels, list(orders), cuts) if recorded else None
+    recorded = isinstance(encoder.inputs, TextInputs) and on_gpu and not config.checkpointing
+    graphs = _graphs(step, examples, labels, orders, cuts) if recorded else None
     steps, done = config.epochs * len(cuts), 0
     for epoch, chosen in enumerate(orders):
         losses = []
         places = chosen.to(encoder.device)
-        fetched = _fetched(encoder, examples, [chosen[start:end].numpy() for start, end in cuts], config, team)
+        numbers = drawn_numbers(len(labels), seed, epoch) if augmented else None
+        fetched = _fetched(encoder, examples, [chosen[start:end].numpy() for start, end in cuts], numbers, team)
         for start, end in cuts:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 now = rate * (1 - done / steps)
@@ -242,7 +243,9 @@ def _train(
             loss = None if graphs is None else graphs.run(rows, places[start:end])
             if loss is None:
                 with team.piece():
-                    first, tensors = _own_rows(encoder, examples, rows, augmentation, team, next(fetched))
+                    first, last = _own_piece(team, len(rows))
+                    own = rows[first:last]
+                    tensors = encoder.inputs.collate(examples, own, _of(numbers, own), next(fetched))
                     share = step.gradients(tensors, labels[places[start:end]], first)
                 loss = step.update(share)
             losses.append(loss)
@@ -253,7 +256,6 @@ def _train(
         _check_losses(torch.stack(losses), encoder, config, first=epoch == 0)
     if team.rank:
         return
-    mixed = order().numpy()
     pieces = _pieces(len(labels), min(config.batch_size, micro_batch or config.batch_size))
     settle_statistics(
         encoder.model, (encoder.features(encoder.inputs.collate(examples, mixed[first:last])) for first, last in pieces)
@@ -261,30 +263,18 @@ def _train(
 
 
 def _fetched(
-    encoder: Encoder, examples: Any, batches: list[np.ndarray], config: TrainingConfig, team: Team
+    encoder: Encoder, examples: Any, batches: list[np.ndarray], numbers: np.ndarray | None, team: Team
 ) -> Iterator[Any]:
-    """What can be made ready of each batch while others are trained on, without drawing any number."""
+    """What can be made ready of each batch, as far as one looks at it, while others are trained on."""
     if isinstance(encoder.inputs, TextInputs):
         return repeat(None)
-    read = [rows if config.augment else rows[slice(*_own_piece(team, len(rows)))] for rows in batches]
-    return iter(ReadAhead(lambda rows: encoder.inputs.fetch(examples, rows, augmented=config.augment), read, _AHEAD))
+    own = (rows[slice(*_own_piece(team, len(rows)))] for rows in batches)
+    return iter(ReadAhead(lambda rows: encoder.inputs.fetch(examples, rows, _of(numbers, rows)), own, _AHEAD))
 
 
-def _own_rows(
-    encoder: Encoder,
-    examples: Any,
-    rows: np.ndarray,
-    augmentation: torch.Generator | None,
-    team: Team,
-    fetched: Any,
-) -> tuple[int, dict[str, Tensor]]:
-    """Which row of a batch is the first that is one's own to look at, and the tensors of all that are."""
-    first, last = _own_piece(team, len(rows))
-    if augmentation is None or isinstance(encoder.inputs, TextInputs):
-        return first, encoder.inputs.collate(examples, rows[first:last], None, fetched)
-    # Whole, so that augmentation draws the same numbers whatever the pieces are.
-    tensors = encoder.inputs.collate(examples, rows, augmentation, fetched)
-    return first, {name: tensor[first:last] for name, tensor in tensors.items()}
+def _of(numbers: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """What was drawn for some rows, the same in whatever batch or piece of it they are."""
+    return None if numbers is None else numbers[rows]
 
 
 def _own_piece(team: Team, rows: int) -> tuple[int, int]:
