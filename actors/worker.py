@@ -15,6 +15,7 @@ import pyarrow as pa
 import ray
 
 from asvp.actors import metrics
+from asvp.compute.heaps import few_heaps
 from asvp.compute.jobs import (
     Arrays,
     EncoderSpec,
@@ -43,6 +44,7 @@ class _Worker:
     """
 
     def __init__(self, share: Share, cores: float) -> None:
+        few_heaps()
         # PyTorch is imported here, not above: the broker starts workers, and needs none.
         import torch
 

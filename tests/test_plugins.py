@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import sys
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 from tiny_runs import tiny_settings, write_texts
 
 from asvp.cli.app import main
@@ -53,7 +55,10 @@ class Rows:
         return self.count
 
     def take(self, rows):
-        return [f"{self.column} {row} of {self.place}" for row in np.arange(self.count)[rows]]
+        if self.kind == "features":
+            return np.ones((len(rows), 2), np.float32)
+        texts = [f"{self.column} {row} of {self.place}" for row in np.arange(self.count)[rows]]
+        return texts if self.kind == "text" else [text.encode() for text in texts]
 
     def ids(self):
         return pa.array([f"r{row}" for row in range(self.count)])
@@ -294,8 +299,10 @@ def limited(pool: str) -> DataConfig:
 
 def test_an_image_of_another_package_of_too_many_pixels_is_refused_by_whoever_decodes_it(install, monkeypatch):
     install()
-    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 5_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    plain, header = buffer.getvalue(), b"IHDR" + struct.pack(">IIBBBBB", 20_000, 5_000, 8, 2, 0, 0, 0)
+    bomb = plain[:12] + header + struct.pack(">I", zlib.crc32(header)) + plain[33:]
     pool = open_dataset(limited("guest:images:here")).pool
     monkeypatch.setattr("guest.Rows.take", lambda self, rows: [bomb] * len(rows))
     with pytest.raises(UndecodableError, match="89,478,485"):

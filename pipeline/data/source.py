@@ -199,7 +199,8 @@ def ids_of(source: Source, rows: np.ndarray) -> pa.Array:
 def place_of(source: Source, row: int) -> str:
     """Where a row lies, where the source has a method `place` to tell, or what it is called."""
     own = getattr(source, "place", None)
-    return f"id {ids_of(source, np.array([row]))[0].as_py()!r}" if own is None else str(own(row))
+    # Another package's source may call something else its place.
+    return str(own(row)) if callable(own) else f"id {ids_of(source, np.array([row]))[0].as_py()!r}"
 
 
 def pieces_of(source: Source) -> np.ndarray | None:
