@@ -15,6 +15,7 @@ from asvp.compute import Done, Job
 from asvp.compute.jobs import EvaluateJob
 from asvp.config import Config
 from asvp.driver.loop import run
+from asvp.errors import SupersededError
 from asvp.record.job_log import JobLog
 from asvp.report.job_lines import JOBS, read_jobs
 from asvp.report.timeline import read_timeline
@@ -116,3 +117,12 @@ def test_a_line_that_was_left_half_takes_no_other_with_it(tmp_path: Path) -> Non
     assert found is not None
     assert [(job.rows, job.lost) for job in found.jobs] == [(10, True), (20, False)]
     assert found.unreadable == 1
+
+
+def test_a_process_whose_directory_was_taken_over_adds_nothing(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise SupersededError("a newer process has taken over")
+
+    with pytest.raises(SupersededError):
+        JobLog(tmp_path, require=refuse).note("selection", "select", 10)
+    assert not (tmp_path / JOBS).exists()
