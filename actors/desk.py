@@ -24,6 +24,11 @@ from asvp.errors import ClusterError, PoolLostError, TeamLostError, WorkError
 from asvp.progress import Reporter
 from asvp.spent import NOTHING, Span, Spent
 
+MOST_DEATHS = 3
+"""Workers that may die on one job."""
+_BEGINS_ANEW = 0.2
+"""Seconds between two questions to a broker that is being started again."""
+
 
 @dataclass
 class Turn:
@@ -40,6 +45,11 @@ class Turn:
     waited: float = 0.0
     spans: tuple[Span, ...] = ()
 
+    def lose(self, lent: Lent | None) -> None:
+        """A worker that was lent, or one of a team, has died of it."""
+        if lent is not None:
+            self.spans += (lent.span(died=True),)
+
 
 class Lent:
     """A worker that is lent, since now."""
@@ -54,12 +64,6 @@ class Lent:
         """For how long it has been, on the broker's clock: it ends before the broker can lend the worker again."""
         grant, passed = self.grant, time.perf_counter() - self._since
         return Span(grant.names, self._node, grant.at, grant.at + passed, spent, shards, died)
-
-
-MOST_DEATHS = 3
-"""Workers that may die on one job."""
-_BEGINS_ANEW = 0.2
-"""Seconds between two questions to a broker that is being started again."""
 
 
 class Desk:
@@ -239,13 +243,13 @@ class Desk:
                 if not isinstance(cause, TeamLostError):
                     raise cause from None
                 deaths += 1
+                turn.lose(lent)
             except TakenForDeadError:
                 continue
             except DIED:
                 died = True
                 deaths += 1
-                if lent is not None:
-                    turn.spans += (lent.span(died=True),)
+                turn.lose(lent)
             finally:
                 self.give_back(ticket, died=died)
         raise WorkError(f"the worker process died {MOST_DEATHS} times while it {what}", mend=mend or None)
