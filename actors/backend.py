@@ -40,6 +40,7 @@ from asvp.data.source import pieces_of
 from asvp.features.cache import Cache
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.progress import Reporter
+from asvp.spent import NOTHING, Span, Spent
 
 _EVERY = 1 << 16
 """More workers than any node has: a job that uses whatever cores it can get."""
@@ -82,14 +83,14 @@ class PoolBackend:
         source = ObjectStoreValue(ray.put(extraction.source))
         order = ExtractionOrder(extraction.fingerprint, source, self._encoder, weights)
 
-        def work(jobs: Sequence[ShardJob], finished: Finished) -> None:
+        def work(jobs: Sequence[ShardJob], finished: Finished) -> tuple[Span, ...]:
             missing = sum(job.rows for job in jobs if job.stored is None)
             team = TeamMeasurement(
                 self._desk, self._pool.placement, self._pool.alternatives, self._cache, self._reporter
             )
             width = team.threads(extraction, order, missing)
             runs = Runs(jobs, pieces_of(extraction.source))
-            ShardRun(self._desk, order, runs, finished, width=width, urgent=self._urgent).run()
+            return ShardRun(self._desk, order, runs, finished, width=width, urgent=self._urgent).run()
 
         with self._desk.once(extraction.fingerprint if self._cache else None, urgent=self._urgent):
             return extracted(extraction, self._cache, self._reporter, self._tell, work)
@@ -110,7 +111,7 @@ class PoolBackend:
             return references
 
         with self._desk.once(job.key if self._cache else None, urgent=self._urgent):
-            (weights, _), told, waited = self._desk.with_worker(
+            (weights, _), told, turn = self._desk.with_worker(
                 call,
                 job.title,
                 job.mend,
@@ -122,7 +123,8 @@ class PoolBackend:
         for note in told.notes:
             self._tell(note)
         handle = None if job.method == "lp" else ObjectStoreWeights(job.key, weights, self._cache)
-        return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused, waited)
+        spans = charged(turn.spans, NOTHING if told.reused else told.spent)
+        return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused, turn.waited, spans)
 
     def do(self, job: Job) -> Done[Any]:
         """Do a job."""
@@ -133,12 +135,12 @@ class PoolBackend:
 
         width = 1 if isinstance(job, ProxyJob) else _EVERY
         near = homes(job)
-        (kept, _), (told, spent), waited = self._desk.with_worker(
+        (kept, _), (told, spent), turn = self._desk.with_worker(
             call, job.title, job.mend, urgent=self._urgent, width=width, near=near
         )
         if isinstance(told, Pickled):
-            return Done(told, None, spent, waited)
-        return Done(ObjectStoreValue(kept), told, spent, waited)
+            return Done(told, None, spent, turn.waited, charged(turn.spans, spent))
+        return Done(ObjectStoreValue(kept), told, spent, turn.waited, charged(turn.spans, spent))
 
     def beside(self) -> PoolBackend:
         """The same driver, for work that no loop waits for."""
@@ -198,6 +200,11 @@ def pool_backend(
         backend = PoolBackend(pool, probe.encoder, cache, reporter)
         stack.callback(backend.close)
         yield backend
+
+
+def charged(spans: tuple[Span, ...], spent: Spent) -> tuple[Span, ...]:
+    """The spans of a job, of which the last has spent what it cost."""
+    return (*spans[:-1], replace(spans[-1], spent=spent))
 
 
 def homes(job: Job) -> frozenset[str]:

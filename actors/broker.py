@@ -54,12 +54,21 @@ class Grant:
         What the job holds: the worker's own, and the cores of idle workers beside it.
     beside : tuple of ActorHandle
         The others of a team, each with a share like the worker's.
+    names : tuple of str
+        Of all workers that are lent, this one's first.
+    node : str
+        Ray's id of theirs.
+    at : float
+        When, in seconds since 1970: the broker's clock is that of all drivers, wherever they are.
     """
 
     ticket: str
     worker: Any
     share: Share
     beside: tuple[Any, ...] = ()
+    names: tuple[str, ...] = ()
+    node: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,8 @@ class _Broker:
         self._failures = 0
         self._failed: ClusterError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        # The clock of the machine may be set while a pool works; this one only goes on.
+        self._epoch = time.time() - time.monotonic()
 
     async def start(self) -> None:
         """Start the workers; it does not wait for them. Whatever is asked of a broker that begins anew does so too."""
@@ -250,14 +261,14 @@ class _Broker:
         for lease in self._turns.grants():
             ticket = lease.request.ticket
             _, answer = self._answers.pop(ticket)
-            self._given[ticket] = (lease, time.monotonic())
+            now = time.monotonic()
+            self._given[ticket] = (lease, now)
             first, *others = (self._handles[name] for name in lease.workers)
-            if lease.request.team > 1:
-                share = Share(self._placement.cpus, self._placement.gpus)
-                answer.set_result(Grant(ticket, first, share, tuple(others)))
-            else:
-                share = Share(self._placement.cpus * len(lease.workers), self._placement.gpus)
-                answer.set_result(Grant(ticket, first, share))
+            team = lease.request.team > 1
+            share = Share(self._placement.cpus * (1 if team else len(lease.workers)), self._placement.gpus)
+            node = self._turns.node_of(lease.workers[0]) or ""
+            beside = tuple(others) if team else ()
+            answer.set_result(Grant(ticket, first, share, beside, lease.workers, node, self._epoch + now))
         if self._turns.workers >= self._placement.workers:
             self._refuse_teams(self._turns.most_on_a_node())
 

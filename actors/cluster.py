@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -145,6 +145,13 @@ def living_nodes() -> list[dict[str, Any]]:
     """What Ray says of each node that is alive."""
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in known if node["Alive"]]
+
+
+@cache
+def node_name(node: str) -> str:
+    """What people call a node: its address, with the beginning of its id, as several may share one."""
+    found = [one["NodeManagerAddress"] for one in living_nodes() if one["NodeID"] == node]
+    return f"{found[0]} ({node[:8]})" if found else node[:8]
 
 
 def _connect(address: str | None) -> None:

@@ -8,6 +8,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,16 +17,53 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from asvp.actors import broker as brokers
 from asvp.actors.broker import TRY, Grant, PoolState, TakenForDeadError
-from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
+from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources, node_name
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
 from asvp.errors import ClusterError, PoolLostError, TeamLostError, WorkError
 from asvp.progress import Reporter
+from asvp.spent import NOTHING, Span, Spent
 
 MOST_DEATHS = 3
 """Workers that may die on one job."""
 _BEGINS_ANEW = 0.2
 """Seconds between two questions to a broker that is being started again."""
+
+
+@dataclass
+class Turn:
+    """What a job took to be done.
+
+    Attributes
+    ----------
+    waited : float
+        Seconds in the queue.
+    spans : tuple of Span
+        When workers were at it; of several, all but the last died of it.
+    """
+
+    waited: float = 0.0
+    spans: tuple[Span, ...] = ()
+
+    def lose(self, lent: Lent | None) -> None:
+        """A worker that was lent, or one of a team, has died of it."""
+        if lent is not None:
+            self.spans += (lent.span(died=True),)
+
+
+class Lent:
+    """A worker that is lent, since now."""
+
+    def __init__(self, grant: Grant) -> None:
+        self.grant = grant
+        self._since = time.perf_counter()
+        # Asked for now: later this process may have left the cluster.
+        self._node = node_name(grant.node)
+
+    def span(self, spent: Spent = NOTHING, *, shards: int = 0, died: bool = False) -> Span:
+        """For how long it has been, on the broker's clock: it ends before the broker can lend the worker again."""
+        grant, passed = self.grant, time.perf_counter() - self._since
+        return Span(grant.names, self._node, grant.at, grant.at + passed, spent, shards, died)
 
 
 class Desk:
@@ -165,7 +203,7 @@ class Desk:
         likes: str = "",
         near: frozenset[str] = frozenset(),
         team: int = 1,
-    ) -> tuple[Sequence[Any], Any, float]:
+    ) -> tuple[Sequence[Any], Any, Turn]:
         """Have a worker, or a team, do a job; another one if it dies.
 
         Parameters
@@ -177,7 +215,7 @@ class Desk:
 
         Returns
         -------
-        references, told, seconds in the queue
+        references, told, Turn
 
         Raises
         ------
@@ -186,28 +224,32 @@ class Desk:
         AsvpError
             Whatever the worker raised on purpose.
         """
-        waited, deaths = 0.0, 0
+        turn, deaths = Turn(), 0
         while deaths < MOST_DEATHS:
             began = time.perf_counter()
             ticket, answer = self.ask(urgent=urgent, width=width, likes=likes, near=near, team=team)
-            died = False
+            died, lent = False, None
             try:
                 self.wait([answer], working=False)
-                grant = self.granted(answer)
-                waited += time.perf_counter() - began
-                references = call(grant)
+                lent = Lent(self.granted(answer))
+                turn.waited += time.perf_counter() - began
+                references = call(lent.grant)
                 self.wait([references[-1]], working=True)
-                return references, ray.get(references[-1]), waited
+                told = ray.get(references[-1])
+                turn.spans += (lent.span(),)
+                return references, told, turn
             except RayTaskError as error:
                 cause = unwrap(error)
                 if not isinstance(cause, TeamLostError):
                     raise cause from None
                 deaths += 1
+                turn.lose(lent)
             except TakenForDeadError:
                 continue
             except DIED:
                 died = True
                 deaths += 1
+                turn.lose(lent)
             finally:
                 self.give_back(ticket, died=died)
         raise WorkError(f"the worker process died {MOST_DEATHS} times while it {what}", mend=mend or None)

@@ -13,12 +13,13 @@ import ray
 from ray.exceptions import RayTaskError
 
 from asvp.actors.broker import Grant, TakenForDeadError
-from asvp.actors.desk import MOST_DEATHS, Desk
+from asvp.actors.desk import MOST_DEATHS, Desk, Lent
 from asvp.actors.runs import Runs
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.extraction import Finished
 from asvp.compute.jobs import EncoderSpec, ExtractionOrder, ShardJob, Weights
 from asvp.errors import WorkError
+from asvp.spent import NOTHING, Span
 
 _IN_FLIGHT = 2
 """Shards that a worker has at a time: one in the forward pass, and one being read."""
@@ -28,12 +29,14 @@ _LATE_SECONDS = 20.0
 """What takes less is not late."""
 
 
-@dataclass
-class _Lent:
-    """A worker that takes part, and the calls that it has not answered."""
+class _Lent(Lent):
+    """A worker that takes part, the calls that it has not answered, and what it has done."""
 
-    grant: Grant
-    calls: set[Any] = field(default_factory=set)
+    def __init__(self, grant: Grant) -> None:
+        super().__init__(grant)
+        self.calls: set[Any] = set()
+        self.shards = 0
+        self.spent = NOTHING
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,10 @@ class ShardRun:
         self._done: set[int] = set()
         self._twice: set[int] = set()
         self._took: list[float] = []
+        self._spans: list[Span] = []
 
-    def run(self) -> None:
-        """Extract them all.
+    def run(self) -> tuple[Span, ...]:
+        """Extract them all; the times for which each worker took part.
 
         Raises
         ------
@@ -108,7 +112,8 @@ class ShardRun:
             for ticket in self._asks.values():
                 self._desk.give_back(ticket)
             for lent in {id(call.lent): call.lent for call in self._calls.values()}.values():
-                self._desk.give_back(lent.grant.ticket, busy=True)
+                self._give_back(lent, busy=True)
+        return tuple(self._spans)
 
     def _ask(self) -> None:
         """Ask for as many workers as there are shards left, and workers in the pool."""
@@ -170,7 +175,11 @@ class ShardRun:
             lent.calls.add(report)
             self._calls[report] = _Call(job, table, lent)
         if not lent.calls:
-            self._desk.give_back(lent.grant.ticket)
+            self._give_back(lent)
+
+    def _give_back(self, lent: _Lent, *, died: bool = False, busy: bool = False) -> None:
+        self._spans.append(lent.span(lent.spent, shards=lent.shards, died=died))
+        self._desk.give_back(lent.grant.ticket, died=died, busy=busy)
 
     def _answered(self, report: Any) -> None:
         call = self._calls.pop(report)
@@ -185,6 +194,8 @@ class ShardRun:
             raise unwrap(error) from None
         if job.index not in self._done:
             self._done.add(job.index)
+            lent.shards += 1
+            lent.spent += told.spent
             self._took.append(time.monotonic() - call.begun)
             # With the name of its file nobody has to list the cache for it.
             self._finished(job, ObjectStoreShard(call.table, replace(job, stored=told.stored)), told)
@@ -192,7 +203,7 @@ class ShardRun:
             # Others wait: what it has is finished, and then it goes back.
             self._waiting.release(lent.grant.ticket)
             if not lent.calls:
-                self._desk.give_back(lent.grant.ticket)
+                self._give_back(lent)
             return
         self._hand_out(lent)
 
@@ -208,7 +219,7 @@ class ShardRun:
         self._waiting.release(lent.grant.ticket)
         self._waiting.put_back(sorted((one for one in lost if one.index not in held), key=lambda one: one.index))
         self._twice -= {one.index for one in lost}
-        self._desk.give_back(lent.grant.ticket, died=True)
+        self._give_back(lent, died=True)
 
 
 def likes(encoder: EncoderSpec, weights: Weights | None) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import ray
 
 from asvp.actors import metrics
+from asvp.compute.heaps import few_heaps
 from asvp.compute.jobs import (
     Arrays,
     EncoderSpec,
@@ -43,6 +45,8 @@ class _Worker:
     """
 
     def __init__(self, share: Share, cores: float) -> None:
+        # One for each core: threads of tokenizers and decoders would wait for each other.
+        few_heaps(max(2, int(share.cpus)))
         # PyTorch is imported here, not above: the broker starts workers, and needs none.
         import torch
 
@@ -57,6 +61,8 @@ class _Worker:
         device = find_device(None).type if share.gpus else "cpu"
         self._bench = Bench(device, SelectionTeam(cores).picker)
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        # Each thread that computes keeps buffers of its own: always the same two do, whichever of Ray's threads asks.
+        self._hands = ThreadPoolExecutor(2, "asvp work")
         self._active = 0
         self._idle = threading.Condition()
 
@@ -69,7 +75,7 @@ class _Worker:
     def extract(self, order: ExtractionOrder, job: ShardJob, share: Share) -> tuple[pa.Table, ShardReport]:
         """The table of a shard, and what is told of it: two objects, so that the table need not travel."""
         with self._at_work("extract"):
-            table, report = self._bench.extract(order, job, share)
+            table, report = self._hands.submit(self._bench.extract, order, job, share).result()
         if not report.reused:
             metrics.count("asvp_rows_extracted", report.rows)
             metrics.count("asvp_feature_bytes", table.nbytes)
@@ -84,12 +90,12 @@ class _Worker:
 
         with self._at_work("train"):
             mates = WorkerMates(order, share, beside) if beside else None
-            return self._bench.train(order, share, mates)
+            return self._hands.submit(self._bench.train, order, share, mates).result()
 
     def train_beside(self, order: TrainingOrder, share: Share, seat: Any) -> None:
         """Take part in one try of a training that another worker does."""
         with self._at_work("train"):
-            self._bench.train_beside(order, share, seat)
+            self._hands.submit(self._bench.train_beside, order, share, seat).result()
 
     def do(self, job: Job, share: Share) -> tuple[Any, tuple[Any, Spent]]:
         """What a job makes, and (what is told of it, what it cost).
@@ -97,7 +103,7 @@ class _Worker:
         A proxy is small, and is told rather than kept: it must not be lost with a node.
         """
         with self._at_work(type(job).__name__.removesuffix("Job").lower()):
-            kept, (told, spent) = self._bench.do(job, share)
+            kept, (told, spent) = self._hands.submit(self._bench.do, job, share).result()
         if isinstance(job, ProxyJob):
             return None, (Pickled(pickle.dumps(kept)), spent)
         return kept, (told, spent)

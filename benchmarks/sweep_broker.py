@@ -28,6 +28,7 @@ from asvp.compute.placement import Placement
 from asvp.config import EncoderConfig
 from asvp.errors import WorkError
 from asvp.progress import SilentReporter
+from asvp.spent import NOTHING, Spent
 
 # Benchmarks are no package that a worker could import.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -44,6 +45,7 @@ class Slept:
     began: float
     ended: float
     stored: str | None = None
+    spent: Spent = NOTHING
 
 
 class _SleepingWorker:

@@ -1,4 +1,4 @@
-"""What work cost when it was done: seconds of a device, whoever waited for it."""
+"""What work cost when it was done: seconds of a device, whoever waited for it; and who did it when."""
 
 from __future__ import annotations
 
@@ -64,3 +64,34 @@ class Share:
     def spent(self, seconds: float) -> Spent:
         """What so many busy seconds of it come to."""
         return Spent(seconds, seconds * self.cpus, seconds * self.gpus)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A time for which workers were lent for a job, or for some shards of one.
+
+    All stamps are of one clock, that of whoever lends the workers: the clocks of nodes may be apart.
+
+    Attributes
+    ----------
+    workers : tuple of str
+        The one that was at work, and those that helped it or lent it their cores.
+    node : str
+        Where they are.
+    began, ended : float
+        Seconds since 1970.
+    spent : Spent
+        What was spent in it; nothing where all was found in a cache.
+    shards : int
+        Of an extraction: how many were made or read in it.
+    died : bool
+        Whether the worker died.
+    """
+
+    workers: tuple[str, ...]
+    node: str
+    began: float
+    ended: float
+    spent: Spent = NOTHING
+    shards: int = 0
+    died: bool = False

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import ray
 from ray import cloudpickle
 
+from asvp.spent import NOTHING, Spent
+
 # The tests are no package that a worker could import.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -20,6 +22,7 @@ class Slept(NamedTuple):
 
     process: int
     stored: None = None
+    spent: Spent = NOTHING
 
 
 class _SleepingWorker:

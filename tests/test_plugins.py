@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import struct
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 from tiny_runs import tiny_settings, write_texts
 
 from asvp.cli.app import main
 from asvp.config import Config, DataConfig, build_config
 from asvp.data import open_dataset
+from asvp.data.decoding import UndecodableError, decode_image
 from asvp.data.open_source import plugin_place
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.errors import AsvpError, ConfigError, DataError, SelectionError
@@ -48,7 +55,10 @@ class Rows:
         return self.count
 
     def take(self, rows):
-        return [f"{self.column} {row} of {self.place}" for row in np.arange(self.count)[rows]]
+        if self.kind == "features":
+            return np.ones((len(rows), 2), np.float32)
+        texts = [f"{self.column} {row} of {self.place}" for row in np.arange(self.count)[rows]]
+        return texts if self.kind == "text" else [text.encode() for text in texts]
 
     def ids(self):
         return pa.array([f"r{row}" for row in range(self.count)])
@@ -62,6 +72,14 @@ class Rows:
 
 def no_rows(place, config):
     return Rows(place, config, count=0)
+
+
+def images(place, config):
+    return Rows(place, config, kind="image")
+
+
+def features(place, config):
+    return Rows(place, config, kind="features")
 
 
 def sounds(place, config):
@@ -225,6 +243,70 @@ def test_a_source_that_cannot_be_opened_is_refused_with_its_key(install, value, 
     install(sources={"rows": "guest:Rows", "broken": "broken_guest:Rows"})
     with pytest.raises(kind, match=rf"data\.pool: .*{message}"):
         open_dataset(DataConfig(pool=value))
+
+
+def third(rows: np.ndarray, odd: Any, usual: Any) -> list[Any]:
+    """Of which row 3 is another one."""
+    return [odd if row == 3 else usual for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("opener", "take", "message"),
+    [
+        ("Rows", lambda rows: third(rows, "a" * 101, "a" * 100), "it has 101 characters, .*max_text_bytes, 100"),
+        ("Rows", lambda rows: third(rows, "é" * 51, "é" * 50), "it has 102 bytes, .*max_text_bytes, 100.*or raise"),
+        ("Rows", lambda rows: third(rows, None, "a"), "it is a NoneType, not a text"),
+        ("Rows", lambda rows: third(rows, b"a", "a"), "it is a bytes, not a text"),
+        ("images", lambda rows: third(rows, bytes(301), bytes(300)), "it has 301 bytes, .*max_image_bytes, 300"),
+        ("images", lambda rows: third(rows, "path.png", b"a"), "it is a str, not the bytes of an image"),
+        ("features", lambda rows: np.array(third(rows, [np.nan, 1], [0, 1])), "it holds a number that is not finite"),
+    ],
+)
+def test_a_row_of_another_package_has_the_limits_of_all_rows(install, monkeypatch, opener, take, message):
+    install()
+    given = pickle.dumps(open_dataset(limited(f"guest:{opener}:here")).pool)
+    monkeypatch.setattr("guest.Rows.take", lambda self, rows: take(rows))
+    # As a worker has it.
+    pool = pickle.loads(given)
+    assert len(pool.take(np.array([4, 5]))) == 2
+    with pytest.raises(DataError, match=rf"data\.pool: row 3 of the pool, id 'r3': {message}") as caught:
+        pool.take(np.array([5, 3]))
+    assert f"guest:{opener}:here" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("opener", "given", "message"),
+    [
+        ("Rows", ["a"], "a list of 2 rows, and gave a list of 1"),
+        ("Rows", "ab", "a list of 2 rows, and gave a str"),
+        ("features", np.zeros(2), r"a matrix of 2 rows of numbers, and gave a ndarray of shape \(2,\)"),
+        ("features", np.zeros((2, 0)), r"of shape \(2, 0\)"),
+        ("features", np.array([["a"], ["b"]]), "type <U1"),
+        ("features", [[1.0], [2.0]], "gave a list of 2"),
+    ],
+)
+def test_other_rows_than_were_asked_for_are_refused_with_their_source(install, monkeypatch, opener, given, message):
+    install()
+    pool = open_dataset(limited(f"guest:{opener}:here")).pool
+    monkeypatch.setattr("guest.Rows.take", lambda self, rows: given)
+    with pytest.raises(DataError, match=rf"data\.pool: was to give .*{message}.*guest:{opener}:here"):
+        pool.take(np.array([0, 1]))
+
+
+def limited(pool: str) -> DataConfig:
+    return DataConfig(pool=pool, test=pool, max_text_bytes=100, max_image_bytes=300)
+
+
+def test_an_image_of_another_package_of_too_many_pixels_is_refused_by_whoever_decodes_it(install, monkeypatch):
+    install()
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    plain, header = buffer.getvalue(), b"IHDR" + struct.pack(">IIBBBBB", 20_000, 5_000, 8, 2, 0, 0, 0)
+    bomb = plain[:12] + header + struct.pack(">I", zlib.crc32(header)) + plain[33:]
+    pool = open_dataset(limited("guest:images:here")).pool
+    monkeypatch.setattr("guest.Rows.take", lambda self, rows: [bomb] * len(rows))
+    with pytest.raises(UndecodableError, match="89,478,485"):
+        decode_image(pool.take(np.array([0]))[0])
 
 
 def test_labels_of_another_package_that_name_no_classes_are_refused(install):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,11 @@ from asvp.compute import Extraction
 from asvp.config import EncoderConfig
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.feature_versions import VersionZero
+from asvp.driver.job_names import extraction_name
 from asvp.driver.prepared import Prepared
+from asvp.features.feature_set import FeatureSet
 from asvp.progress import Reporter
+from asvp.record.job_log import JobLog
 from asvp.tune_spaces.given import Given
 from asvp.tune_spaces.space import Trial
 from asvp.tune_spaces.work import shared_by
@@ -31,12 +35,17 @@ class SharedFeatures:
     reporter : Reporter
     begun_with : mapping of str to EncoderConfig
         What encoders that say `auto` became before, by what trials share (`begun_with`).
+    jobs : JobLog
+        Of the sweep.
     """
 
-    def __init__(self, pool: Pool, reporter: Reporter, begun_with: Mapping[str, EncoderConfig]) -> None:
+    def __init__(self, pool: Pool, reporter: Reporter, begun_with: Mapping[str, EncoderConfig], jobs: JobLog) -> None:
         self._pool = pool
         self._reporter = reporter
         self._begun_with = begun_with
+        self._jobs = jobs
+        # Trials are charged for what they share, each in its own ledger.
+        self._jobs.round = None
         self._made: dict[str, tuple[Prepared, VersionZero, ray.ObjectRef[Any]]] = {}
 
     def given(self, one: Prepared) -> Given:
@@ -60,11 +69,20 @@ class SharedFeatures:
         # It tells where GPUs are held for nothing.
         backend.machine()
         pool_set, test_set = (
-            backend.extract(Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title))
+            self._extracted(
+                backend, Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title)
+            )
             for title, source in (("pool", dataset.pool), ("test", dataset.test))
         )
         backend.close()
         return resolved, VersionZero(pool_set, test_set)
+
+    def _extracted(self, backend: PoolBackend, extraction: Extraction) -> FeatureSet:
+        began = time.perf_counter()
+        made = backend.extract(extraction)
+        told = {"seconds": time.perf_counter() - began, **made.costs()}
+        self._jobs.note(extraction_name(extraction.title), "extract", len(made), **told)
+        return made
 
 
 def begun_with(trials: Sequence[Trial], prepared: Mapping[str, Prepared]) -> dict[str, EncoderConfig]:

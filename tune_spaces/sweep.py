@@ -17,6 +17,7 @@ from asvp.errors import ConfigError, RunDirectoryError
 from asvp.folders import make_folder, mark, settle, sweep_up
 from asvp.holds import held
 from asvp.progress import Reporter, default_reporter
+from asvp.record.job_log import JobLog
 from asvp.report.commands import note_command
 from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.checks import TrialChecker, check_sweep
@@ -221,7 +222,8 @@ def run_sweep(
             try:
                 if stands.left:
                     with worker_pool(*lies) as pool:
-                        features = SharedFeatures(pool, reporter, begun_with(trials, prepared))
+                        jobs = JobLog(out, require=hold.require, say=reporter.say)
+                        features = SharedFeatures(pool, reporter, begun_with(trials, prepared), jobs)
                         known = [
                             choice(trial, place, prepared[trial.name], features)
                             for place, trial in enumerate(trials)

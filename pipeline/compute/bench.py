@@ -14,6 +14,7 @@ from asvp.alignment import logme, logme_ped
 from asvp.compute.busy import BusyTime
 from asvp.compute.encoder_lock import EncoderLock
 from asvp.compute.evaluation import evaluate
+from asvp.compute.heaps import give_back
 from asvp.compute.jobs import (
     Arrays,
     EncoderSpec,
@@ -122,6 +123,7 @@ class Bench:
             # A training needs what memory there is; features are read again in less time than it takes.
             self._residents.clear()
             head, weights = self._of(order.encoder).train(job, _threads(share), mates)
+        give_back()
         spent = share.spent(watch.seconds).times(1 if mates is None else mates.size)
         if cache is not None:
             try:
@@ -135,6 +137,7 @@ class Bench:
         with self._encoder_lock.take(object()):
             self._residents.clear()
             self._of(order.encoder).train_beside(order.job, seat, _threads(share))
+        give_back()
 
     def do(self, job: Job, share: Share) -> tuple[Any, tuple[Any, Spent]]:
         """What a job makes to be kept, and (what is told of it, what it cost)."""

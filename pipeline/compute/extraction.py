@@ -16,7 +16,7 @@ from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import FeatureSet, Shard, shard_starts
 from asvp.features.moments import Moments, MomentsInOrder
 from asvp.progress import Reporter, SilentReporter, Task
-from asvp.spent import NOTHING, Spent
+from asvp.spent import NOTHING, Span, Spent
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Extraction:
         *,
         spent: Spent = NOTHING,
         saved: Spent = NOTHING,
+        spans: tuple[Span, ...] = (),
     ) -> FeatureSet:
         """Put the shards together, in row order whatever the order in which they were made.
 
@@ -128,6 +129,7 @@ class Extraction:
             moments=moments,
             spent=spent,
             saved=saved,
+            spans=spans,
         )
 
 
@@ -160,7 +162,7 @@ def extracted(
     cache: Cache | None,
     reporter: Reporter,
     tell: Callable[[str], None],
-    work: Callable[[Sequence[ShardJob], Finished], None],
+    work: Callable[[Sequence[ShardJob], Finished], tuple[Span, ...]],
 ) -> FeatureSet:
     """The features of an extraction, its shards made or read by whoever does the work.
 
@@ -169,7 +171,7 @@ def extracted(
     tell : callable
         Told what is wrong with the cache.
     work : callable
-        Does all jobs, in any order, and tells each one that is finished.
+        Does all jobs, in any order, and tells each one that is finished; gives the times of those who did them.
 
     Raises
     ------
@@ -187,14 +189,15 @@ def extracted(
             if job.stored is None:
                 bar.advance(report.rows)
 
-        work(jobs, finished)
+        spans = work(jobs, finished)
         if not made.fits:
             made = _Made()
             tell(f"The cache is not used: shards of features/{extraction.fingerprint} differ in width")
-            work([replace(job, stored=None) for job in jobs], finished)
+            spans += work([replace(job, stored=None) for job in jobs], finished)
     _tell(made.reports.values(), tell)
     spent, saved = extraction.record(entry, made.reports.values())
-    return extraction.feature_set(made.shards, made.reports, made.moments.all(), spent=spent, saved=saved)
+    moments = made.moments.all()
+    return extraction.feature_set(made.shards, made.reports, moments, spent=spent, saved=saved, spans=spans)
 
 
 def telling_once(say: Callable[[str], None]) -> Callable[[str], None]:

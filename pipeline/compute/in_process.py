@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +36,7 @@ from asvp.features.cache import Cache
 from asvp.features.feature_set import FeatureSet, HeldShard
 from asvp.models.failures import find_device
 from asvp.progress import Reporter
-from asvp.spent import Share
+from asvp.spent import NOTHING, Share, Span, Spent
 
 
 class InProcessBackend:
@@ -54,6 +57,7 @@ class InProcessBackend:
         self._cache = cache
         self._reporter = reporter
         self._tell = telling_once(reporter.say)
+        self._epoch = time.time() - time.perf_counter()
 
     def extract(self, extraction: Extraction, weights: Weights | None = None) -> FeatureSet:
         """Features of all rows of a source, out of the cache where they are in it.
@@ -65,31 +69,49 @@ class InProcessBackend:
         """
         order = ExtractionOrder(extraction.fingerprint, Held(extraction.source), self._encoder, weights)
 
-        def work(jobs: Sequence[ShardJob], finished: Finished) -> None:
+        def work(jobs: Sequence[ShardJob], finished: Finished) -> tuple[Span, ...]:
+            began, spent = time.perf_counter(), NOTHING
+
+            def finish() -> None:
+                nonlocal spent
+                job, future = running.popleft()
+                table, report = future.result()
+                spent += report.spent
+                finished(job, HeldShard(table), report)
+
             # In order; the next is read and tokenised while the current one is in the forward pass.
             with ThreadPoolExecutor(max_workers=2) as pool:
                 running: deque[tuple[ShardJob, Future[tuple[pa.Table, ShardReport]]]] = deque()
                 for job in jobs:
                     running.append((job, pool.submit(self._bench.extract, order, job, self._share)))
                     if len(running) == 2:
-                        _finish(running, finished)
+                        finish()
                 while running:
-                    _finish(running, finished)
+                    finish()
+            return self._spans(began, spent, shards=len(jobs))
 
         return extracted(extraction, self._cache, self._reporter, self._tell, work)
 
     def train(self, job: FineTuneJob) -> TrainedModel:
         """Do a job, or look its result up in the cache."""
+        began = time.perf_counter()
         weights, told = self._bench.train(TrainingOrder(job, self._encoder, self._cache), self._share)
         for note in told.notes:
             self._tell(note)
         handle = None if weights is None else HeldWeights(job.key, weights)
-        return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused)
+        spans = self._spans(began, NOTHING if told.reused else told.spent)
+        return TrainedModel(job.key, job.method, told.head, handle, told.spent, told.reused, spans=spans)
 
     def do(self, job: Job) -> Done[Any]:
         """Do a job."""
+        began = time.perf_counter()
         kept, (told, spent) = self._bench.do(job, self._share)
-        return Done(Held(kept), told, spent)
+        return Done(Held(kept), told, spent, spans=self._spans(began, spent))
+
+    def _spans(self, began: float, spent: Spent, shards: int = 0) -> tuple[Span, ...]:
+        """This process, since then."""
+        stamps = self._epoch + began, self._epoch + time.perf_counter()
+        return (Span((f"{os.getpid()}",), socket.gethostname(), *stamps, spent, shards),)
 
     def beside(self) -> None:
         """Nobody: this process does one thing after the other."""
@@ -125,9 +147,3 @@ class InProcessBackend:
 
     def round_closed(self, record: Mapping[str, Any]) -> None:
         """Nobody collects numbers here."""
-
-
-def _finish(running: deque[tuple[ShardJob, Future[tuple[pa.Table, ShardReport]]]], finished: Finished) -> None:
-    job, future = running.popleft()
-    table, report = future.result()
-    finished(job, HeldShard(table), report)

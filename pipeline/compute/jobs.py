@@ -17,7 +17,7 @@ from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import Features
 from asvp.features.moments import Moments
 from asvp.models.head import Head
-from asvp.spent import NOTHING, Spent
+from asvp.spent import NOTHING, Span, Spent
 
 Arrays = Mapping[str, NDArray[Any]]
 Rows = NDArray[np.int64]
@@ -252,6 +252,8 @@ class TrainedModel:
         Whether it was done before and only looked up.
     waited : float
         Seconds in the queue.
+    spans : tuple of Span
+        When workers were at it.
     """
 
     key: str
@@ -261,6 +263,7 @@ class TrainedModel:
     spent: Spent
     reused: bool = False
     waited: float = 0.0
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -578,9 +581,12 @@ class Done(Generic[Told]):
     spent : Spent
     waited : float
         Seconds in the queue.
+    spans : tuple of Span
+        When workers were at it.
     """
 
     kept: Handle[Any]
     told: Told
     spent: Spent
     waited: float = 0.0
+    spans: tuple[Span, ...] = ()

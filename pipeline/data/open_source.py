@@ -14,6 +14,7 @@ from asvp.data.digests import Digests
 from asvp.data.feature_column import FeatureColumn
 from asvp.data.findings import Finding
 from asvp.data.folders import choose_files, told_of
+from asvp.data.guarded import GuardedSource
 from asvp.data.hugging_face import bookkeeping, hub_files, is_hub_place, is_saved, saved_files
 from asvp.data.images import ImageColumn, ImageFolder
 from asvp.data.listing import Listing, locate
@@ -146,7 +147,8 @@ def _from_plugin(opener: str, place: str, config: DataConfig, key: str) -> Sourc
     if not callable(open_rows):
         message = f"names a {type(open_rows).__name__}, not a function"
         raise DataError(message, key=key, value=value, mend=_HOW_A_SOURCE_IS_OPENED)
-    return _checked(call_plugin(open_rows, place, config, key=key, value=value), key, value)
+    source = _checked(call_plugin(open_rows, place, config, key=key, value=value), key, value)
+    return GuardedSource(source, config, key=key, value=value)
 
 
 def _checked(source: object, key: str, value: str) -> Source:

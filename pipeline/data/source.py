@@ -106,8 +106,7 @@ class View:
     def place(self, row: int) -> str:
         """Where a row lies, as far as the base tells it, and what it is called."""
         row = row if self.rows is None else int(self.rows[row])
-        told = getattr(self.base, "place", None)
-        return str(told(row)) if told is not None else f"id {ids_of(self.base, np.array([row]))[0].as_py()!r}"
+        return place_of(self.base, row)
 
     def named(self, error: RowError, row: int) -> DataError:
         """An error about the content of a row, which is known here by its number and its place."""
@@ -195,6 +194,13 @@ def ids_of(source: Source, rows: np.ndarray) -> pa.Array:
     own = getattr(source, "ids_of", None)
     found: pa.Array = source.ids().take(pa.array(rows)) if own is None else own(rows)
     return found
+
+
+def place_of(source: Source, row: int) -> str:
+    """Where a row lies, where the source has a method `place` to tell, or what it is called."""
+    own = getattr(source, "place", None)
+    # Another package's source may call something else its place.
+    return str(own(row)) if callable(own) else f"id {ids_of(source, np.array([row]))[0].as_py()!r}"
 
 
 def pieces_of(source: Source) -> np.ndarray | None:

@@ -20,6 +20,7 @@ from asvp.driver.state import RoundState, RunState
 from asvp.features.feature_set import Features
 from asvp.progress import Reporter
 from asvp.record.checkpoint import Checkpoint
+from asvp.record.job_log import JobLog
 from asvp.record.ledger import Ledger, Stage
 from asvp.record.rounds import summarise
 from asvp.record.run_directory import RunDirectory
@@ -64,7 +65,12 @@ class ActiveLearning:
         self._journal = Journal(prepared, backend, directory)
         self._round = RoundState()
         encoder = prepared.encoder_fingerprint
-        self._models = ModelMaker(prepared.config, prepared.dataset, backend, encoder, self._ledger, reporter)
+        self._jobs = JobLog()
+        if directory is not None:
+            self._jobs = JobLog(directory.path, require=directory.require_hold, say=reporter.say)
+        self._models = ModelMaker(
+            prepared.config, prepared.dataset, backend, encoder, self._ledger, self._jobs, reporter
+        )
         # Rows that nobody keeps need not be looked at.
         kept = directory is not None and self._config.report.rows
         self._looker = Looker(prepared, self._models) if kept else None
@@ -74,10 +80,11 @@ class ActiveLearning:
             self._config.extraction,
             encoder,
             self._ledger,
+            self._jobs,
             chooses=prepared.looks_at_features,
             keep_first=prepared.mode.keeps_first,
         )
-        self._finals = FinalModels(backend, prepared.dataset, prepared.config.extraction)
+        self._finals = FinalModels(backend, prepared.dataset, prepared.config.extraction, self._jobs)
         self._refresher = Refresher(prepared.mode.refresh, self._models, self._features, self._config.seed)
         stored = self._journal.read()
         if stored is not None:
@@ -92,6 +99,7 @@ class ActiveLearning:
         stop = len(self._counts) if until is None else min(until + 1, len(self._counts))
         for number in range(self.state.next_round, stop):
             self._round = RoundState()
+            self._jobs.round = number
             yield number
 
     def choose_rows(self, number: int) -> None:
@@ -278,6 +286,7 @@ class ActiveLearning:
         self.state = state
         if state.next_round == len(self._counts):
             return
+        self._jobs.go_on(state.next_round, [record["round"] for record in self._owed()])
         if state.model is not None and state.model.weights is None:
             kept = [attempt.round for attempt in state.attempts if attempt.kept]
             state.model = self._journal.require_same_model(self._refresher.again(state.labelled, kept[-1]), checkpoint)
@@ -296,9 +305,12 @@ class ActiveLearning:
 
     def _finish_evaluations(self) -> None:
         """Have the final models made that a run was interrupted in."""
-        for record in self.state.records:
+        for record in self._owed():
             number = record["round"]
-            if record["final_accuracy"] is None and self._is_due(number):
-                method = self._models.final_method(record["feature_version"])
-                job = self._models.job(method, self.state.labelled.until(number))
-                self._submit(number, job, record["feature_version"])
+            method = self._models.final_method(record["feature_version"])
+            job = self._models.job(method, self.state.labelled.until(number))
+            self._submit(number, job, record["feature_version"])
+
+    def _owed(self) -> list[dict[str, Any]]:
+        """The objects of rounds whose final model is due, and not there."""
+        return [one for one in self.state.records if one["final_accuracy"] is None and self._is_due(one["round"])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,11 +13,12 @@ from asvp.compute import Backend, Extraction, TrainedModel, Weights
 from asvp.config import ExtractionConfig
 from asvp.data import Dataset
 from asvp.data.source import Source, View
+from asvp.driver.job_names import extraction_name
 from asvp.features.cache import content_key
 from asvp.features.feature_set import Features, FeatureSet
 from asvp.features.side_by_side import SideBySide
+from asvp.record.job_log import JobLog
 from asvp.record.ledger import Ledger, Stage
-from asvp.spent import Spent
 
 _Rows = Literal["pool", "labelled", "test"]
 
@@ -43,6 +44,7 @@ class FeatureVersions:
     encoder : str
         Fingerprint of the pre-trained encoder.
     ledger : Ledger
+    jobs : JobLog
     chooses : bool
         Whether anything looks at the features to choose rows or to decide on a refresh. Where nothing does (random
         picks), the proxy on them is for the report alone, and so is their cost.
@@ -65,6 +67,7 @@ class FeatureVersions:
         config: ExtractionConfig,
         encoder: str,
         ledger: Ledger,
+        jobs: JobLog,
         *,
         chooses: bool = True,
         keep_first: bool = False,
@@ -74,6 +77,7 @@ class FeatureVersions:
         self._backend = backend
         self._config = config
         self._ledger = ledger
+        self._jobs = jobs
         # Test rows are encoded for the report in any case.
         self._stages: dict[str, Stage] = {
             "pool": "extract" if chooses else "evaluate",
@@ -88,8 +92,9 @@ class FeatureVersions:
         """Take over version 0; it is charged as if this run had made it."""
         self._first = features if self._keep_first else None
         self.pool, self.test = features.pool, features.test
-        self._charge("pool", features.pool.spent, features.pool.spent)
-        self._charge("test", features.test.spent, features.test.spent)
+        for which, shared in (("pool", features.pool), ("test", features.test)):
+            # Who made them is told where they were made.
+            self._charge(which, replace(shared, saved=shared.spent, spans=()))
 
     def make(self, version: int, model: TrainedModel | None, first: VersionZero | None = None) -> None:
         """Make a version in place of the present one, whose shards are dropped first.
@@ -142,13 +147,15 @@ class FeatureVersions:
         encoder = encoder_with(self.encoder, weights)
         if source is None:
             source = self._dataset.test if which == "test" else self._dataset.pool
-        with self._ledger.away():
+        with self._ledger.away() as away:
             features = self._backend.extract(Extraction(source, encoder, version, self._config, title=which), weights)
-        self._charge(which, features.spent, features.saved)
+        self._charge(which, features, away.seconds)
         return features
 
-    def _charge(self, which: _Rows, spent: Spent, saved: Spent) -> None:
-        self._ledger.charge(self._stages[which], spent, saved=saved)
+    def _charge(self, which: str, made: FeatureSet, seconds: float = 0.0) -> None:
+        stage = self._stages[which]
+        self._ledger.charge(stage, made.spent, saved=made.saved)
+        self._jobs.note(extraction_name(which), stage, len(made), seconds=seconds, **made.costs())
 
 
 def encoder_with(encoder: str, weights: Weights | None) -> str:

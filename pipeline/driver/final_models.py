@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from asvp.compute import Backend, Extraction, FineTuneJob, Held, TrainedModel
+from asvp.compute import Backend, Done, Extraction, FineTuneJob, Held, TrainedModel
 from asvp.compute.evaluation import Evaluation
 from asvp.compute.jobs import EvaluateJob
 from asvp.config import ExtractionConfig
 from asvp.data import Dataset
 from asvp.driver.feature_versions import encoder_with
+from asvp.driver.job_names import extraction_name, job_name, job_rows
 from asvp.features.feature_set import FeatureSet
+from asvp.record.job_log import JobLog
 from asvp.record.ledger import Stage
 from asvp.spent import NOTHING, Spent
 
@@ -80,13 +84,15 @@ class FinalModels:
         gives None there, and each model is made when it is due.
     dataset : Dataset
     extraction : ExtractionConfig
+    jobs : JobLog
     """
 
-    def __init__(self, backend: Backend, dataset: Dataset, extraction: ExtractionConfig) -> None:
+    def __init__(self, backend: Backend, dataset: Dataset, extraction: ExtractionConfig, jobs: JobLog) -> None:
         self._here = backend
         self._beside = backend.beside()
         self._dataset = dataset
         self._extraction = extraction
+        self._jobs = jobs
         self._under_way: dict[int, Future[FinalModel]] = {}
 
     def submit(self, due: Due, *, awaited: bool) -> None:
@@ -112,22 +118,36 @@ class FinalModels:
             yield self._under_way.pop(number).result()
 
     def _made(self, due: Due, backend: Backend) -> FinalModel:
-        charges = []
+        charges: list[Charge] = []
+
+        def charge(name: str, rows: int, made: TrainedModel | FeatureSet | Done[Any], one: Charge) -> None:
+            seconds = time.perf_counter() - began
+            told = {"spent": one.spent, "saved": one.saved, "waited": one.waited, "spans": made.spans}
+            beside = backend is not self._here
+            self._jobs.note(name, one.stage, rows, number=due.number, seconds=seconds, beside=beside, **told)
+            charges.append(one)
+
+        began = time.perf_counter()
         model = due.present
         if model is None or model.key != due.job.key:
             model = backend.train(due.job)
-            charges.append(Charge("train", model.spent, model.spent if model.reused else NOTHING, model.waited))
+            saved = model.spent if model.reused else NOTHING
+            one = Charge("train", model.spent, saved, model.waited)
+            charge(job_name(due.job, "train"), job_rows(due.job), model, one)
         weights = model.weights
         test = due.tests.get(None if weights is None else weights.fingerprint)
         if test is None:
+            began = time.perf_counter()
             encoder = encoder_with(due.job.encoder, weights)
             test = backend.extract(
                 Extraction(self._dataset.test, encoder, due.version, self._extraction, title="test"), weights
             )
-            charges.append(Charge("evaluate", test.spent, test.saved))
+            charge(extraction_name("test"), len(test), test, Charge("evaluate", test.spent, test.saved))
+        began = time.perf_counter()
         job = EvaluateJob(Held(model.head), test, self._dataset.test_labels, self._dataset.classes)
         done = backend.do(job)
-        charges.append(Charge("evaluate", done.spent, waited=done.waited))
+        one = Charge("evaluate", done.spent, waited=done.waited)
+        charge(job_name(job, "evaluate"), job_rows(job), done, one)
         return FinalModel(due.number, model, done.told, tuple(charges))
 
 

@@ -10,11 +10,14 @@ from asvp.compute.evaluation import Evaluation
 from asvp.compute.jobs import EvaluateJob, ProxyJob, TrainingMethod, VerifyJob
 from asvp.config import Config, ProxyConfig
 from asvp.data import Dataset
+from asvp.driver.job_names import job_name, job_rows
 from asvp.features.feature_set import Features
 from asvp.progress import Reporter
+from asvp.record.job_log import JobLog
 from asvp.record.labelled import LabelledSet
 from asvp.record.ledger import Ledger, Stage
 from asvp.seeds import derive_seed
+from asvp.spent import NOTHING
 
 
 class ModelMaker:
@@ -28,17 +31,26 @@ class ModelMaker:
     encoder : str
         Fingerprint of the pre-trained encoder.
     ledger : Ledger
+    jobs : JobLog
     reporter : Reporter
     """
 
     def __init__(
-        self, config: Config, dataset: Dataset, backend: Backend, encoder: str, ledger: Ledger, reporter: Reporter
+        self,
+        config: Config,
+        dataset: Dataset,
+        backend: Backend,
+        encoder: str,
+        ledger: Ledger,
+        jobs: JobLog,
+        reporter: Reporter,
     ) -> None:
         self._config = config
         self._dataset = dataset
         self._backend = backend
         self._encoder = encoder
         self._ledger = ledger
+        self._jobs = jobs
         self._reporter = reporter
 
     @property
@@ -70,9 +82,16 @@ class ModelMaker:
 
     def do(self, job: Job, stage: Stage) -> Done[Any]:
         """Have a job done, and book it."""
-        with self._ledger.away():
+        with self._ledger.away() as away:
             done = self._backend.do(job)
         self._ledger.charge(stage, done.spent, waited=done.waited)
+        told: dict[str, Any] = {
+            "spent": done.spent,
+            "waited": done.waited,
+            "seconds": away.seconds,
+            "spans": done.spans,
+        }
+        self._jobs.note(job_name(job, stage), stage, job_rows(job), **told)
         return done
 
     def train(
@@ -83,9 +102,12 @@ class ModelMaker:
         if present is not None and present.key == job.key:
             return present
         self.tell(job)
-        with self._ledger.away():
+        with self._ledger.away() as away:
             model = self._backend.train(job)
-        self._ledger.charge(stage, model.spent, saved=model.spent if model.reused else None, waited=model.waited)
+        saved = model.spent if model.reused else NOTHING
+        self._ledger.charge(stage, model.spent, saved=saved, waited=model.waited)
+        told: dict[str, Any] = {"spent": model.spent, "saved": saved, "waited": model.waited, "spans": model.spans}
+        self._jobs.note(job_name(job, stage), stage, job_rows(job), seconds=away.seconds, **told)
         return model
 
     def job(self, method: TrainingMethod, labelled: LabelledSet) -> FineTuneJob:

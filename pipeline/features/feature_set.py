@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from asvp.features.moments import Moments
 from asvp.features.table import features_of
-from asvp.spent import NOTHING, Spent
+from asvp.spent import NOTHING, Span, Spent
 
 
 class Shard(Protocol):
@@ -114,6 +114,8 @@ class FeatureSet:
         What their extraction cost when it was done.
     saved : Spent
         How much of that was not spent for this set, because a cache or another run had done it.
+    spans : tuple of Span
+        When workers made or read the shards.
     """
 
     version: int
@@ -125,6 +127,7 @@ class FeatureSet:
     moments: Moments
     spent: Spent = NOTHING
     saved: Spent = NOTHING
+    spans: tuple[Span, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -148,6 +151,10 @@ class FeatureSet:
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of each dimension over all rows, shape (D,)."""
         return self.moments.std
+
+    def costs(self) -> dict[str, Any]:
+        """What is told of its making: `spent`, `saved` and `spans`."""
+        return {"spent": self.spent, "saved": self.saved, "spans": self.spans}
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.floating]]]:
         """Yield (first row, features of shape (n, D)) shard by shard; the features are views."""

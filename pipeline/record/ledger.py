@@ -82,6 +82,19 @@ class _Account:
         }
 
 
+@dataclass
+class Away:
+    """A time in which the driver waited for others.
+
+    Attributes
+    ----------
+    seconds : float
+        Known when it is over.
+    """
+
+    seconds: float = 0.0
+
+
 class Ledger:
     """The accounts of one run, round by round.
 
@@ -106,13 +119,15 @@ class Ledger:
         self._since = clock()
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def away(self) -> Iterator[Away]:
         """The driver waits for others inside the block, and books what they tell; it is none of its own time."""
         self._book()
+        away, left = Away(), self._since
         try:
-            yield
+            yield away
         finally:
             self._since = self._clock()
+            away.seconds = self._since - left
 
     def charge(
         self,

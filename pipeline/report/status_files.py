@@ -30,23 +30,47 @@ def read_status(folder: Path) -> Status:
     RunDirectoryError
         If the folder is neither.
     """
-    runs = {path.name: path for path in sorted((folder / "runs").glob("*")) if path.is_dir()}
+    runs = _runs(folder)
     planned = _planned(folder / TRIALS)
-    if (folder / "rounds.jsonl").is_file() or (folder / "config.yaml").is_file():
+    if _is_run(folder):
         trials = [read_trial(_of_run(folder), folder)]
     elif planned or runs:
         unplanned = [_of_run(path) for name, path in runs.items() if name not in {one.trial for one in planned}]
         trials = [read_trial(one, runs.get(one.trial)) for one in [*planned, *unplanned]]
     else:
-        raise RunDirectoryError(
-            "is neither a run nor a sweep",
-            key="DIR",
-            value=str(folder),
-            mend="Give the folder that asvp run or asvp sweep wrote",
-        )
+        raise _neither(folder)
     written = [path.stat().st_mtime for one in [folder, *runs.values()] for path in _signs(one)]
     silent = max(0.0, time.time() - max(written)) if written else None
     return Status(folder, tuple(trials), at_work(folder) or any(t.state == "running" for t in trials), silent)
+
+
+def run_folders(folder: Path) -> dict[str, Path]:
+    """The run directories of a sweep by their names; of a run, its own.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the folder is neither.
+    """
+    if _is_run(folder):
+        return {folder.name: folder}
+    runs = _runs(folder)
+    if not runs and not _planned(folder / TRIALS):
+        raise _neither(folder)
+    return runs
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "rounds.jsonl").is_file() or (folder / "config.yaml").is_file()
+
+
+def _runs(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted((folder / "runs").glob("*")) if path.is_dir()}
+
+
+def _neither(folder: Path) -> RunDirectoryError:
+    mend = "Give the folder that asvp run or asvp sweep wrote"
+    return RunDirectoryError("is neither a run nor a sweep", key="DIR", value=str(folder), mend=mend)
 
 
 def at_work(folder: Path) -> bool:

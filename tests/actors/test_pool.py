@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 from recording import Told
 from sleeping_worker import SleepingWorker, StillbornWorker
 from tiny_runs import tiny_config, wait_until
 
 from asvp.actors.backend import PoolBackend
-from asvp.actors.desk import Desk
+from asvp.actors.cluster import node_name
+from asvp.actors.desk import Desk, Turn
 from asvp.actors.extraction import ShardRun
 from asvp.actors.pool import Pool, worker_pool
 from asvp.actors.runs import Runs
@@ -29,6 +31,7 @@ from asvp.data import open_dataset
 from asvp.errors import ClusterError, DataError, WorkError
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
+from asvp.spent import Span
 
 
 @contextmanager
@@ -41,14 +44,18 @@ def a_desk(pool: Pool, name: str | None = None) -> Desk:
     return Desk(pool.broker, SilentReporter(), name)
 
 
-def do(desk: Desk, function: Callable[[], Any], **rest: Any) -> Any:
-    _, (told, _), _ = desk.with_worker(
+def done(desk: Desk, function: Callable[[], Any], **rest: Any) -> tuple[Any, Turn]:
+    _, (told, _), turn = desk.with_worker(
         lambda grant: grant.worker.do.options(num_returns=2).remote(function, grant.share),
         "slept",
         "Sleep less",
         **rest,
     )
-    return told
+    return told, turn
+
+
+def do(desk: Desk, function: Callable[[], Any], **rest: Any) -> Any:
+    return done(desk, function, **rest)[0]
 
 
 def test_twelve_drivers_share_one_worker_evenly(ray_local: Any) -> None:
@@ -95,6 +102,33 @@ def test_shards_lie_on_all_workers_and_give_way_to_another_driver(ray_local: Any
         assert [index for index, _ in running.result()] == list(range(240))
 
 
+def test_the_times_of_a_workers_jobs_never_overlap_whichever_drivers_they_are_of(ray_local: Any) -> None:
+    order = ExtractionOrder("key", Held(None), EncoderSpec(EncoderConfig(), "features"))
+    jobs = [ShardJob(number, 10 * number, 10 * number + 10, "float32") for number in range(24)]
+    before = time.time()
+    with sleeping_pool(2, quantum=0.0) as pool, ThreadPoolExecutor(3) as threads:
+        desks = [a_desk(pool, f"driver {number}") for number in range(3)]
+        wait_until(lambda: desks[0].state().started == 2)
+
+        def drive(desk: Desk) -> list[Span]:
+            return [span for _ in range(20) for span in done(desk, time.perf_counter)[1].spans]
+
+        extracting = threads.submit(ShardRun(desks[0], order, Runs(jobs), lambda *told: None).run)
+        driving = [threads.submit(drive, desk) for desk in desks[1:]]
+        shards = extracting.result()
+        spans = sorted([*shards, *driving[0].result(), *driving[1].result()], key=lambda span: span.began)
+    assert sum(span.shards for span in shards) == 24
+    assert len(spans) == len(shards) + 40
+    last: dict[str, float] = {}
+    for span in spans:
+        (worker,) = span.workers
+        assert last.get(worker, before) <= span.began <= span.ended
+        last[worker] = span.ended
+    assert len(last) == 2
+    assert max(last.values()) <= time.time()
+    assert {span.node for span in spans} == {node_name(ray.get_runtime_context().get_node_id())}
+
+
 def test_a_job_whose_worker_dies_is_done_by_another(ray_local: Any, tmp_path: Path) -> None:
     mark = tmp_path / "died once"
 
@@ -106,7 +140,9 @@ def test_a_job_whose_worker_dies_is_done_by_another(ray_local: Any, tmp_path: Pa
 
     with sleeping_pool(2) as pool:
         desk = a_desk(pool)
-        assert do(desk, dies_once) == "done"
+        told, taken = done(desk, dies_once)
+        assert told == "done"
+        assert [span.died for span in taken.spans] == [True, False]
         wait_until(lambda: desk.state().started == 2)
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from traces import checked
+
 CODE = """
 import sys
 from asvp.cli.app import main
@@ -50,3 +52,37 @@ def test_a_folder_of_others_ends_with_2_and_one_line(tmp_path: Path) -> None:
     shown = status(str(tmp_path))
     assert shown.returncode == 2
     assert "is neither a run nor a sweep" in shown.stderr
+
+
+def a_run(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    span = {"node": "10.0.0.1", "workers": ["7"], "began": 1e9, "ended": 1e9 + 2}
+    job = {"attempt": "a", "job": 0, "what": "selection", "stage": "select", "round": 0, "rows": 10, "spans": [span]}
+    (folder / "jobs.jsonl").write_text(json.dumps(job) + "\n")
+    return folder
+
+
+def test_a_timeline_is_written_beside_the_results_where_it_is_told_or_to_standard_output(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    plain = status(str(run))
+    told = status(str(run), "--timeline")
+    assert (told.returncode, told.stderr.strip()) == (0, "")
+    # What is told without it comes first, as it is; how old the last sign is may be another second.
+    assert told.stdout.splitlines()[: len(plain.stdout.splitlines()) - 1] == plain.stdout.splitlines()[:-1]
+    assert f"Timeline of 1 jobs: {run / 'timeline.json'}" in told.stdout.replace("\n", "")
+    whole = (run / "timeline.json").read_text()
+    assert sorted(one["name"] for one in checked(whole)) == ["round 0", "selection", "selection"]
+    named = status(str(run), "--timeline", str(tmp_path / "other.json"), "--json")
+    assert json.loads(named.stdout)["total"] == 1
+    assert (tmp_path / "other.json").read_text() == whole
+    assert json.loads(status(str(run), "--timeline", "-").stdout) == json.loads(whole)
+
+
+def test_a_run_without_jobs_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    (run / "jobs.jsonl").unlink()
+    told = status(str(run), "--timeline")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "tells of no jobs" in told.stderr
+    assert not (run / "timeline.json").exists()

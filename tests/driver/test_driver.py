@@ -150,7 +150,7 @@ def test_the_run_directory_holds_what_the_contract_names(folder: Path, tmp_path:
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.yaml", "environment.json", "rounds.jsonl", "labelled.parquet", "summary.json", "model", "checkpoint",
-        "run.log", "commands.jsonl", "test_rows.parquet", "shown_rows.parquet", "map.parquet",
+        "run.log", "commands.jsonl", "jobs.jsonl", "test_rows.parquet", "shown_rows.parquet", "map.parquet",
     }  # fmt: skip
     lines = (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.rounds

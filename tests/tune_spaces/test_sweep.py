@@ -10,12 +10,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from tiny_runs import picks, tiny_config
+from traces import booked, charged, checked, of_workers
 
 from asvp.config import Config, build_config, merge
 from asvp.driver.loop import run
 from asvp.errors import AsvpError, ClusterError, RunDirectoryError
 from asvp.progress import SilentReporter
 from asvp.report.comparison import compare
+from asvp.report.timeline import read_timeline
 from asvp.tune_spaces.space import Space, Trial, trials
 from asvp.tune_spaces.sweep import check_sweep, run_sweep
 from asvp.tune_spaces.sweep import sweep as run_space
@@ -79,6 +81,22 @@ def test_features_of_version_zero_are_charged_to_every_trial_and_made_once(finis
     assert len(fingerprints) == 1
     assert len(set(saved)) == 1
     assert saved[0] > 0
+
+
+def test_the_timeline_shows_all_trials_and_sums_to_their_ledgers(finished: Any) -> None:
+    timeline = read_timeline(finished.directory)
+    assert timeline.notes == ()
+    events = checked(json.dumps(timeline.trace))
+    names = [f"{arm}-seed{seed}" for arm in ARMS for seed in (0, 1)]
+    assert {one["args"]["trial"] for one in events} == {*names, "all trials"}
+    for name in names[:4]:
+        lines = (finished.directory / "runs" / name / "rounds.jsonl").read_text().splitlines()
+        assert charged(events, name) == pytest.approx(booked([json.loads(line) for line in lines]), abs=1e-3)
+    # `checked` has seen that no worker did two things at a time.
+    workers = of_workers(events)
+    shared = [one for found in workers.values() for one in found if one["args"]["trial"] == "all trials"]
+    assert {one["name"] for one in shared} == {"extraction (pool)", "extraction (test)"}
+    assert len({one["args"]["trial"] for found in workers.values() for one in found}) == 7
 
 
 def test_the_comparison_tells_the_answer_and_draws_the_curves(finished: Any, tmp_path: Path) -> None:

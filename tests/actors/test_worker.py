@@ -1,0 +1,61 @@
+"""The shell around a bench: whichever of Ray's threads asks, two threads compute."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asvp.actors.worker import _Worker
+from asvp.compute import jobs
+from asvp.spent import NOTHING, Share
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("asvp.actors.metrics.count", lambda *told, **tags: None)
+    monkeypatch.setattr("asvp.actors.worker.few_heaps", lambda count: None)
+    return _Worker(Share(1.0), 1.0)
+
+
+def test_all_work_is_done_by_two_threads_and_both_are_used(worker: Any) -> None:
+    threads, both = set(), threading.Barrier(2)
+
+    def note(*asked: Any) -> Any:
+        # Two shards at a time: neither ends before the other has begun.
+        both.wait(30)
+        threads.add(threading.get_ident())
+        return "table", jobs.ShardReport(0, 1, 1, None, reused=True)
+
+    def do(*asked: Any) -> Any:
+        threads.add(threading.get_ident())
+        return None, (None, NOTHING)
+
+    worker._bench = SimpleNamespace(extract=note, do=do, train=do, train_beside=do)
+    with ThreadPoolExecutor(8) as ray_threads:
+        asked = [ray_threads.submit(worker.extract, None, None, None) for _ in range(6)]
+        for one in asked:
+            assert one.result()[0] == "table"
+        job = jobs.IndicatorJob((), None, None, None)  # type: ignore[arg-type]
+        done = [ray_threads.submit(worker.do, job, None) for _ in range(6)]
+        done += [
+            ray_threads.submit(worker.train, None, None),
+            ray_threads.submit(worker.train_beside, None, None, None),
+        ]
+        for one in done:
+            one.result()
+    assert len(threads) == 2
+    assert worker._active == 0
+
+
+def test_what_the_work_raises_is_raised_to_who_asked(worker: Any) -> None:
+    def fail(*asked: Any) -> Any:
+        raise ZeroDivisionError("inside")
+
+    worker._bench = SimpleNamespace(train=fail)
+    with pytest.raises(ZeroDivisionError, match="inside"):
+        worker.train(None, None)
+    worker.rest()
