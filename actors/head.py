@@ -22,7 +22,7 @@ from asvp.stuck import end_stuck
 
 _LOOK = 2.0
 """Seconds between two looks, and for which an answer is awaited."""
-_RAYS_SETTING = "RAY_gcs_rpc_server_reconnect_timeout_s"
+RAYS_SETTING = "RAY_gcs_rpc_server_reconnect_timeout_s"
 _RAYS_SECONDS = 60.0
 _GIVEN_UP, _STUCK = 2 / 3, 5 / 6
 """Parts of Ray's time after which the work is to end, and after which it is not waited for any more."""
@@ -119,7 +119,7 @@ class _Watch:
 def _seconds_of_ray() -> float:
     """After which Ray ends a process whose head is silent."""
     try:
-        return float(os.environ.get(_RAYS_SETTING, _RAYS_SECONDS))
+        return float(os.environ.get(RAYS_SETTING, _RAYS_SECONDS))
     except ValueError:
         return _RAYS_SECONDS
 

@@ -14,6 +14,7 @@ from asvp.actors.pool import worker_pool
 from asvp.config import Config, load_config
 from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
+from asvp.features.lateness import telling_lateness
 from asvp.folders import make_folder, mark, settle, sweep_up
 from asvp.holds import held
 from asvp.progress import Reporter, default_reporter
@@ -186,7 +187,7 @@ def run_sweep(
         tell_of_data(one, reporter)
     tell_of_code(sorted({model for one in prepared.values() for model in one.trusted}), reporter.say)
     configs = {trial.name: prepared[trial.name].config for trial in trials}
-    with cluster(address):
+    with telling_lateness(reporter.say), cluster(address):
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
