@@ -18,7 +18,7 @@ from asvp.actors.shards import DIED
 from asvp.actors.turns import Keys, Lease, Request, Turns
 from asvp.compute.placement import Placement
 from asvp.errors import ClusterError
-from asvp.features.lateness import SAY_AFTER_SECONDS
+from asvp.progress import SAY_AFTER_SECONDS
 from asvp.spent import Share
 
 PATIENCE = 20.0

@@ -26,9 +26,6 @@ from asvp.actors.admission import require_admission
 from asvp.actors.head import head_watched
 from asvp.errors import ClusterError
 
-SAY_AFTER_SECONDS = 15.0
-"""How long something may be awaited before a person is told, and told again."""
-
 SAME_VERSIONS = "Install one version of asvp, with its constraints.txt, on all nodes"
 
 _REMEMBER_SECONDS = 5.0

@@ -16,11 +16,11 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from asvp.actors import broker as brokers
 from asvp.actors.broker import TRY, Grant, PoolState, TakenForDeadError
-from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
+from asvp.actors.cluster import free_resources
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
 from asvp.errors import ClusterError, PoolLostError, TeamLostError, WorkError
-from asvp.progress import Reporter
+from asvp.progress import SAY_AFTER_SECONDS, Reporter
 
 MOST_DEATHS = 3
 """Workers that may die on one job."""

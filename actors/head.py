@@ -62,7 +62,8 @@ def head_watched() -> Iterator[None]:
     finally:
         watch.closed.set()
         if watch.by_main_thread:
-            signal.signal(_SIGNAL, before)
+            # None: what was there is not Python's, and cannot be put back.
+            signal.signal(_SIGNAL, before or signal.SIG_DFL)
 
 
 class _Watch:

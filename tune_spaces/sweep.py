@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import asvp
 from asvp.actors.cluster import cluster
+from asvp.actors.desk import Desk
 from asvp.actors.places import passing_places
 from asvp.actors.placing import placed, settled_team
 from asvp.actors.pool import worker_pool
@@ -230,7 +232,8 @@ def run_sweep(
                         ]
                         given = {"pool": pool, "runs": str(out / "runs"), "mandate": str(hold.folder)}
                         most = max_concurrent or concurrent(pool.placement)
-                        with watcher.shown():
+                        # What workers tell is told here too, beside the log of each trial.
+                        with watcher.shown(), closing(Desk(pool.broker, reporter)):
                             choices = joining.choices(known, features, (results, keeper, table, stopping, loggers))
                             run_trials(out, choices, given, most, Listeners(watcher, loggers))
             finally:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from asvp.progress import SAY_AFTER_SECONDS
 from asvp.redaction import redact
 
-SAY_AFTER_SECONDS = 15.0
-"""Of waiting, after which a person is told, and told again."""
 _SLOW_SECONDS = 1.0
 """A call that takes less is none that anybody waits for: it may be one of thousands on a disk."""
 _LOOKS = 10
