@@ -36,7 +36,7 @@ HEALTH = {
     "health_check_timeout_ms": 2000,
     "health_check_failure_threshold": 3,
 }
-"""A node is dead after six seconds of silence at least; by default after some fifty."""
+"""A node is dead after six seconds of silence at least; by default after about a minute."""
 SHORT_SECONDS = 2.0
 
 
