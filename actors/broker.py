@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -17,6 +18,7 @@ from asvp.actors.shards import DIED
 from asvp.actors.turns import Keys, Lease, Request, Turns
 from asvp.compute.placement import Placement, too_large_a_team
 from asvp.errors import ClusterError
+from asvp.progress import SAY_AFTER_SECONDS
 from asvp.spent import Share
 
 PATIENCE = 20.0
@@ -94,6 +96,13 @@ class PoolState:
     served: dict[str, int] = field(default_factory=dict)
 
 
+class News(NamedTuple):
+    """What a worker has told, for whoever has not heard it, which the number shows."""
+
+    number: int
+    text: str
+
+
 class _Broker:
     """Holds no features and does no work: it knows who is idle and whose turn it is.
 
@@ -123,6 +132,8 @@ class _Broker:
         self._patience = patience
         self._silence = silence
         self._answered: dict[str, float] = {}
+        self._news = News(0, "")
+        self._told = -math.inf
         self._turns = Turns(lends_cores=not placement.gpus)
         self._keys = Keys()
         self._handles: dict[str, Any] = {}
@@ -209,9 +220,10 @@ class _Broker:
         self._seen[driver] = time.monotonic()
         self._turns.join(driver)
 
-    async def still_here(self, driver: str) -> None:
-        """A sign of life of a driver that waits or works."""
+    async def still_here(self, driver: str) -> News:
+        """A sign of life of a driver that waits or works; what workers have told last."""
         self.alive(driver)
+        return self._news
 
     async def leave(self, driver: str) -> None:
         """A driver is done, or dead: what it waited for is free, what it has lent out comes back when it is idle."""
@@ -316,12 +328,16 @@ class _Broker:
             self._answered[name] = time.monotonic()
             await asyncio.sleep(min(_LOOK, self._silence / 4))
             try:
-                await asyncio.wait_for(handle.answer.remote(), self._silence)
+                told = await asyncio.wait_for(handle.answer.remote(), self._silence)
             except TimeoutError:
                 ray.kill(handle)
                 return
             except DIED:
                 return
+            # One speaks for all of them: they wait for the same.
+            if told and time.monotonic() - self._told >= SAY_AFTER_SECONDS:
+                self._told = time.monotonic()
+                self._news = News(self._news.number + 1, told)
 
     async def _hire(self) -> None:
         """Start a worker; it is lent once it has said that it is there."""

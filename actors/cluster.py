@@ -23,10 +23,8 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asvp.actors.admission import require_admission
+from asvp.actors.head import head_watched
 from asvp.errors import ClusterError
-
-SAY_AFTER_SECONDS = 15.0
-"""How long something may be awaited before a person is told, and told again."""
 
 SAME_VERSIONS = "Install one version of asvp, with its constraints.txt, on all nodes"
 
@@ -59,19 +57,23 @@ def cluster(address: str | None = None, *, any_versions: bool = False) -> Iterat
     ------
     ClusterError
         If there is no answer from the address.
+    HeadLostError
+        If its head goes away meanwhile.
     """
     if ray.is_initialized():
         if address and ":" in address and "://" not in address:
             _require_answer(address, "--address")
-        yield
+        with head_watched():
+            yield
         return
     _connect(address)
-    try:
-        if address != "local" and not any_versions:
-            require_same_versions()
-        yield
-    finally:
-        ray.shutdown()
+    with head_watched():
+        try:
+            if address != "local" and not any_versions:
+                require_same_versions()
+            yield
+        finally:
+            ray.shutdown()
 
 
 def nodes() -> list[dict[str, float]]:

@@ -17,11 +17,11 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from asvp.actors import broker as brokers
 from asvp.actors.broker import TRY, Grant, PoolState, TakenForDeadError
-from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources, node_name
+from asvp.actors.cluster import free_resources, node_name
 from asvp.actors.shards import DIED, unwrap
 from asvp.actors.turns import Request
 from asvp.errors import ClusterError, PoolLostError, TeamLostError, WorkError
-from asvp.progress import Reporter
+from asvp.progress import SAY_AFTER_SECONDS, Reporter
 from asvp.spent import NOTHING, Span, Spent
 
 MOST_DEATHS = 3
@@ -87,7 +87,10 @@ class Desk:
         # The thread does not hold the desk: one that is forgotten is closed.
         weakref.finalize(self, self._closed.set)
         threading.Thread(
-            target=_give_signs_of_life, args=(broker, self.name, self._closed), name="asvp signs of life", daemon=True
+            target=_give_signs_of_life,
+            args=(broker, self.name, self._closed, reporter.say),
+            name="asvp signs of life",
+            daemon=True,
         ).start()
 
     @cached_property
@@ -309,12 +312,20 @@ class Desk:
             self._reporter.say(f"Waiting for a worker: {state.waiting} jobs in the queue of {state.started}")
 
 
-def _give_signs_of_life(broker: Any, name: str, closed: threading.Event) -> None:
-    """Until the desk is closed, or nobody holds it any more, or this process has left the cluster."""
+def _give_signs_of_life(broker: Any, name: str, closed: threading.Event, say: Callable[[str], None]) -> None:
+    """Until the desk is closed, or nobody holds it any more, or this process has left the cluster; say what is new."""
     connection = _connection()
+    known: int | None = None
+    asked: Any = None
     while not closed.wait(brokers.SIGN_OF_LIFE) and _connection() == connection:
         try:
-            broker.still_here.remote(name)
+            if asked is not None and ray.wait([asked], timeout=0)[0]:
+                with suppress(RayError):
+                    number, text = ray.get(asked)
+                    if known not in (None, number):
+                        say(text)
+                    known = number
+            asked = broker.still_here.remote(name)
         except Exception:
             # The broker is gone: whoever asks it for a worker is told.
             return

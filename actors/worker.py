@@ -52,6 +52,7 @@ class _Worker:
 
         from asvp.actors.selection import SelectionTeam
         from asvp.compute.bench import Bench
+        from asvp.features.lateness import Lateness
         from asvp.models.failures import find_device
 
         threads = max(1, int(share.cpus))
@@ -63,6 +64,7 @@ class _Worker:
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         # Each thread that computes keeps buffers of its own: always the same two do, whichever of Ray's threads asks.
         self._hands = ThreadPoolExecutor(2, "asvp work")
+        self._late = Lateness()
         self._active = 0
         self._idle = threading.Condition()
 
@@ -117,8 +119,9 @@ class _Worker:
         """The most bytes of its GPU that were in use here, and all it has; zeros without one."""
         return self._bench.memory()
 
-    def answer(self) -> None:
-        """Nothing: who asks learns that it does answer."""
+    def answer(self) -> str:
+        """What it waits for, if that is to be told; who asks learns, too, that it does answer."""
+        return self._late.look()
 
     def live(self) -> None:
         """Never return: who waits for it learns of the worker's death."""

@@ -144,6 +144,10 @@ class PoolLostError(WorkError):
     """The pool of workers is gone, or this process's way to it: nothing that the work itself did."""
 
 
+class HeadLostError(PoolLostError):
+    """The head of the Ray cluster is gone, and with it the cluster."""
+
+
 class DeviceMemoryError(WorkError):
     """Work for which a GPU's memory is not enough; fewer rows at a time may fit."""
 

@@ -18,6 +18,9 @@ from asvp.errors import AsvpError, RunDirectoryError
 from asvp.notebook import in_notebook, shown_below_the_cell
 from asvp.redaction import redact
 
+SAY_AFTER_SECONDS = 15.0
+"""How long something may be awaited before a person is told, and told again."""
+
 
 class Task(Protocol):
     """A piece of work with a known size."""

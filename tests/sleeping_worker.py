@@ -39,8 +39,8 @@ class _SleepingWorker:
         time.sleep(0.1)
         return None, Slept(os.getpid())
 
-    def answer(self) -> None:
-        pass
+    def answer(self) -> str:
+        return ""
 
     def live(self) -> None:
         threading.Event().wait()
@@ -58,3 +58,11 @@ class _StillbornWorker(_SleepingWorker):
 
 
 StillbornWorker: Any = ray.remote(_StillbornWorker)
+
+
+class _LateWorker(_SleepingWorker):
+    def answer(self) -> str:
+        return "The cache answers late"
+
+
+LateWorker: Any = ray.remote(_LateWorker)

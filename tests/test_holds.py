@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -118,24 +119,37 @@ def test_a_mandate_that_has_ended_takes_nothing_over(tmp_path: Path) -> None:
         present.require()
 
 
-def test_a_holder_on_another_machine_is_known_by_its_signs_of_life(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+CLOCKS = pytest.mark.parametrize("clock", [0, time.time() - 600, time.time() + 600], ids=["epoch", "behind", "ahead"])
+
+
+def at(clock: float, folder: Path) -> None:
+    """Have all of a holder's files be of a time that another clock has told."""
+    for path in folder.iterdir():
+        os.utime(path, (clock, clock))
+
+
+@CLOCKS
+def test_a_holder_on_another_machine_is_known_by_its_signs_of_life_whatever_its_clock(
+    clock: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holds, "BEAT", 0.01)
     monkeypatch.setattr(holds, "_LOOK", 0.01)
     with held(tmp_path, tmp_path) as there:
         elsewhere(there.folder)
-        # The clock of the other machine does not matter.
-        os.utime(there.folder / "lock", (0, 0))
+        at(clock, there.folder)
         with pytest.raises(RunDirectoryError, match="another process is at work"), held(tmp_path, tmp_path):
             raise AssertionError
 
 
-def test_one_on_another_machine_that_is_silent_is_fenced_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@CLOCKS
+def test_one_on_another_machine_that_is_silent_is_fenced_out_whatever_its_clock(
+    clock: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(holds, "SILENCE", 0.05)
     monkeypatch.setattr(holds, "_LOOK", 0.01)
     with held(tmp_path, tmp_path) as there:
         elsewhere(there.folder)
+        at(clock, there.folder)
         with held(tmp_path, tmp_path), pytest.raises(SupersededError):
             there.write(tmp_path / "file", write("orphan"))
 

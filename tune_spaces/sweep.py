@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import asvp
 from asvp.actors.cluster import cluster
+from asvp.actors.desk import Desk
 from asvp.actors.places import passing_places
 from asvp.actors.placing import placed, team_here
 from asvp.actors.pool import worker_pool
 from asvp.config import Config, load_config
 from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
+from asvp.features.lateness import telling_lateness
 from asvp.folders import make_folder, mark, settle, sweep_up
 from asvp.holds import held
 from asvp.progress import Reporter, default_reporter
@@ -187,7 +190,7 @@ def run_sweep(
         tell_of_data(one, reporter)
     tell_of_code(sorted({model for one in prepared.values() for model in one.trusted}), reporter.say)
     configs = {trial.name: prepared[trial.name].config for trial in trials}
-    with cluster(address):
+    with telling_lateness(reporter.say), cluster(address):
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]
         lies = placed(first.config.workers, first.probe, first.cache, reporter)
@@ -231,7 +234,8 @@ def run_sweep(
                         ]
                         given = {"pool": pool, "runs": str(out / "runs"), "mandate": str(hold.folder)}
                         most = max_concurrent or concurrent(pool.placement)
-                        with watcher.shown():
+                        # What workers tell is told here too, beside the log of each trial.
+                        with watcher.shown(), closing(Desk(pool.broker, reporter)):
                             choices = joining.choices(known, features, (results, keeper, table, stopping, loggers))
                             run_trials(out, choices, given, most, Listeners(watcher, loggers))
             finally:

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from asvp.actors.cluster import SAY_AFTER_SECONDS, free_resources
+from asvp.actors.cluster import free_resources
 from asvp.holds import Hold
-from asvp.progress import Reporter
+from asvp.progress import SAY_AFTER_SECONDS, Reporter
 from asvp.record.run_directory import RunDirectory
 from asvp.tune_spaces.current_page import CurrentPage
 from asvp.tune_spaces.current_results import CurrentResults

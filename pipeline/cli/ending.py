@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 
 import click
 
-from asvp.errors import AsvpError, StorageError, one_line
+from asvp.errors import AsvpError, HeadLostError, PoolLostError, StorageError, one_line
 from asvp.redaction import redact
+from asvp.stuck import ending_stuck
 
 CLEAN_SECONDS = 9.0
 """How long a command that was told to end may take to end in order."""
@@ -43,8 +44,12 @@ def run_command(command: Callable[[], Any]) -> None:
     atexit.register(_hear_no_more)
     signals = _Signals()
     try:
-        with signals:
+        with signals, ending_stuck(_end_stuck):
             command()
+    except HeadLostError as error:
+        # Threads that wait inside Ray end no more, and would hold up Python's end.
+        _print_line(str(error))
+        _leave(error.exit_code)
     except AsvpError as error:
         fail(str(error), error.exit_code)
     except click.ClickException as error:
@@ -115,11 +120,16 @@ def told_how_to_go_on(how: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         interrupt.how_to_go_on = how()  # type: ignore[attr-defined]
         raise
-    except StorageError as error:
-        mend = f"{(error.mend or 'Mend that').partition(' and go on')[0]}; {how()}"
-        raise StorageError(error.message, key=error.key, value=error.value, mend=mend) from error
+    except (StorageError, PoolLostError) as error:
+        raise _going_on(error, how) from error
     finally:
         _how_to_go_on.pop()
+
+
+def _going_on(error: AsvpError, how: Callable[[], str]) -> AsvpError:
+    """An error that says how to go on."""
+    mend = f"{(error.mend or 'Mend that').partition(' and go on')[0]}; {how()}"
+    return type(error)(error.message, key=error.key, value=error.value, mend=mend)
 
 
 def command_line(*words: str) -> str:
@@ -161,7 +171,7 @@ class _Signals:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.arrived.append(number)
         if len(self.arrived) > 1:
-            _end_at_once("" if self.told else "ended at once; what was finished is kept", number)
+            _end_at_once("" if self.told else "ended at once; what was finished is kept", 128 + number)
         how = _how_to_go_on[-1] if _how_to_go_on else None
         late = threading.Timer(CLEAN_SECONDS, self._end_late, [number, how])
         late.daemon = True
@@ -172,10 +182,18 @@ class _Signals:
         told = _NOTHING_LOST
         with suppress(Exception):
             told = how() if how else told
-        _end_at_once("" if self.told else f"interrupted; {told}", number)
+        _end_at_once("" if self.told else f"interrupted; {told}", 128 + number)
 
 
-def _end_at_once(message: str, number: int) -> NoReturn:
+def _end_stuck(error: AsvpError) -> NoReturn:
+    """End the process though its work has not: it waits for what comes no more."""
+    told = str(error)
+    with suppress(Exception):
+        told = str(_going_on(error, _how_to_go_on[-1])) if _how_to_go_on else told
+    _end_at_once(told, error.exit_code)
+
+
+def _end_at_once(message: str, code: int) -> NoReturn:
     """End the process, whatever it is doing; a message is written past Python's streams, which may be in use."""
     if message:
         with suppress(OSError):
@@ -184,7 +202,7 @@ def _end_at_once(message: str, number: int) -> NoReturn:
     for process in _descendants(os.getpid()):
         with suppress(OSError):
             os.kill(process, signal.SIGKILL)
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def _descendants(process: int) -> list[int]:

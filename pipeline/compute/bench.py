@@ -99,8 +99,10 @@ class Bench:
             session = self._of(order.encoder)
             session.use(fingerprint, load, _threads(share))
             table = session.extract(job, self._source_of(order))
+        # Where the cache is late, the next shard is computed meanwhile.
+        with self._busy.measure() as writing:
             stored, unwritten = store_shard(job, table)
-        spent = share.spent(watch.seconds)
+        spent = share.spent(watch.seconds + writing.seconds)
         return table, _report(job, table, spent=spent, note=note, unwritten=unwritten, stored=stored)
 
     def train(self, order: TrainingOrder, share: Share, mates: Mates | None = None) -> tuple[Arrays | None, Trained]:

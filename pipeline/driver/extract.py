@@ -12,6 +12,7 @@ from asvp.driver.preparation import prepare
 from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError
 from asvp.features.feature_set import FeatureSet
+from asvp.features.lateness import telling_lateness
 from asvp.progress import Reporter
 
 
@@ -61,7 +62,10 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
     dataset = prepared.dataset
     tell_of_data(prepared, reporter)
     tell_of_code(prepared.trusted, reporter.say)
-    with open_backend(prepared, reporter, in_process=in_process, address=address) as backend:
+    with (
+        telling_lateness(reporter.say),
+        open_backend(prepared, reporter, in_process=in_process, address=address) as backend,
+    ):
         encoder = prepared.resolved(backend.resolve()).encoder_fingerprint
         made = [
             _extracted(title, backend.extract(Extraction(source, encoder, 0, config.extraction, title=title)))

@@ -15,6 +15,7 @@ from asvp.driver.active_learning import ActiveLearning
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.prepared import Prepared, tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
+from asvp.features.lateness import telling_lateness
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.report.commands import note_command
@@ -98,12 +99,13 @@ def run(
     if directory is not None and resume:
         config = as_begun(config if prepared is None else prepared.config, directory)
         prepared = None if prepared is None else prepared.with_devices(config.training.devices)
-    if prepared is None:
-        # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
-        from asvp.driver.preparation import prepare
-
-        prepared = prepare(config)
     with ExitStack() as stack:
+        stack.enter_context(telling_lateness(news.say))
+        if prepared is None:
+            # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
+            from asvp.driver.preparation import prepare
+
+            prepared = prepare(config)
         # A trial's process was called by nobody who could call it again: its sweep was.
         called = directory if backend is None else None
         if backend is None:

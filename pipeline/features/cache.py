@@ -38,6 +38,8 @@ _UNFINISHED = re.compile(r"^\..+\.[0-9a-f]{32}\.tmp$")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _IN_USE_SECONDS = 600.0
 """An entry used (or written to) so recently may be in the hands of a run: a slow shard takes minutes."""
+_CLOCKS_APART_SECONDS = 900.0
+"""So much the clock that told when that was may differ from this machine's, either way."""
 _ABANDONED_SECONDS = 3600.0
 """A file still under its temporary name after so long has no writer any more."""
 
@@ -281,9 +283,9 @@ class Cache:
     def prune(self, limit: int | None = None, keep: frozenset[str] = frozenset()) -> list[EntryInfo]:
         """Evict least recently used entries until the size is within the limit; return what went.
 
-        Entries whose key is in `keep`, and those used or written to within the last ten minutes (another run may be at
-        work on them), stay. A time in the future was told by a clock that has been set back since: such an entry is
-        older than all others.
+        Entries whose key is in `keep`, and those used or written to within the last 25 minutes (another run may be at
+        work on them, on a machine whose clock differs by some), stay. A time further in the future was told by a clock
+        that has been set back since: such an entry is older than all others.
 
         Raises
         ------
@@ -297,7 +299,7 @@ class Cache:
         size = sum(info.nbytes for info in entries)
         evicted = []
         now = time.time()
-        for info in sorted(entries, key=lambda info: info.used if info.used < now + _IN_USE_SECONDS else 0.0):
+        for info in sorted(entries, key=lambda info: info.used if info.used < now + _CLOCKS_APART_SECONDS else 0.0):
             if size <= bound:
                 break
             entry = self.entry(info.kind, info.key)
@@ -363,7 +365,10 @@ def _number(value: Any) -> float | None:
 def _in_use(entry: CacheEntry) -> bool:
     """Whether an entry that was listed a while ago has been used just now, or is gone."""
     info = entry.info()
-    return info is None or abs(time.time() - info.used) < _IN_USE_SECONDS
+    if info is None:
+        return True
+    ago = time.time() - info.used
+    return -_CLOCKS_APART_SECONDS < ago < _IN_USE_SECONDS + _CLOCKS_APART_SECONDS
 
 
 def _is_marked(store: Store) -> bool:

@@ -26,6 +26,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from asvp.errors import CacheError
+from asvp.features.lateness import waiting
 
 _KEY = "extraction.cache"
 _TRIES = 5
@@ -90,7 +91,7 @@ class Store:
 
     def read(self, path: str) -> pa.Buffer | None:
         """The bytes of a file, memory-mapped where the store is local; None where there is none."""
-        with self._ours("cannot be read"):
+        with self._ours("cannot be read", at=path):
             try:
                 if not self.local:
                     return pa.py_buffer(self._filesystem.cat_file(self._full(path)))
@@ -101,13 +102,13 @@ class Store:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        with self._ours("cannot be read"):
+        with self._ours("cannot be read", at=path):
             return bool(self._filesystem.exists(self._full(path)))
         raise AssertionError("the boundary above raises")
 
     def write(self, path: str, data: pa.Buffer | bytes) -> None:
         """Write a file so that a reader sees all of it or nothing (object stores do so by themselves)."""
-        with self._ours("cannot be written"):
+        with self._ours("cannot be written", at=path):
             if self.local:
                 _write_and_rename(Path(self._full(path)), data)
             else:
@@ -115,7 +116,7 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
-        with self._ours("cannot be removed"), suppress(FileNotFoundError):
+        with self._ours("cannot be removed", at=path), suppress(FileNotFoundError):
             self._filesystem.rm_file(self._full(path))
 
     def remove_if_empty(self, folder: str) -> None:
@@ -126,7 +127,7 @@ class Store:
 
     def listing(self, folder: str = "") -> Listing:
         """Names in a folder, sorted."""
-        with self._ours("cannot be listed"):
+        with self._ours("cannot be listed", at=folder):
             try:
                 found = self._filesystem.ls(self._full(folder), detail=True, refresh=True)
             except FileNotFoundError:
@@ -179,13 +180,15 @@ class Store:
         return f"{self._base}/{path}" if path else self._base or "/"
 
     @contextmanager
-    def _ours(self, what: str, mend: str | None = None) -> Iterator[None]:
+    def _ours(self, what: str, mend: str | None = None, at: str = "") -> Iterator[None]:
         began = time.monotonic()
         if began < self._rests_until:
             message, mend = self._failure
             raise CacheError(message, key=_KEY, value=self.root, mend=mend)
         try:
-            yield
+            # Such as "to be read".
+            with waiting(f"for {at or 'it'} {what.replace('cannot', 'to')} in {self.root}"):
+                yield
         except CacheError:
             raise
         except Exception as error:

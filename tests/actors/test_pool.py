@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import ray
 from recording import Told
-from sleeping_worker import SleepingWorker, StillbornWorker
+from sleeping_worker import LateWorker, SleepingWorker, StillbornWorker
 from tiny_runs import tiny_config, wait_until
 
 from asvp.actors.backend import PoolBackend
@@ -261,6 +261,16 @@ def test_work_begins_with_the_workers_there_are(ray_local: Any, monkeypatch: pyt
             desk.give_back(asks[0][0])
             waiting.result(30)
     assert "2 of 3 workers started; waiting for resources (0 of 4 CPUs free)" in heard.lines
+
+
+def test_what_a_worker_waits_for_is_told_by_its_drivers(ray_local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvp.actors.broker.SIGN_OF_LIFE", 0.1)
+    heard = [Told(), Told()]
+    with worker_pool(Placement(2, 1.0, 0.0), worker=LateWorker, silence=8) as pool:
+        desks = [Desk(pool.broker, told) for told in heard]
+        wait_until(lambda: desks[0].state().started == 2)
+        wait_until(lambda: all(told.lines for told in heard))
+    assert [told.lines for told in heard] == [["The cache answers late"]] * 2
 
 
 def test_a_lone_driver_has_the_cores_of_idle_workers_and_one_of_many_its_own(ray_local: Any) -> None:

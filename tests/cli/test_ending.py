@@ -259,6 +259,32 @@ def test_a_full_disk_says_how_to_go_on(tmp_path: Path) -> None:
     assert err == "asvp: /x: the disk is full. Free space; this goes on: asvp more\n"
 
 
+LOST = """
+import sys, threading
+import asvp.cli.ending as ending
+from asvp.errors import HeadLostError
+from asvp.stuck import end_stuck
+
+lost = HeadLostError("Ray's head is gone", mend="Use another")
+
+def command():
+    with ending.told_how_to_go_on(lambda: "this goes on: asvp more"):
+        if sys.argv[1] == "heard":
+            # A thread that nobody waits for any more.
+            threading.Thread(target=threading.Event().wait).start()
+            raise lost
+        threading.Timer(0.05, end_stuck, [lost]).start()
+        threading.Event().wait()
+ending.run_command(command)
+"""
+
+
+@pytest.mark.parametrize("waiting", ["heard", "stuck"])
+def test_a_lost_head_says_how_to_go_on_also_where_nothing_else_ends_any_more(waiting: str, tmp_path: Path) -> None:
+    _, err = ended(asvp(cwd=tmp_path, program=["-c", LOST, waiting]), 1)
+    assert err.strip() == "asvp: Ray's head is gone. Use another; this goes on: asvp more"
+
+
 def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     process = asvp("strategies", cwd=tmp_path, stdout=writing)

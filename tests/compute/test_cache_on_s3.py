@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from recording import Told
-from tiny_runs import picks, tiny_config
+from tiny_runs import picks, tiny_config, wait_until
 
 from asvp.config import Config
 from asvp.driver.loop import RunResult, run
 from asvp.errors import CacheError
+from asvp.features import lateness
 from asvp.features import store as stores
 from asvp.features.cache import Cache
 from asvp.features.store import Store, open_store
@@ -102,6 +104,37 @@ def test_a_server_that_answers_late_is_waited_for(
     assert told == []
     assert {info.kind for info in Cache(bucket).entries()} == {"features", "models"}
     assert_as_local(tmp_path / "out", local)
+
+
+def test_a_server_whose_answers_are_late_again_and_again_is_told_of_by_its_name(
+    server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lateness, "SAY_AFTER_SECONDS", 0.2)
+    told, cache = Told(), Cache(bucket)
+    server.mood = "slow"
+
+    def is_told_twice() -> bool:
+        assert cache.entry("features", "key").parts() == {}
+        return len(told.lines) > 1
+
+    with lateness.telling_lateness(told.say):
+        wait_until(is_told_twice)
+    said = r"The cache answers late: \d+ of \d+ s were waited for it, now for features/key to be listed in "
+    assert re.fullmatch(said + re.escape(bucket), told.lines[0])
+
+
+def test_what_is_said_of_a_late_store_holds_no_secrets_and_quick_ones_are_not_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quick = lateness.Lateness()
+    with lateness.waiting("for it to be read in s3://me:hush@bucket"):
+        assert quick.look() == ""
+        monkeypatch.setattr(lateness, "SAY_AFTER_SECONDS", 0.01)
+        late = lateness.Lateness()
+        said: list[str] = []
+        wait_until(lambda: bool(said.append(late.look()) or said[-1]))
+    assert "now for it to be read in s3://" in said[-1]
+    assert "hush" not in said[-1]
 
 
 def test_a_server_that_is_cut_off_in_the_middle_is_told_and_changes_nothing(

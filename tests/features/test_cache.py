@@ -93,7 +93,7 @@ def test_prune_evicts_the_least_recently_used_first(cache: Cache, monkeypatch: p
         entry = cache.entry("features", name)
         entry.write("0", bytes(1000), "arrow")
         entry.describe({})
-    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    monkeypatch.setattr(time, "time", lambda: now + 2000)
     evicted = cache.prune(limit=2200)
     assert [info.key for info in evicted] == ["old"]
     assert [info.key for info in cache.entries()] == ["new", "middle"]
@@ -105,7 +105,7 @@ def test_prune_spares_what_is_kept_and_what_was_used_just_now(cache: Cache, monk
         cache.entry("features", name).describe({})
     assert cache.prune(limit=0) == []
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    monkeypatch.setattr(time, "time", lambda: now + 2000)
     assert [info.key for info in cache.prune(limit=0, keep=frozenset({"kept"}))] == ["fresh"]
 
 
@@ -216,7 +216,7 @@ def test_pruning_a_cache_leaves_files_of_others_in_it(cache: Cache, monkeypatch:
     entry.describe({"what": "ours"})
     files = foreign_tree(Path(cache.root))
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    monkeypatch.setattr(time, "time", lambda: now + 2000)
     assert [info.key for info in cache.prune(limit=0)] == ["best"]
     assert cache.entries() == []
     left = content_of(Path(cache.root))
@@ -238,6 +238,22 @@ def test_an_entry_that_is_being_written_is_not_the_oldest(cache: Cache, monkeypa
     cache.entry("features", "written now").write("0", bytes(1000), "arrow")
     assert [info.key for info in cache.prune(limit=1200)] == ["old"]
     assert [info.key for info in cache.entries()] == ["written now"]
+
+
+@pytest.mark.parametrize("apart", [-600, 600])
+def test_what_a_machine_whose_clock_differs_has_in_use_stays(
+    cache: Cache, apart: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the files' times are by that clock."""
+    now = time.time()
+    for name, moment in (("long ago", now + apart - 5000), ("in use there", now + apart)):
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        cache.entry("features", name).write("0", bytes(1000), "arrow")
+        cache.entry("features", name).describe({})
+        for path in (Path(cache.root) / "features" / name).iterdir():
+            os.utime(path, (moment, moment))
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert [info.key for info in cache.prune(limit=0)] == ["long ago"]
 
 
 def test_after_the_clock_was_set_back_entries_of_the_future_go_first(
@@ -344,7 +360,7 @@ def test_a_writer_that_was_killed_leaves_what_prune_clears_away_later(
     (folder / f".1-{'0' * 32}.arrow.{'a' * 32}.tmp").write_bytes(bytes(100))
     assert sum(info.nbytes for info in cache.entries()) == 101
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    monkeypatch.setattr(time, "time", lambda: now + 2000)
     cache.prune(limit=0)
     assert [path.suffix for path in folder.iterdir()] == [".tmp"]
     monkeypatch.setattr(time, "time", lambda: now + 10_000)

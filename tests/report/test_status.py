@@ -88,6 +88,16 @@ def test_the_age_of_the_last_sign_is_that_of_the_newest_file(sweep):
     assert read_status(sweep).silent_seconds == pytest.approx(3600, abs=60)
 
 
+def test_a_sign_by_a_clock_that_is_ahead_is_of_now_and_hides_no_state(sweep):
+    states = [trial.state for trial in read_status(sweep).trials]
+    for path in sweep.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() + 600,) * 2)
+    found = read_status(sweep)
+    assert found.silent_seconds == 0
+    assert [trial.state for trial in found.trials] == states
+
+
 def test_a_run_alone_and_a_sweep_of_an_earlier_version_are_told_too(sweep):
     (trial,) = read_status(sweep / "runs" / "svp-seed0").trials
     assert (trial.arm, trial.seed, trial.rounds_planned, trial.state) == ("svp", 0, 3, "finished")
