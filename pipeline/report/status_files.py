@@ -11,6 +11,7 @@ from typing import Any
 
 from asvp.errors import RunDirectoryError
 from asvp.files import parse_json, write_json
+from asvp.remote.lease import HELD, is_leased
 from asvp.report.status import Planned, Status, TrialStatus, trial_status
 
 TRIALS = "trials.json"
@@ -50,7 +51,13 @@ def read_status(folder: Path) -> Status:
 
 
 def at_work(folder: Path) -> bool:
-    """Whether a process holds a lock of a run or sweep directory; False also where the file system knows no locks."""
+    """Whether a process holds a lock of a run or sweep directory; False also where the file system knows no locks.
+
+    In what was fetched from a URI it is told by the holder's last sign of life.
+    """
+    leases = [folder / HELD, folder / "checkpoint" / HELD]
+    if any(lease.is_file() and is_leased(_object(lease), lease.stat().st_mtime) for lease in leases):
+        return True
     locks = [folder / ".asvp.lock", folder / "checkpoint" / "lock"]
     locks += [lock for place in (folder, folder / "checkpoint") for lock in place.glob(".held.*.tmp/lock")]
     return any(_is_locked(lock) for lock in locks)

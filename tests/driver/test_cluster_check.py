@@ -16,7 +16,7 @@ from tiny_runs import tiny_config, tiny_settings
 
 import asvp
 from asvp.actors import survey
-from asvp.actors.survey import Asked, NodeTold, read_ends, try_cache
+from asvp.actors.survey import Asked, NodeTold, read_ends, try_uri
 from asvp.driver.check import RunPlan, check_config
 from asvp.driver.fit import ClusterFit, room_warnings
 from asvp.errors import DataError
@@ -68,9 +68,9 @@ def test_a_probe_lies_in_the_nearest_folder_that_exists_and_goes(tmp_path: Path)
 def test_a_cache_at_a_uri_is_tried_and_left_as_it_was() -> None:
     import fsspec
 
-    assert try_cache("memory://asvp-check", "n1") == {}
+    assert try_uri("extraction.cache", "memory://asvp-check", "n1") == {}
     assert fsspec.filesystem("memory").find("/asvp-check") == []
-    assert "cannot use it" in try_cache("nosuch://bucket", "n1")["extraction.cache"]
+    assert "cannot use it" in try_uri("extraction.cache", "nosuch://bucket", "n1")["extraction.cache"]
 
 
 def test_rows_are_compared_by_the_first_and_the_last(tmp_path: Path) -> None:

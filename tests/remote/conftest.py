@@ -1,0 +1,41 @@
+"""A server that speaks S3, for all tests of a module, and a bucket for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("s3fs", reason="asvp[s3] is not installed")
+pytest.importorskip("moto", reason="moto is not installed")
+
+from s3_server import S3Server
+
+from asvp.remote import objects
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    server = S3Server()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        # Who waits in vain does so at the store's own pace alone.
+        patch.setattr(objects, "PATIENCE", 0.0)
+        yield server
+    server.cut()
+
+
+@pytest.fixture
+def bucket(server: S3Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URI of a bucket of the test's own."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name.lower())
+    yield server.make_bucket(name[-60:].strip("-"))
+    server.mood = "well"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of data and encoder."""
+    return tmp_path_factory.mktemp("tiny")
