@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import click
 from asvp.cli.options import OUT, json_option
 from asvp.errors import ConfigError
 from asvp.folders import read_marker, settle
-from asvp.remote.copies import at_hand, fetch_folder, named, place_of, put_rest
+from asvp.remote.copies import at_hand, fetch_folder, named, put_rest
 
 if TYPE_CHECKING:
     from asvp.report.comparison import Comparison
@@ -41,7 +40,6 @@ def report(directories: tuple[str, ...], out: str | None, watch: bool, as_json: 
             OUT.print(f"All runs have come to their end: {page}", soft_wrap=True)
             return
         comparison = _compared(places, place)
-        comparison = replace(comparison, files=tuple(place_of(Path(file)) for file in comparison.files))
     if as_json:
         OUT.print_values(comparison.to_json())
     else:

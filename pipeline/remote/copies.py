@@ -58,6 +58,7 @@ class WorkingCopy:
         self.folder = folder
         self._reading = reading
         self._leases: dict[str, Lease] = {}
+        self._superseded = False
         self._tags: dict[str, str] = {}
         self._states: dict[str, tuple[int, int]] = {}
         self._lock = threading.RLock()
@@ -117,14 +118,14 @@ class WorkingCopy:
             self._drop(one)
 
     def put_rest(self, *, growing: bool = True) -> None:
-        """Put what has changed here since without having been put: figures, reports, logs.
+        """Put what has changed here since without having been put: figures, reports, logs; not if another took over.
 
         Parameters
         ----------
         growing : bool
             Whether a database may be sent, too, which is whole when nobody writes into it.
         """
-        for path in self._rest():
+        for path in () if self._superseded else self._rest():
             if growing or path.suffix != ".db":
                 self._put(path)
 
@@ -139,6 +140,7 @@ class WorkingCopy:
                 yield _SharedHold(hold, lease, self)
             finally:
                 del self._leases[name]
+                self._superseded |= lease.lost
 
     def named(self, path: Path) -> str:
         """What a path here is called at the URI."""

@@ -46,6 +46,11 @@ class Lease:
         Its content.
     tag : str
         Of the object as this holder has written it.
+
+    Attributes
+    ----------
+    lost : bool
+        Whether it is known that somebody else has taken the directory over.
     """
 
     def __init__(self, objects: Objects, name: str, told: Mapping[str, Any], tag: str) -> None:
@@ -53,7 +58,8 @@ class Lease:
         self._name = name
         self._told = dict(told)
         self._tag = tag
-        self._lost = False
+        self.lost = False
+        self._ended = False
         self._lock = threading.Lock()
 
     @property
@@ -63,15 +69,16 @@ class Lease:
 
     def require(self) -> None:
         """Raise a SupersededError if it is known that somebody else has taken the directory over."""
-        if self._lost:
+        if self.lost:
             raise holds.superseded(self._objects.uri)
 
     def check(self) -> None:
         """Ask the store, and raise a SupersededError if somebody else has taken the directory over."""
+        with self._lock:
+            found = self._objects.look(self._name)
+            if found is None or found.tag != self._tag:
+                self._look_again()
         self.require()
-        if _read(self._objects, self._name).get("holder") != self._told["holder"]:
-            self._lost = True
-            raise holds.superseded(self._objects.uri)
 
     def beat(self) -> None:
         """Give a sign of life; a store that does not answer is let be, perhaps it is not for long."""
@@ -80,21 +87,24 @@ class Lease:
     def release(self) -> None:
         """Hold it no more."""
         self._write({"incarnation": self._told["incarnation"], "holder": None})
-        self._lost = True
+        self._ended = True
 
     def _write(self, told: Mapping[str, Any]) -> None:
         with self._lock, suppress(StorageError):
-            if self._lost:
+            if self.lost or self._ended:
                 return
             try:
                 self._tag = self._objects.put(self._name, _content(told), self._tag)
             except ChangedError:
-                # Somebody else's, or our own, of which we have not heard that it was written.
-                found = self._objects.look(self._name)
-                self._lost = _read(self._objects, self._name).get("holder") != self._told["holder"]
-                self._tag = "" if found is None else found.tag
-                return
-            self._told = dict(told)
+                self._look_again()
+            else:
+                self._told = dict(told)
+
+    def _look_again(self) -> None:
+        """Find out whether what is there is somebody else's, or our own, of which we have not heard that it came."""
+        found = self._objects.look(self._name)
+        self.lost = self.lost or _read(self._objects, self._name).get("holder") != self._told["holder"]
+        self._tag = "" if found is None else found.tag
 
 
 @contextmanager
@@ -162,7 +172,7 @@ def _take(objects: Objects, name: str, hold: holds.Hold, mandate: str | None) ->
         told = {
             "incarnation": _number(other.get("incarnation")) + 1,
             "holder": uuid.uuid4().hex,
-            "machine": holds.machine(),
+            "machine": _machine(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "folder": str(hold.folder),
@@ -179,7 +189,7 @@ def _take(objects: Objects, name: str, hold: holds.Hold, mandate: str | None) ->
 def _is_at_work(objects: Objects, name: str, other: Mapping[str, Any]) -> bool:
     """Whether a holder lives: by its lock on this machine, and else by its signs of life."""
     folder = other.get("folder")
-    if other.get("machine") == holds.machine() and isinstance(folder, str) and Path(folder).exists():
+    if other.get("machine") == _machine() and isinstance(folder, str):
         return holds.is_at_work(Path(folder))
     objects.say(
         f"{objects.uri} was held by a process on {other.get('host', 'another machine')}; "
@@ -192,6 +202,14 @@ def _is_at_work(objects: Objects, name: str, other: Mapping[str, Any]) -> bool:
             return now.get("holder") is not None
         time.sleep(_LOOK)
     return False
+
+
+def _machine() -> str:
+    """What this machine is known by, and which of its file systems this process sees: a container has its own."""
+    try:
+        return f"{holds.machine()} {os.readlink('/proc/self/ns/mnt')}"
+    except OSError:
+        return f"{holds.machine()} {uuid.uuid4().hex}"
 
 
 def _is_current(mandate: str) -> bool:

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-pytest.importorskip("s3fs", reason="asvp[s3] is not installed")
-pytest.importorskip("moto", reason="moto is not installed")
-
-from s3_server import S3Server
 
 from asvp.remote import objects
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
+def server() -> Iterator[Any]:
+    pytest.importorskip("s3fs", reason="asvp[s3] is not installed")
+    pytest.importorskip("moto", reason="moto is not installed")
+    from s3_server import S3Server
+    from s3fs import S3FileSystem
+
+    # Clients of an earlier module's server.
+    S3FileSystem.clear_instance_cache()
     server = S3Server()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
-        # Who waits in vain does so at the store's own pace alone.
+        # Who waits in vain waits as long as the client does, and no longer.
         patch.setattr(objects, "PATIENCE", 0.0)
+        patch.setattr("asvp.remote.copies.PATIENCE", 0.0)
         yield server
     server.cut()
 
 
 @pytest.fixture
-def bucket(server: S3Server, request: pytest.FixtureRequest) -> Iterator[str]:
+def bucket(server: Any, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URI of a bucket of the test's own."""
     name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name.lower())
     yield server.make_bucket(name[-60:].strip("-"))
