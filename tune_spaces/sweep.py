@@ -14,9 +14,9 @@ from asvp.actors.pool import worker_pool
 from asvp.config import Config, load_config
 from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
-from asvp.folders import make_folder, mark, settle, sweep_up
+from asvp.folders import MARKER, make_folder, mark, settle, sweep_up
 from asvp.progress import Reporter, default_reporter
-from asvp.remote.copies import at_hand, held_here, named, place_of, put_rest
+from asvp.remote.copies import at_hand, held_here, named, place_of, put_there
 from asvp.report.commands import note_command
 from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.checks import TrialChecker, check_sweep
@@ -209,11 +209,10 @@ def run_sweep(
         with held_here(out, out) as hold:
             sweep_up(out, but=hold.folder)
             mark(out, "sweep", asvp.__version__)
+            put_there(out / MARKER)
             note_command(out, write=hold.write)
             joining = Joining(out, hold, trials, search or Search(), suggestions)
             joining.write()
-            # All that a resume needs is there before a trial begins.
-            put_rest(out)
             rule = settled_scheduler(scheduler, out, hold)
             stands = standing(configs, out / "runs", retry_failed=retry_failed, go_on_with_stopped=rule.name == "none")
             if resume:

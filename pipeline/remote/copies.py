@@ -31,7 +31,14 @@ _OURS |= {"rounds.jsonl", "results.parquet", HELD}
 _FOLDERS = ("checkpoint", "model", "runs", "tensorboard")
 _GROWING = ("tensorboard", "wandb")
 """Folders whose files others than a holder write, as they grow."""
-_OF_RAY = ("experiment_state-*", "searcher-state-*", "search_gen_state-*", "basic-variant-state-*", "*.pkl")
+_OF_RAY = (
+    "experiment_state-*",
+    "searcher-state-*",
+    "search_gen_state-*",
+    "basic-variant-state-*",
+    "*.pkl",
+    ".validate_storage_marker",
+)
 """State that Ray Tune keeps for itself."""
 _AT_A_TIME = 8
 _MOST_NAME = 100
@@ -306,6 +313,7 @@ def at_hand(
         folder.mkdir()
         try:
             objects = Objects(uri, key=key, say=say)
+            objects.patience = PATIENCE if begun else 0.0
             copy = WorkingCopy(objects, folder, reading=reading)
             copy.fetch()
             if not (reading or begun):

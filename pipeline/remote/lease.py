@@ -167,7 +167,7 @@ def _take(objects: Objects, name: str, hold: holds.Hold, mandate: str | None) ->
         other = {} if before is None else _read(objects, name)
         if mandate is None and other.get("holder") is not None and _is_at_work(objects, name, other):
             raise _at_work(objects)
-        if mandate is not None and not _is_current(mandate):
+        if mandate is not None and not _is_current(mandate, objects.patience):
             raise holds.superseded(objects.uri)
         told = {
             "incarnation": _number(other.get("incarnation")) + 1,
@@ -212,10 +212,12 @@ def _machine() -> str:
         return f"{holds.machine()} {uuid.uuid4().hex}"
 
 
-def _is_current(mandate: str) -> bool:
+def _is_current(mandate: str, patience: float) -> bool:
     uri, _, holder = mandate.rpartition("#")
     folder, _, name = uri.rpartition("/")
-    return _read(Objects(folder), name).get("holder") == holder
+    objects = Objects(folder)
+    objects.patience = patience
+    return _read(objects, name).get("holder") == holder
 
 
 def is_leased(told: Any, written: float) -> bool:

@@ -59,7 +59,9 @@ def test_a_run_in_a_bucket_is_that_in_a_folder_and_is_looked_at_from_there(
     out = fetched(f"{bucket}/first", tmp_path / "fetched")
     assert (out / "labelled.parquet").read_bytes() == (folder / "local" / "labelled.parquet").read_bytes()
     assert untimed(read_rounds(out)) == untimed(local.rounds)
-    here, there = ({path.relative_to(one) for path in one.rglob("*") if path.is_file()} for one in (folder / "local", out))
+    here, there = (
+        {path.relative_to(one) for path in one.rglob("*") if path.is_file()} for one in (folder / "local", out)
+    )
     assert there - here == {Path("checkpoint") / lease.HELD}
     assert here <= there
     assert (out / "model" / "head.safetensors").read_bytes() == (folder / "local/model/head.safetensors").read_bytes()
