@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from asvp.remote import objects
@@ -24,7 +25,8 @@ def server() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
-        # Who waits in vain waits as long as the client does, and no longer.
+        # Who waits in vain does not wait for long.
+        patch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"retries": {"total_max_attempts": 1}}})
         patch.setattr(objects, "PATIENCE", 0.0)
         patch.setattr("asvp.remote.copies.PATIENCE", 0.0)
         yield server

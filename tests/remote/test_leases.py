@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -19,6 +21,7 @@ from asvp.record.run_directory import RunDirectory
 from asvp.remote import copies, lease, objects
 from asvp.remote.copies import at_hand, copy_of, held_here, named
 from asvp.remote.objects import ChangedError, Objects
+from asvp.report.status_files import read_status
 
 SECRET = "wJalrXUtnFEMI"
 
@@ -116,6 +119,19 @@ def test_a_directory_has_one_holder_and_is_free_after_it(bucket: str) -> None:
             pass
     told = json.loads(Objects(bucket).read(f"checkpoint/{lease.HELD}") or b"")
     assert told == {"incarnation": 2, "holder": None}
+
+
+def test_whether_somebody_is_at_work_there_is_told_by_the_last_sign_of_life(bucket: str) -> None:
+    def told() -> tuple[bool, str]:
+        with at_hand(bucket, reading=True) as folder:
+            status = read_status(Path(folder))
+            return status.at_work, status.trials[0].state
+
+    with directory_at(bucket) as directory:
+        with directory.held():
+            directory.write_rounds([{"labelled": 1}])
+            assert told() == (True, "running")
+        assert told() == (False, "begun")
 
 
 def test_of_two_that_come_together_one_is_refused(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,23 +308,21 @@ def test_a_store_that_is_slow_to_answer_is_told_of(server: Any, bucket: str, mon
     assert set(told.lines) == {f"{bucket} has not answered for 0 seconds; it is waited for"}
 
 
-def test_a_store_that_comes_back_while_it_is_waited_for_has_cost_nothing(server: Any, bucket: str) -> None:
+def test_a_store_that_comes_back_while_it_is_waited_for_has_cost_nothing(
+    server: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with directory_at(bucket) as directory, directory.held():
         copy = copy_of(directory.path)
         assert copy is not None
         copy.objects.patience = 60.0
+        restored = []
+
+        def restore(seconds: float) -> None:
+            server.restore()
+            restored.append(True)
+
+        monkeypatch.setattr(objects, "time", SimpleNamespace(monotonic=time.monotonic, sleep=restore))
         server.cut()
-        with ExitStack() as stack:
-            restored = []
-            stack.callback(lambda: restored or server.restore())
-            copy.objects._filesystem.retries = 1
-
-            def restore(seconds: float) -> None:
-                server.restore()
-                restored.append(True)
-
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(objects.time, "sleep", restore)
-                directory.write_rounds([{"labelled": 1}])
+        directory.write_rounds([{"labelled": 1}])
         assert restored == [True]
     assert there(bucket)["rounds.jsonl"] == b'{"labelled": 1}\n'
