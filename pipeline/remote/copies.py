@@ -133,8 +133,10 @@ class WorkingCopy:
             Whether a database may be sent, too, which is whole when nobody writes into it.
         """
         for path in () if self._superseded else self._rest():
-            if growing or path.suffix != ".db":
-                self._put(path)
+            # What others write may be gone again, such as a database's journal.
+            with suppress(FileNotFoundError):
+                if growing or ".db" not in path.name:
+                    self._put(path)
 
     @contextmanager
     def held(self, at: Path, place: Path, hold: Hold, mandate: str | None) -> Iterator[Hold]:

@@ -145,7 +145,7 @@ def leased(
     def beat() -> None:
         while not stopped.wait(BEAT):
             lease.beat()
-            with suppress(AsvpError):
+            with suppress(AsvpError, OSError):
                 lease.require()
                 on_beat()
 
@@ -155,7 +155,7 @@ def leased(
         yield lease
     finally:
         stopped.set()
-        with suppress(AsvpError):
+        with suppress(AsvpError, OSError):
             lease.check()
             on_beat()
             lease.release()
