@@ -15,18 +15,17 @@ _OF_A_JOB = re.compile(r"runtime_resources|working_dir_files|session_\d{4}-\d\d-
 """Folders of Ray's own: what it unpacks for a job on a node, and removes."""
 
 
-def passing_places(out: Path, config: Config) -> Iterator[str]:
+def passing_places(out: Path | str, config: Config) -> Iterator[str]:
     """Warnings, a line each, where the output or the cache lies in a folder that Ray removes or that one node has.
 
     Parameters
     ----------
-    out : Path
-        Where the output goes.
+    out : Path or str
+        Where the output goes, a folder or a URI.
     config : Config
     """
-    given = {"--out": str(out)}
-    if config.extraction.cache is not None and "://" not in config.extraction.cache:
-        given["extraction.cache"] = config.extraction.cache
+    places = {"--out": str(out), "extraction.cache": config.extraction.cache}
+    given = {key: place for key, place in places.items() if place is not None and "://" not in place}
     several = len(node_cores()) > 1
     for key, text in given.items():
         path = Path(os.path.abspath(Path(text).expanduser()))

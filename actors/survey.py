@@ -17,8 +17,8 @@ import numpy as np
 
 from asvp.actors.cluster import ask_every_node, living_nodes, version_teller
 from asvp.data.source import Source
-from asvp.errors import AsvpError, CacheError
-from asvp.features.store import Store
+from asvp.errors import AsvpError, RunDirectoryError, StorageError
+from asvp.remote.objects import Objects, refused
 
 _PROBE = ".asvp-probe-"
 _ASKED = "asked"
@@ -36,14 +36,14 @@ class Asked:
         Local files and folders that have to exist, by option.
     sources : dict of str to Source
         Rows that have to be readable, and the same, by option.
-    cache : str or None
-        A cache that is a URI.
+    uris : dict of str to str
+        Where every process writes and reads objects, by option.
     """
 
     written: Mapping[str, str]
     there: Mapping[str, str]
     sources: Mapping[str, Source]
-    cache: str | None = None
+    uris: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,7 +78,7 @@ def survey(asked: Asked) -> list[NodeTold]:
     """Ask every living node of the cluster that this process is connected to; one lost meanwhile is left out.
 
     Nothing stays: in each folder, or the nearest one above that exists, every node writes a file, which is removed.
-    Rows are read, and a cache that is a URI is tried, only where all nodes have this process's asvp, Python and Ray.
+    Rows are read, and URIs are tried, only where all nodes have this process's asvp, Python and Ray.
 
     Parameters
     ----------
@@ -189,8 +189,8 @@ def _read_everywhere(ids: Mapping[str, NodeTold], here: NodeTold, asked: Asked) 
 
     def read(node: str) -> tuple[dict[str, str], dict[str, str]]:
         found, problems = read_ends(asked.sources)
-        if asked.cache is not None:
-            problems |= try_cache(asked.cache, node)
+        for key, uri in asked.uris.items():
+            problems |= try_uri(key, uri, node)
         return found, problems
 
     answers = ask_every_node(read, list(ids))
@@ -221,15 +221,16 @@ def read_ends(sources: Mapping[str, Source]) -> tuple[dict[str, str], dict[str, 
     return found, problems
 
 
-def try_cache(root: str, node: str) -> dict[str, str]:
-    """What is wrong with a cache that is a URI: a small file is written, read and removed."""
+def try_uri(key: str, uri: str, node: str) -> dict[str, str]:
+    """What is wrong with a URI that an option names: a small object is written there, read and removed."""
     name = f"{_PROBE}{node}"
     try:
-        store = Store(root)
-        store.write(name, node.encode())
-        read = store.read(name)
-        store.remove(name)
-    except CacheError as error:
-        return {"extraction.cache": f"cannot use it: {' '.join(str(error).split())}"}
-    same = read is not None and read.to_pybytes() == node.encode()
-    return {} if same else {"extraction.cache": "does not read there what it has written"}
+        objects = Objects(uri.rstrip("/"), key=key)
+        objects.put(name, node.encode())
+        read = objects.read(name)
+        objects.remove(name)
+    except StorageError as error:
+        return {key: f"cannot use it: {' '.join(str(refused(error, key)).split())}"}
+    except RunDirectoryError as error:
+        return {key: f"cannot use it: {' '.join(str(error).split())}"}
+    return {} if read == node.encode() else {key: "does not read there what it has written"}

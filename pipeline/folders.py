@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from asvp.errors import AsvpError, RunDirectoryError
 from asvp.files import TEMPORARY, parse_json, temporary_beside, write_atomically, write_error, write_json
@@ -29,7 +30,7 @@ def settle(folder: str | os.PathLike[str], *, key: str = "--out") -> Path:
     Parameters
     ----------
     folder : str or path
-        ~ is understood.
+        ~ and file:// are understood.
     key : str
         The option or argument that holds the name, for messages.
 
@@ -44,8 +45,15 @@ def settle(folder: str | os.PathLike[str], *, key: str = "--out") -> Path:
     # Path("") is the present folder, which is nobody's wish.
     if not text.strip():
         raise RunDirectoryError("is empty", key=key, value=text, mend="Name a folder")
+    if text.startswith("file:///"):
+        text = unquote(text.removeprefix("file://"))
     if "://" in text or text.startswith(("file:/", "s3:/", "gs:/", "gcs:/", "http:/", "https:/")):
-        raise RunDirectoryError("is a URI, and runs are kept in local folders", key=key, value=text, mend="Name one")
+        raise RunDirectoryError(
+            "is a URI, and here a folder is needed",
+            key=key,
+            value=text,
+            mend="Name a folder; a URI of asvp.run, asvp.sweep and asvp.compare is given as text, with both slashes",
+        )
     if not text.isprintable():
         raise RunDirectoryError(
             "holds a line break, a control character or bytes that are no text",

@@ -44,12 +44,17 @@ class Hold:
 
     def __init__(self, folder: Path, place: Path) -> None:
         self.folder = folder
-        self._place = place
+        self.place = place
+
+    @property
+    def mandate(self) -> str:
+        """What gives others the right to take over what lies below, for as long as this is held."""
+        return str(self.folder)
 
     def require(self) -> None:
         """Raise a SupersededError if somebody else has taken the place over."""
         if not (self.folder / "lock").exists():
-            raise superseded(self._place)
+            raise superseded(self.place)
 
     def temporary(self, path: Path) -> Path:
         """A name in the holder's folder for what is to be renamed to a path."""
@@ -84,7 +89,7 @@ class Hold:
         gone.unlink(missing_ok=True)
 
 
-def superseded(place: Path) -> SupersededError:
+def superseded(place: Path | str) -> SupersededError:
     """The error of a holder that is one no longer."""
     return SupersededError(
         "a newer process has taken over here, and this one writes nothing any more", key="--out", value=str(place)
@@ -152,7 +157,7 @@ def is_at_work(folder: Path) -> bool:
     try:
         with (folder / "lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        if _told(folder / "holder.json").get("machine") == _machine():
+        if _told(folder / "holder.json").get("machine") == machine():
             return False
     except FileNotFoundError:
         return False
@@ -198,7 +203,7 @@ def _made(arriving: Path, folder: Path) -> IO[bytes]:
     """Make a holder's folder, which is there with all that it holds or not at all; its lock, which is held."""
     arriving.mkdir()
     try:
-        holder = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid()}
+        holder = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid()}
         (arriving / "holder.json").write_text(json.dumps(holder), encoding="utf-8")
         lock = (arriving / "lock").open("wb")
         with suppress(OSError):
@@ -232,7 +237,7 @@ def _told(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _machine() -> str:
+def machine() -> str:
     """What this machine is known by until it starts again."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -14,7 +14,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from forked import fork_ray_workers
@@ -85,7 +84,7 @@ journal.save_final_model = before("final", journal.save_final_model)  # type: ig
 (watch_workers if where else watch_work)()
 run(
     load_config(config),
-    out=Path(out),
+    out=out,
     in_process=not where,
     address="local" if where else None,
     on_round=lambda record: happens("round"),

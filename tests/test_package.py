@@ -26,8 +26,8 @@ FOLDERS = {"pipeline": "asvp", "actors": "asvp.actors", "tune_spaces": "asvp.tun
 
 PUBLIC = {
     "Classifier": "(encoder: 'Encoder', head: 'Head', classes: 'Sequence[str]') -> 'None'",
-    "RunResult": "(rounds: 'list[dict[str, Any]]', summary: 'dict[str, Any]', directory: 'Path | None') -> None",
-    "SweepResult": "(directory: 'Path', failed: 'dict[str, str]', unfinished: 'tuple[str, ...]' = (), "
+    "RunResult": "(rounds: 'list[dict[str, Any]]', summary: 'dict[str, Any]', directory: 'Path | str | None') -> None",
+    "SweepResult": "(directory: 'Path | str', failed: 'dict[str, str]', unfinished: 'tuple[str, ...]' = (), "
     "comparison: 'Comparison | None' = None) -> None",
     "compare": (
         "(folders: 'Sequence[str | Path]', out: 'str | Path | None' = None, *, "

@@ -14,6 +14,7 @@ from asvp.errors import ConfigError, RunDirectoryError
 from asvp.folders import MARKER, entries, read_marker, require_room
 from asvp.holds import is_held
 from asvp.record.run_directory import RunDirectory
+from asvp.remote.lease import HELD
 from asvp.tune_spaces.space import Trial
 
 _LOCK = ".asvp.lock"
@@ -50,7 +51,7 @@ def check_directory(out: Path, *, resume: bool) -> None:
         raise RunDirectoryError(
             "holds no sweep to resume", key="--out", value=str(out), mend="Name the directory of a sweep"
         )
-    there = entries(out) - {MARKER, _LOCK}
+    there = entries(out) - {MARKER, _LOCK, HELD}
     if not resume and there:
         raise RunDirectoryError(
             f"is not empty ({min(there)} lies there)",

@@ -61,10 +61,9 @@ class Joining:
 
     def write(self) -> None:
         """Put down the trials, for whoever asks how the sweep stands, and the search, for a resume."""
-        self._hold.require()
         suggested = self._suggestions.suggested if self._suggestions is not None else []
         write_search(self._out, self._search, suggested, self._hold.write)
-        write_planned(self._out, [trial.planned for trial in self.trials])
+        write_planned(self._out, [trial.planned for trial in self.trials], write=self._hold.write)
 
     def choices(
         self,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from asvp.errors import AsvpError, DataError, first_line
 from asvp.parquet import read_parquet
+from asvp.remote.copies import at_hand
 from asvp.report.comparison import Comparison, compare
 from asvp.report.status import TrialStatus
 from asvp.report.status_files import read_status
@@ -23,7 +24,8 @@ class SweepResult:
 
     Attributes
     ----------
-    directory : Path
+    directory : Path or str
+        A URI as text.
     failed : dict of str to str
         Trials that failed, with the reason.
     unfinished : tuple of str
@@ -32,7 +34,7 @@ class SweepResult:
         Arms side by side, as `asvp.sweep` has written them into the directory; None if no trial finished a round.
     """
 
-    directory: Path
+    directory: Path | str
     failed: dict[str, str]
     unfinished: tuple[str, ...] = ()
     comparison: Comparison | None = field(default=None, repr=False, compare=False)
@@ -43,7 +45,8 @@ class SweepResult:
 
         `pandas.DataFrame(result.trials)` makes a table of them.
         """
-        return read_status(self.directory).trials
+        with at_hand(self.directory, reading=True) as folder:
+            return read_status(Path(folder)).trials
 
     def to_pandas(self) -> pd.DataFrame:
         """results.parquet: one row a trial and round, with all options as columns.
@@ -53,15 +56,8 @@ class SweepResult:
         DataError
             If no trial has finished a round, or the file is damaged.
         """
-        path = self.directory / "results.parquet"
-        if not path.is_file():
-            raise DataError("is not there: no trial has finished a round", key=str(path), mend="See SweepResult.failed")
-        try:
-            return read_parquet(path).to_pandas()
-        except Exception as error:
-            # Whatever pyarrow makes of bytes that were altered.
-            message, mend = f"cannot be read: {first_line(error)}", "Go on with --resume: it is written anew"
-            raise DataError(message, key=str(path), mend=mend) from None
+        with at_hand(self.directory, reading=True) as folder:
+            return _read_results(Path(folder) / "results.parquet")
 
     def best(
         self, metric: str = "final_accuracy", *, at: int | None = None, mode: Literal["max", "min"] = "max"
@@ -112,6 +108,24 @@ class SweepResult:
             # Said already: there is nothing to compare.
             return self
 
+    def at(self, directory: Path | str) -> SweepResult:
+        """The same of a directory that is called otherwise."""
+        files = () if self.comparison is None else self.comparison.files
+        moved = tuple(f"{directory}/{Path(file).name}" for file in files) if isinstance(directory, str) else files
+        compared = None if self.comparison is None else replace(self.comparison, files=moved)
+        return replace(self, directory=directory, comparison=compared)
+
     def _repr_html_(self) -> str:
         trials = self.trials
         return status_table(trials, title=progress_title(trials)).html()
+
+
+def _read_results(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError("is not there: no trial has finished a round", key=str(path), mend="See SweepResult.failed")
+    try:
+        return read_parquet(path).to_pandas()
+    except Exception as error:
+        # Whatever pyarrow makes of bytes that were altered.
+        message, mend = f"cannot be read: {first_line(error)}", "Go on with --resume: it is written anew"
+        raise DataError(message, key=str(path), mend=mend) from None

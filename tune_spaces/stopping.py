@@ -181,7 +181,7 @@ def early_stopping(scheduler: Scheduler, trials: Sequence[Trial], runs: Path, ho
             with suppress(AsvpError):
                 stopping.replay(trial.name, directory.rounds())
         elif directory.stopped() is not None:
-            with directory.held(hold.folder):
+            with directory.held(hold.mandate):
                 directory.forget_stopped()
     return stopping
 

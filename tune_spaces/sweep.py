@@ -17,10 +17,10 @@ from asvp.config import Config, load_config
 from asvp.driver.prepared import tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.features.lateness import telling_lateness
-from asvp.folders import make_folder, mark, settle, sweep_up
-from asvp.holds import held
+from asvp.folders import MARKER, make_folder, mark, settle, sweep_up
 from asvp.progress import Reporter, default_reporter
 from asvp.record.job_log import JobLog
+from asvp.remote.copies import at_hand, held_here, named, place_of, put_there
 from asvp.report.commands import note_command
 from asvp.tune_spaces.catalogue import load_space, space_name
 from asvp.tune_spaces.checks import TrialChecker, check_sweep
@@ -72,7 +72,7 @@ def sweep(
         A name of `asvp spaces`, an import path, a Python or YAML file, or the space itself.
     config : Config, optional
         What all arms share; None: the defaults.
-    out : path, optional
+    out : path or URI, optional
         The sweep directory, which every node must see; None: a new one under sweeps/.
     seeds : sequence of int, optional
         Instead of the space's own.
@@ -116,22 +116,26 @@ def sweep(
         if resume:
             raise RunDirectoryError("is needed to resume", key="out", mend="Name the sweep's directory")
         out = default_directory(space)
-    out, news = settle(out), reporter or default_reporter()
-    begun = begin_search(arms, base, out, seeds=seeds, search=search, samples=samples, resume=resume, say=news.say)
-    result = run_sweep(
-        begun.trials,
-        out,
-        resume=resume,
-        retry_failed=retry_failed,
-        max_concurrent=max_concurrent,
-        search=begun.search,
-        suggestions=begun.suggestions,
-        scheduler=Scheduler(scheduler) if isinstance(scheduler, str) else scheduler,
-        address=address,
-        reporter=news,
-        log=loggers,
-    )
-    return result.reported(news.say)
+    news = reporter or default_reporter()
+    with at_hand(out, say=news.say) as place:
+        folder = settle(place)
+        begun = begin_search(
+            arms, base, folder, seeds=seeds, search=search, samples=samples, resume=resume, say=news.say
+        )
+        result = run_sweep(
+            begun.trials,
+            folder,
+            resume=resume,
+            retry_failed=retry_failed,
+            max_concurrent=max_concurrent,
+            search=begun.search,
+            suggestions=begun.suggestions,
+            scheduler=Scheduler(scheduler) if isinstance(scheduler, str) else scheduler,
+            address=address,
+            reporter=news,
+            log=loggers,
+        )
+        return result.reported(news.say).at(place_of(folder))
 
 
 def default_directory(space: str | Space) -> Path:
@@ -197,7 +201,7 @@ def run_sweep(
         if not resume:
             for trial in trials:
                 team_here(prepared[trial.name].config.training, lies[0])
-        for note in passing_places(out, first.config):
+        for note in passing_places(named(out), first.config):
             reporter.say(f"Warning: {note}")
         for note in scheduler_cautions(scheduler or Scheduler(), trials):
             reporter.say(f"Note: {note}")
@@ -206,9 +210,10 @@ def run_sweep(
         elif not resume:
             tell_start(trials, prepared, lies[0], out, reporter.say)
         make_folder(out)
-        with held(out, out) as hold:
+        with held_here(out, out) as hold:
             sweep_up(out, but=hold.folder)
             mark(out, "sweep", asvp.__version__)
+            put_there(out / MARKER)
             note_command(out, write=hold.write)
             joining = Joining(out, hold, trials, search or Search(), suggestions)
             joining.write()
@@ -232,7 +237,7 @@ def run_sweep(
                             for place, trial in enumerate(trials)
                             if trial.name in stands.left
                         ]
-                        given = {"pool": pool, "runs": str(out / "runs"), "mandate": str(hold.folder)}
+                        given = {"pool": pool, "runs": named(out / "runs"), "mandate": hold.mandate}
                         most = max_concurrent or concurrent(pool.placement)
                         # What workers tell is told here too, beside the log of each trial.
                         with watcher.shown(), closing(Desk(pool.broker, reporter)):

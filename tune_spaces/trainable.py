@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -20,9 +21,10 @@ from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import ENOUGH, RunResult, run
 from asvp.driver.prepared import Prepared
 from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, SupersededError
-from asvp.progress import LoggedReporter, SilentReporter
+from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.redaction import redact
+from asvp.remote.copies import at_hand
 
 RECORD, FAILED, STOP = "record", "failed", "stop"
 """Keys of a report: the round's record, as JSON; of a last one: the trial has failed for good, and why; the whole sweep
@@ -44,31 +46,32 @@ def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) ->
     pool : Pool
         Of workers, which all trials share.
     runs : str
-        Folder of all run directories.
+        Folder or URI of all run directories.
     mandate : str
-        Folder of the sweep's hold.
+        Of the sweep's hold.
     """
     # No GPU is for a driver, whatever it imports.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = choice["trial"]
-    directory = RunDirectory(Path(runs) / name)
     last: dict[str, Any] = {"labelled": 0}
+    # What the backend has to tell (a cache that fails, workers that are awaited) belongs into the run's log.
+    reporter = LoggedReporter(SilentReporter())
 
-    def on_round(record: Mapping[str, Any]) -> object:
+    def on_round(directory: RunDirectory, record: Mapping[str, Any]) -> object:
         last["labelled"] = record["labelled"]
         # It comes back when the sweep has heard of it, and has decided whether the trial goes on.
         # In one piece: of every number that it is told Tune keeps nine more, for each trial to the end of the sweep.
         tune.report({**last, RECORD: json.dumps(record)})
-        return ENOUGH if directory.stopped() else None
+        return ENOUGH if directory.stopped(anew=True) else None
 
     try:
-        with directory.held(Path(mandate)):
+        with _held(f"{runs}/{name}", mandate, reporter) as directory:
             directory.forget_failure()
             directory.write_arm(choice["arm"], choice["place"])
             try:
                 if directory.stopped() is None:
                     prepared, features = choice["given"].read()
-                    _run(prepared, features, directory, pool, name, on_round)
+                    _run(prepared, features, directory, pool, name, partial(on_round, directory), reporter)
             except Exception as error:
                 if not _is_lost(error) and not isinstance(error, StorageError):
                     directory.write_failure(type(error).__name__, _told(error))
@@ -81,12 +84,25 @@ def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) ->
     tune.report({**last, "done": True})
 
 
+@contextmanager
+def _held(place: str, mandate: str, reporter: Reporter) -> Iterator[RunDirectory]:
+    """A run directory of the sweep, held for as long as the block lasts."""
+    with at_hand(place, begun=True, say=reporter.say) as folder:
+        directory = RunDirectory(folder)
+        with directory.held(mandate):
+            yield directory
+
+
 def _run(
-    one: Prepared, features: VersionZero, directory: RunDirectory, pool: Pool, name: str, on_round: Any
+    one: Prepared,
+    features: VersionZero,
+    directory: RunDirectory,
+    pool: Pool,
+    name: str,
+    on_round: Any,
+    reporter: LoggedReporter,
 ) -> RunResult:
     """Run it on the shared features; where those were lost with a node, and are in no cache, on some of its own."""
-    # What the backend has to tell (a cache that fails, workers that are awaited) belongs into the run's log.
-    reporter = LoggedReporter(SilentReporter())
     backend = PoolBackend(pool, one.encoder, one.cache, reporter, name)
 
     def run_on(shared: VersionZero | None) -> RunResult:

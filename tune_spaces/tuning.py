@@ -190,19 +190,21 @@ class _Watch(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial has begun, or goes on."""
-        self._listener.started(_trial_name(trial))
+        with self._stopping():
+            self._listener.started(_trial_name(trial))
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A trial has finished a round, or come to its end."""
         name = _trial_name(trial)
-        if STOP in result:
-            self.stop = self.stop or StorageError(result[STOP])
-        elif result.get("done"):
-            self._listener.ended(name, result.get(FAILED))
-        else:
-            self._losses[name] = 0
-            trial.max_failures = -1
-            self._listener.round(name, json.loads(result.pop(RECORD)))
+        with self._stopping():
+            if STOP in result:
+                raise StorageError(result[STOP])
+            if result.get("done"):
+                self._listener.ended(name, result.get(FAILED))
+            else:
+                self._losses[name] = 0
+                trial.max_failures = -1
+                self._listener.round(name, json.loads(result.pop(RECORD)))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial was lost, and is tried again."""
@@ -216,7 +218,16 @@ class _Watch(tune.Callback):
         """A trial was lost too often."""
         name = _trial_name(trial)
         times = self._losses[name] + 1
-        self._listener.ended(name, f"its process or its node was lost {times} times in a row in the same round")
+        with self._stopping():
+            self._listener.ended(name, f"its process or its node was lost {times} times in a row in the same round")
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Have storage that fails stop the sweep: Ray Tune would take it for a mistake of the trial it tells of."""
+        try:
+            yield
+        except StorageError as error:
+            self.stop = self.stop or error
 
 
 class _StopAll(tune.Stopper):

@@ -12,6 +12,7 @@ from asvp.actors.cluster import free_resources
 from asvp.holds import Hold
 from asvp.progress import SAY_AFTER_SECONDS, Reporter
 from asvp.record.run_directory import RunDirectory
+from asvp.remote.copies import fetch_folder
 from asvp.tune_spaces.current_page import CurrentPage
 from asvp.tune_spaces.current_results import CurrentResults
 from asvp.tune_spaces.kept_models import ModelKeeper
@@ -76,6 +77,7 @@ class Watcher:
 
     def round(self, trial: str, record: Mapping[str, Any]) -> None:
         """A trial has finished a round, or a final model of an earlier one has arrived."""
+        fetch_folder(self._runs / trial)
         self._results.news_of(trial)
         self._table.round(trial, record)
         if self._stopping.heard(trial, record):
@@ -87,6 +89,7 @@ class Watcher:
 
     def ended(self, trial: str, failed: str | None) -> None:
         """A trial has come to its end, or failed for good, and why."""
+        fetch_folder(self._runs / trial)
         self._results.news_of(trial)
         directory = RunDirectory(self._runs / trial)
         stopped = None if failed is not None or directory.finished else directory.stopped()
@@ -96,7 +99,7 @@ class Watcher:
             return
         self.failed[trial] = failed
         if directory.failure() is None:
-            with directory.held(self._hold.folder):
+            with directory.held(self._hold.mandate):
                 directory.write_failure("lost", failed)
 
     def lost(self, trial: str, times: int) -> None:

@@ -26,6 +26,7 @@ def show_plan(
 ) -> None:
     """Print what a sweep would do and need; nothing is started."""
     from asvp.driver.sizing import free_disk
+    from asvp.remote.copies import named
     from asvp.tune_spaces.catalogue import load_space
     from asvp.tune_spaces.dry_run import dry_run
     from asvp.tune_spaces.naming import settings_line
@@ -51,7 +52,7 @@ def show_plan(
     for line in said:
         OUT.print(line)
     cache = config.extraction.cache
-    told = rows(plan, cache=cache, disk=free_disk(cache), out=str(out), out_disk=free_disk(str(out)))
+    told = rows(plan, cache=cache, disk=free_disk(cache), out=named(out), out_disk=free_disk(named(out)))
     OUT.print(aligned(told.items()))
     for warning in plan.warnings:
         OUT.print(f"Warning: {warning}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("config", required=False)
 @config_options
-@click.option("--out", help="Run directory; default: a new one under runs/.")
+@click.option("--out", help="Run directory, or a URI such as s3://bucket/run; default: a new one under runs/.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out (or in CONFIG, if that is its directory).")
 @click.option("--until-round", type=click.IntRange(min=0), help="Stop after this round.")
 @click.option("--in-process", is_flag=True, help="Do everything in this process, without Ray (for debugging).")
@@ -46,36 +46,47 @@ def run(
     """Run one arm with one seed. CONFIG is a YAML file or a preset (demo, debian-sections)."""
     from asvp.driver.loop import run as run_driver
     from asvp.record.run_directory import RunDirectory
+    from asvp.remote.copies import at_hand, called
     from asvp.report.closing import run_table
 
     overrides = (*overrides, "extraction.cache=null") if no_cache else overrides
-    settings, directory = _run_settings(config, overrides, out, resume=resume)
-
-    def how_to_go_on() -> str:
-        if not RunDirectory(directory.path).holds_run:
-            return "no run was begun yet; start again"
-        options = ["--in-process"] if in_process else ["--address", address] if address else []
-        again = command_line("run", "--resume", str(directory.path), *options)
-        return f"finished rounds are kept, and this goes on: {again}"
-
-    reporter = reporter_of(log_format, run=str(directory.path))
-    with told_how_to_go_on(how_to_go_on):
-        result = run_driver(
-            settings,
-            out=directory.path,
-            resume=resume,
-            until_round=until_round,
-            in_process=in_process,
-            address=address,
-            reporter=reporter,
-        )
-        if result.summary:
-            _draw(directory, reporter)
+    if resume:
+        config, out = _names(config, out)
+    settings = None if resume else load_config(config, overrides)
+    place = _default_directory(settings) if out is None and settings is not None else str(out)
+    reporter = reporter_of(log_format, run=called(place))
+    with at_hand(place, say=reporter.say) as folder:
+        directory = RunDirectory(folder)
+        if settings is None:
+            settings = _settings_of(directory, config, overrides)
+        where = ["--in-process"] if in_process else ["--address", address] if address else []
+        with told_how_to_go_on(lambda: _how_to_go_on(directory, where)):
+            result = run_driver(
+                settings,
+                out=directory.path,
+                resume=resume,
+                until_round=until_round,
+                in_process=in_process,
+                address=address,
+                reporter=reporter,
+            )
+            if result.summary:
+                _draw(directory, reporter)
     if as_json:
         OUT.print_values({"directory": str(result.directory), "rounds": result.rounds, "summary": result.summary})
         return
     OUT.print(run_table(result.rounds).rich())
     OUT.print(f"Run directory: {result.directory}", soft_wrap=True)
+
+
+def _how_to_go_on(directory: RunDirectory, where: list[str]) -> str:
+    from asvp.record.run_directory import RunDirectory
+    from asvp.remote.copies import named
+
+    if not RunDirectory(directory.path).holds_run:
+        return "no run was begun yet; start again"
+    again = command_line("run", "--resume", named(directory.path), *where)
+    return f"finished rounds are kept, and this goes on: {again}"
 
 
 def _draw(directory: RunDirectory, reporter: Reporter) -> None:
@@ -89,29 +100,26 @@ def _draw(directory: RunDirectory, reporter: Reporter) -> None:
         reporter.say(f"No figures were drawn: {error}")
 
 
-def _run_settings(
-    config: str | None, overrides: tuple[str, ...], out: str | None, *, resume: bool
-) -> tuple[Config, RunDirectory]:
-    """The configuration and the run directory; a resumed run has its own configuration."""
-    from asvp.record.run_directory import RunDirectory
-
-    if resume:
-        if out is None and config is not None and not _is_config(config):
-            out, config = config, None
-        if out is None:
-            raise ConfigError("needs the run's directory", key="--resume", mend="Add --out DIR")
-        directory = RunDirectory(out)
-        directory.check(resume=True)
-        begun = directory.read_config()
-        return (
-            build_config(begun.model_dump(), overrides) if config is None else load_config(config, overrides)
-        ), directory
-    settings = load_config(config, overrides)
+def _names(config: str | None, out: str | None) -> tuple[str | None, str]:
+    """The configuration and the directory that a resume names."""
+    if out is None and config is not None and not _is_config(config):
+        out, config = config, None
     if out is None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        strategy = settings.selection.strategy.replace(":", ".")
-        out = str(Path("runs") / f"{stamp}-{settings.mode}-{strategy}-seed{settings.seed}")
-    return settings, RunDirectory(out)
+        raise ConfigError("needs the run's directory", key="--resume", mend="Add --out DIR")
+    return config, out
+
+
+def _settings_of(directory: RunDirectory, config: str | None, overrides: tuple[str, ...]) -> Config:
+    """What a run goes on with: its own configuration, unless another is named."""
+    directory.check(resume=True)
+    begun = directory.read_config()
+    return build_config(begun.model_dump(), overrides) if config is None else load_config(config, overrides)
+
+
+def _default_directory(settings: Config) -> str:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    strategy = settings.selection.strategy.replace(":", ".")
+    return str(Path("runs") / f"{stamp}-{settings.mode}-{strategy}-seed{settings.seed}")
 
 
 def _is_config(name: str) -> bool:

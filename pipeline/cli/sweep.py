@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("config", required=False)
 @config_options
 @click.option("--seeds", help="Seeds instead of the space's own, such as 0,1,2.")
-@click.option("--out", help="Sweep directory; default: a new one under sweeps/.")
+@click.option("--out", help="Sweep directory, or a URI such as s3://bucket/sweep; default: a new one under sweeps/.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: try trials again that failed.")
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at work at a time; default: by workers.")
@@ -67,6 +68,7 @@ def sweep(
     as_json: bool,
 ) -> None:
     """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
+    from asvp.remote.copies import at_hand, called, named
     from asvp.tune_spaces.loggers.names import DEFAULT, require_loggers
     from asvp.tune_spaces.stopping import Name, Scheduler
     from asvp.tune_spaces.sweep import default_directory
@@ -79,27 +81,26 @@ def sweep(
         raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
     rule = None if scheduler is None else Scheduler(cast(Name, scheduler))
     require_loggers(log or DEFAULT, key="--log")
-    directory = settle(default_directory(space) if out is None else out)
-    if dry_run:
-        base = load_config(config, overrides)
-        show_plan(
-            space,
-            base,
-            directory,
-            _parse_seeds(seeds),
-            search=search,
-            samples=samples,
-            resume=resume,
-            address=address,
-            as_json=as_json,
-        )
-        if rule is not None and rule.name != "none" and not as_json:
-            OUT.print(f"All of this is at most: {rule.name} stops trials early.")
-        return
+    place = str(default_directory(space)) if out is None else out
+    reporter = reporter_of(log_format, sweep=called(place))
+    with at_hand(place, reading=dry_run, say=reporter.say) as folder:
+        directory = settle(folder)
+        if dry_run:
+            show_plan(
+                space,
+                load_config(config, overrides),
+                directory,
+                _parse_seeds(seeds),
+                search=search,
+                samples=samples,
+                resume=resume,
+                address=address,
+                as_json=as_json,
+            )
+            if rule is not None and rule.name != "none" and not as_json:
+                OUT.print(f"All of this is at most: {rule.name} stops trials early.")
+            return
 
-    def how_to_go_on() -> str:
-        if read_marker(directory) is None:
-            return "no trial was begun yet; start again"
         again = ["sweep", space, *([config] if config else []), *(part for one in overrides for part in ("-s", one))]
         again += [part for one in log for part in ("--log", one)]
         again += [*(["--log-format", log_format] if log_format != "text" else [])]
@@ -107,30 +108,33 @@ def sweep(
         again += [*(["--scheduler", scheduler] if scheduler else [])]
         again += [*(["--search", search] if search else []), *(["--samples", str(samples)] if samples else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
-        return (
-            f"finished rounds are kept, and this goes on: {command_line(*again, '--out', str(directory), '--resume')}"
-        )
-
-    with told_how_to_go_on(how_to_go_on):
-        result = run_space(
-            space,
-            load_config(config, overrides),
-            out=directory,
-            seeds=_parse_seeds(seeds),
-            resume=resume,
-            retry_failed=retry_failed,
-            max_concurrent=max_concurrent,
-            scheduler=rule,
-            search=search,
-            samples=samples,
-            address=address,
-            reporter=reporter_of(log_format, sweep=str(directory)),
-            log=log or DEFAULT,
-        )
+        again += ["--out", named(directory), "--resume"]
+        with told_how_to_go_on(lambda: _how_to_go_on(directory, again)):
+            result = run_space(
+                space,
+                load_config(config, overrides),
+                out=directory,
+                seeds=_parse_seeds(seeds),
+                resume=resume,
+                retry_failed=retry_failed,
+                max_concurrent=max_concurrent,
+                scheduler=rule,
+                search=search,
+                samples=samples,
+                address=address,
+                reporter=reporter,
+                log=log or DEFAULT,
+            )
     _show(result, as_json)
     if result.failed:
         print_failures(result.failed)
         sys.exit(1)
+
+
+def _how_to_go_on(directory: Path, again: Sequence[str]) -> str:
+    if read_marker(directory) is None:
+        return "no trial was begun yet; start again"
+    return f"finished rounds are kept, and this goes on: {command_line(*again)}"
 
 
 def _show(result: SweepResult, as_json: bool) -> None:

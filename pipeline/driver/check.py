@@ -28,8 +28,8 @@ from asvp.driver.sizing import Speed, free_disk, measure_speed, object_store
 from asvp.driver.words import duration, size
 from asvp.errors import ClusterError, ConfigError, DataError
 from asvp.features.feature_set import shard_starts
-from asvp.folders import settle
 from asvp.models.failures import find_device
+from asvp.remote.copies import called
 
 # A training step costs about a forward pass and twice that for the gradients.
 _STEP_IN_FORWARD_PASSES = 3.0
@@ -131,7 +131,7 @@ def _fit(prepared: Prepared, address: str | None, out: str | None) -> ClusterFit
         return None
     from asvp.driver.cluster_check import check_cluster
 
-    return check_cluster(prepared, address, settle("." if out is None else out))
+    return check_cluster(prepared, address, called("." if out is None else out))
 
 
 def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, fit: ClusterFit | None) -> RunPlan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from asvp.actors.cluster import SAME_VERSIONS, cluster, listed, may_grow, nodes, version_teller
 from asvp.actors.places import passing_places
@@ -21,7 +20,7 @@ _MENDS = {
 _ROWS = "Put the data in a folder that all nodes mount at the same path, or name a URI that all of them reach"
 
 
-def check_cluster(prepared: Prepared, address: str, out: Path) -> ClusterFit:
+def check_cluster(prepared: Prepared, address: str, out: str) -> ClusterFit:
     """Hold the cluster that answers at an address against a configuration; what is tried there leaves nothing behind.
 
     Room for workers is not looked at here; see `place`.
@@ -31,8 +30,8 @@ def check_cluster(prepared: Prepared, address: str, out: Path) -> ClusterFit:
     prepared : Prepared
     address : str
         HOST:PORT, "auto" or "local".
-    out : Path
-        Where a run or sweep would write.
+    out : str
+        A folder or URI, where a run or sweep would write.
 
     Raises
     ------
@@ -52,15 +51,15 @@ def check_cluster(prepared: Prepared, address: str, out: Path) -> ClusterFit:
         )
 
 
-def _asked(prepared: Prepared, out: Path) -> Asked:
+def _asked(prepared: Prepared, out: str) -> Asked:
     config, dataset = prepared.config, prepared.dataset
-    written, there, cache = {OUT: str(out)}, {}, config.extraction.cache
-    uri = cache if cache is not None and "://" in cache else None
-    if cache is not None and uri is None:
-        written[CACHE] = cache
+    given, there = {OUT: out, CACHE: config.extraction.cache}, {}
+    places = {key: place for key, place in given.items() if place is not None}
+    uris = {key: place for key, place in places.items() if "://" in place}
+    written = {key: place for key, place in places.items() if key not in uris}
     if dataset.kind != "features" and os.path.exists(os.path.expanduser(config.encoder.model)):
         there["encoder.model"] = os.path.abspath(os.path.expanduser(config.encoder.model))
-    return Asked(written, there, {"data.pool": dataset.pool, "data.test": dataset.test}, uri)
+    return Asked(written, there, {"data.pool": dataset.pool, "data.test": dataset.test}, uris)
 
 
 def _version_errors(told: Sequence[NodeTold], here: dict[str, str]) -> Iterator[str]:

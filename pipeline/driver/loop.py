@@ -18,6 +18,7 @@ from asvp.errors import ConfigError, RunDirectoryError
 from asvp.features.lateness import telling_lateness
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
+from asvp.remote.copies import at_hand, named, place_of
 from asvp.report.commands import note_command
 
 ENOUGH = "enough"
@@ -34,13 +35,13 @@ class RunResult:
         The objects of rounds.jsonl.
     summary : dict
         summary.json; empty if the run was stopped before its last round.
-    directory : Path or None
-        Where all of it lies.
+    directory : Path, str or None
+        Where all of it lies; a URI as text.
     """
 
     rounds: list[dict[str, Any]]
     summary: dict[str, Any]
-    directory: Path | None
+    directory: Path | str | None
 
 
 def run(
@@ -62,7 +63,7 @@ def run(
     Parameters
     ----------
     config : Config
-    out : path or RunDirectory, optional
+    out : path, URI or RunDirectory, optional
         The run directory; None leaves no files.
     resume : bool
         Go on with the run that `out` holds.
@@ -91,16 +92,17 @@ def run(
     """
     _check_arguments(config, until_round)
     news = reporter if isinstance(reporter, LoggedReporter) else LoggedReporter(reporter or SilentReporter())
-    directory = out if out is None or isinstance(out, RunDirectory) else RunDirectory(out)
-    if directory is not None:
-        directory.check(resume=resume)
-    elif resume:
-        raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
-    if directory is not None and resume:
-        config = as_begun(config if prepared is None else prepared.config, directory)
-        prepared = None if prepared is None else prepared.with_devices(config.training.devices)
     with ExitStack() as stack:
         stack.enter_context(telling_lateness(news.say))
+        place = stack.enter_context(at_hand(out, say=news.say))
+        directory = place if place is None or isinstance(place, RunDirectory) else RunDirectory(place)
+        if directory is not None:
+            directory.check(resume=resume)
+        elif resume:
+            raise RunDirectoryError("is needed to resume", key="--out", mend="Name the run's directory")
+        if directory is not None and resume:
+            config = as_begun(config if prepared is None else prepared.config, directory)
+            prepared = None if prepared is None else prepared.with_devices(config.training.devices)
         if prepared is None:
             # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
             from asvp.driver.preparation import prepare
@@ -123,7 +125,7 @@ def run(
         learning = ActiveLearning(prepared, backend, news, directory, features)
         kept = prepared.config.training.keep == "all"
         if directory is not None and learning.state.summary and kept and not directory.model.exists():
-            news.say(f"The run is finished, and its final model is no longer in {directory.model}")
+            news.say(f"The run is finished, and its final model is no longer in {named(directory.model)}")
         for number in learning.rounds(until_round):
             if called is not None:
                 # No sooner: what is refused, or was finished before, leaves the directory as it is.
@@ -138,7 +140,9 @@ def run(
                 break
         if prepared.cache is not None:
             prepared.cache.trim(learning.cache_keys(), news.say)
-        return RunResult(learning.state.records, learning.state.summary, None if directory is None else directory.path)
+        return RunResult(
+            learning.state.records, learning.state.summary, None if directory is None else place_of(directory.path)
+        )
 
 
 def _told(
@@ -191,7 +195,7 @@ def _check_arguments(config: Any, until_round: Any) -> None:
 def _tell_of_places(out: Path, config: Config, reporter: Reporter) -> None:
     from asvp.actors.places import passing_places
 
-    for note in passing_places(out, config):
+    for note in passing_places(named(out), config):
         reporter.say(f"Warning: {note}")
 
 

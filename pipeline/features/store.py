@@ -13,7 +13,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +41,7 @@ _VAIN_SECONDS = 1.0
 _REST = 10.0
 """For how long a store is left alone, as a multiple of the time that it was waited for in vain."""
 _ADDRESS = re.compile(r"(https?://[^/\s\"']+)/[^\s\"']*")
-_BUCKETS = ("s3", "s3a", "gs", "gcs")
+BUCKETS = ("s3", "s3a", "gs", "gcs")
 """Schemes of URIs that begin with something that is not made by writing into it."""
 
 
@@ -81,7 +81,7 @@ class Store:
         self.root = root
         self._rests_until, self._failure = 0.0, ("", "")
         with self._ours("cannot be opened", mend="Use a local folder, or install the file system's package"):
-            self._filesystem, base = _open(root)
+            self._filesystem, base = open_filesystem(root)
         self._base = base.rstrip("/")
 
     @property
@@ -138,7 +138,7 @@ class Store:
             return Listing(
                 tuple(name for name, info in named if name and info["type"] == "directory"),
                 tuple(
-                    StoredFile(name, int(info.get("size") or 0), _time_of(info))
+                    StoredFile(name, int(info.get("size") or 0), written_at(info))
                     for name, info in named
                     if info["type"] == "file" and info["name"].rstrip("/") != self._full(folder)
                 ),
@@ -163,7 +163,7 @@ class Store:
             )
 
     def _require_bucket(self) -> None:
-        if self.root.partition("://")[0] not in _BUCKETS:
+        if self.root.partition("://")[0] not in BUCKETS:
             return
         bucket = self._base.partition("/")[0]
         with self._ours("cannot be read"):
@@ -222,17 +222,17 @@ def local_root(root: str) -> str:
     return os.path.abspath(expanded)
 
 
-def _open(root: str) -> tuple[Any, str]:
-    """The file system of a root, and the path inside it."""
+def open_filesystem(root: str, **options: Any) -> tuple[Any, str]:
+    """The file system of a root, with a client whose patience is bounded, and the path inside it."""
     if root.partition("://")[0] not in ("s3", "s3a"):
-        return fsspec.core.url_to_fs(root)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(root, **options)  # type: ignore[no-any-return]
     patience = {
         "connect_timeout": _CONNECT_SECONDS,
         "read_timeout": _SILENCE_SECONDS,
         "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
     }
     given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-    filesystem, base = fsspec.core.url_to_fs(root, config_kwargs={**patience, **given})
+    filesystem, base = fsspec.core.url_to_fs(root, config_kwargs={**patience, **given}, **options)
     # Its own attempts would come on top of those of botocore, each time.
     filesystem.retries = 1
     return filesystem, base
@@ -250,13 +250,18 @@ def _cache_error(error: Exception, what: str, root: str, mend: str | None) -> Ca
             value=root,
             mend="Free space, set extraction.cache_limit, or name another folder",
         )
+    remote = "Check the URI, the credentials and the network" if "://" in root else "Name another folder"
+    return CacheError(f"{what}: {told_by(error)}", key=_KEY, value=root, mend=mend or f"{remote}, or null for no cache")
+
+
+def told_by(error: Exception) -> str:
+    """What a client's error says, in a line."""
     text = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
     # A client names the whole address of one file, perhaps signed; what does not answer is its host.
     told = _ADDRESS.sub(r"\1", text[0]) if text else type(error).__name__
     # The names of other packages' errors often say more than their texts.
     kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
-    remote = "Check the URI, the credentials and the network" if "://" in root else "Name another folder"
-    return CacheError(f"{what}: {kind}{told}", key=_KEY, value=root, mend=mend or f"{remote}, or null for no cache")
+    return f"{kind}{told}"
 
 
 def _mapped(path: str) -> pa.Buffer:
@@ -288,8 +293,8 @@ def _write_and_rename(target: Path, data: pa.Buffer | bytes) -> None:
         raise
 
 
-def _time_of(info: dict[str, Any]) -> float | None:
-    """When a file was written, by whichever name its file system tells it."""
+def written_at(info: Mapping[str, Any]) -> float | None:
+    """When a file was written (seconds since the epoch), by whichever name its file system tells it."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
         told = info.get(name)
         if isinstance(told, datetime):

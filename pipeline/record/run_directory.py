@@ -32,12 +32,13 @@ from asvp.folders import (
     settle,
     sweep_up,
 )
-from asvp.holds import Hold, held
+from asvp.holds import Hold
 from asvp.parquet import read_parquet
 from asvp.record.checkpoint import is_checkpoint
 from asvp.record.environment import describe_environment
 from asvp.record.same_config import config_digest, require_longer, require_same
 from asvp.redaction import redact
+from asvp.remote.copies import drop_there, fetch_file, held_here, put_there
 from asvp.report.shown_rows import ROW_MAP, SHOWN_ROWS, read_map, read_shown_rows, write_table
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows, write_test_rows
 
@@ -162,13 +163,13 @@ class RunDirectory:
         return found
 
     @contextmanager
-    def held(self, mandate: Path | None = None) -> Iterator[None]:
+    def held(self, mandate: str | None = None) -> Iterator[None]:
         """Make the folder, and keep other processes out for as long as the block lasts, or the process lives.
 
         Parameters
         ----------
-        mandate : Path, optional
-            The folder of the sweep's hold: then an earlier try that is still at work here is fenced out.
+        mandate : str, optional
+            Of the sweep's hold: then an earlier try that is still at work here is fenced out.
 
         Raises
         ------
@@ -179,7 +180,7 @@ class RunDirectory:
             yield
             return
         make_folder(self.checkpoint)
-        with held(self.checkpoint, self.path, mandate=mandate) as hold:
+        with held_here(self.checkpoint, self.path, mandate=mandate) as hold:
             self._hold = hold
             try:
                 sweep_up(self.path)
@@ -203,6 +204,7 @@ class RunDirectory:
         """
         if self._hold is None:
             write_atomically(path, write)
+            put_there(path)
         else:
             self._hold.write(path, write)
 
@@ -210,6 +212,7 @@ class RunDirectory:
         """Remove a file of this directory, if it is there; errors as in `write`."""
         if self._hold is None:
             path.unlink(missing_ok=True)
+            drop_there(path)
         else:
             self._hold.remove(path)
 
@@ -357,8 +360,16 @@ class RunDirectory:
         if self.failure() is not None:
             self.remove(self._failure)
 
-    def stopped(self) -> dict[str, Any] | None:
-        """What stopped.json tells of a trial that its sweep has stopped early: a message; None if there is none."""
+    def stopped(self, *, anew: bool = False) -> dict[str, Any] | None:
+        """What stopped.json tells of a trial that its sweep has stopped early: a message; None if there is none.
+
+        Parameters
+        ----------
+        anew : bool
+            Whether its sweep may have written it since the directory was fetched from its URI.
+        """
+        if anew:
+            fetch_file(self._stopped)
         told = _told(self._stopped)
         return told if told is not None and isinstance(told.get("message"), str) else None
 
@@ -370,6 +381,7 @@ class RunDirectory:
     def write_stopped(self, told: Mapping[str, Any]) -> None:
         """Have the run end after the round it is in; written by its sweep, whoever holds the directory."""
         write_json(self._stopped, dict(told))
+        put_there(self._stopped)
 
     def forget_stopped(self) -> None:
         """Remove stopped.json: the trial goes on."""
@@ -399,6 +411,7 @@ class RunDirectory:
             replace_folder(
                 self.model, fill_and_mark, ours=lambda made: self._model_is_ours(entries(made)), temporary=temporary
             )
+            put_there(self.model)
         except AsvpError:
             self.require_hold()
             raise
@@ -409,6 +422,7 @@ class RunDirectory:
             gone = temporary_beside(self.model)
             self.model.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
+            drop_there(self.model)
 
     def require_same(self, config: Config) -> None:
         """Raise a RunDirectoryError unless the run that is here may go on with this configuration.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 import asvp
 from asvp.errors import AsvpError
 from asvp.folders import require_room, settle, write_owned
+from asvp.remote.copies import at_hand, place_of, put_rest
 from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
 from asvp.report.curves import BASELINE, by_arm
 from asvp.report.figures import figure_images
@@ -39,8 +41,8 @@ class Comparison:
         The answer in a sentence or two.
     notes : tuple of str
         What a reader has to know before believing the tables.
-    files : tuple of Path
-        What was written.
+    files : tuple of Path or str
+        What was written; at a URI as text.
     """
 
     records: tuple[RunRecord, ...]
@@ -50,7 +52,7 @@ class Comparison:
     rounds: Table
     verdict: Verdict
     notes: tuple[str, ...]
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | str, ...] = ()
 
     def print(self, console: Console) -> None:
         """Show tables, notes and the answer in a terminal."""
@@ -104,10 +106,10 @@ def compare(
     Parameters
     ----------
     folders : sequence of str or Path
-        Run and sweep directories.
+        Run and sweep directories, folders or URIs.
     out : str or Path, optional
-        Folder for arms.csv, rankings.csv, savings.csv, rounds.csv, report.md, report.html and the figures; made if
-        missing. None writes nothing.
+        Folder or URI for arms.csv, rankings.csv, savings.csv, rounds.csv, report.md, report.html and the figures;
+        made if missing. None writes nothing.
     targets : sequence of float, optional
         Accuracies to give labels and costs for. None: some that all arms reach.
 
@@ -116,12 +118,17 @@ def compare(
     RunDirectoryError, DataError
         If a folder cannot be compared, or `out` cannot be written.
     """
-    if out is not None:
-        # Before anything is read: a name that can be no folder's.
-        require_room(settle(out))
-    unread: dict[Path, str] = {}
-    records = read_records(folders, unread=unread)
-    return compare_records(records, out, targets=targets, beside=read_beside(folders, unread))
+    given = [folders] if isinstance(folders, (str, Path)) else folders
+    with ExitStack() as stack:
+        place = None if out is None else stack.enter_context(at_hand(out))
+        if place is not None:
+            # Before anything is read: a name that can be no folder's.
+            require_room(settle(place))
+        places = [stack.enter_context(at_hand(one, key="DIR", reading=True)) for one in given]
+        unread: dict[Path, str] = {}
+        records = read_records(places, unread=unread)
+        comparison = compare_records(records, place, targets=targets, beside=read_beside(places, unread))
+        return replace(comparison, files=tuple(place_of(Path(file)) for file in comparison.files))
 
 
 def compare_records(
@@ -163,10 +170,11 @@ def compare_in_place(
     page = page_bytes(records, comparison.verdict, comparison.notes, drawn, beside)
     try:
         write_owned(place, {NAME: page}, version=asvp.__version__, key="DIR", known=known)
+        put_rest(place)
     except AsvpError as error:
         say(f"No page was written, name a folder with --out: {error}")
         return comparison
-    return replace(comparison, files=(place / NAME,))
+    return replace(comparison, files=(place_of(place / NAME),))
 
 
 def _compared(

@@ -82,16 +82,18 @@ class Status:
 
     Attributes
     ----------
-    directory : Path
+    directory : Path or str
+        A URI as text.
     trials : tuple of TrialStatus
         Of a run, the one.
     at_work : bool
-        Whether a process of this machine, or of another on the same file system with locks, is at work there.
+        Whether a process of this machine, or of another on the same file system with locks, is at work there; at a URI
+        any process that has given a sign of life of late.
     silent_seconds : float or None
         Since a file was last written; None where there is none.
     """
 
-    directory: Path
+    directory: Path | str
     trials: tuple[TrialStatus, ...]
     at_work: bool
     silent_seconds: float | None

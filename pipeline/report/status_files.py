@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from asvp.errors import RunDirectoryError
-from asvp.files import parse_json, write_json
+from asvp.files import parse_json, write_atomically
+from asvp.remote.lease import HELD, is_leased
 from asvp.report.status import Planned, Status, TrialStatus, trial_status
 
 TRIALS = "trials.json"
 """The file of a sweep directory that names its trials, also those that have not begun."""
 
 
-def write_planned(folder: Path, trials: Sequence[Planned]) -> None:
-    """Name the trials of a sweep in its directory, for whoever asks how it stands."""
-    write_json(folder / TRIALS, [asdict(trial) for trial in trials])
+def write_planned(
+    folder: Path,
+    trials: Sequence[Planned],
+    *,
+    write: Callable[[Path, Callable[[Path], Any]], None] = write_atomically,
+) -> None:
+    """Name the trials of a sweep in its directory (by `write`), for whoever asks how it stands."""
+    text = json.dumps([asdict(trial) for trial in trials], indent=2) + "\n"
+    write(folder / TRIALS, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_status(folder: Path) -> Status:
@@ -74,7 +82,13 @@ def _neither(folder: Path) -> RunDirectoryError:
 
 
 def at_work(folder: Path) -> bool:
-    """Whether a process holds a lock of a run or sweep directory; False also where the file system knows no locks."""
+    """Whether a process holds a lock of a run or sweep directory; False also where the file system knows no locks.
+
+    In what was fetched from a URI it is told by the holder's last sign of life.
+    """
+    leases = [folder / HELD, folder / "checkpoint" / HELD]
+    if any(lease.is_file() and is_leased(_object(lease), lease.stat().st_mtime) for lease in leases):
+        return True
     locks = [folder / ".asvp.lock", folder / "checkpoint" / "lock"]
     locks += [lock for place in (folder, folder / "checkpoint") for lock in place.glob(".held.*.tmp/lock")]
     return any(_is_locked(lock) for lock in locks)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asvp.errors import RunDirectoryError
+from asvp.remote.copies import named
 from asvp.report.comparison import compare_records
 from asvp.report.page.beside import read_beside
 from asvp.report.page.page import NAME
@@ -45,7 +46,7 @@ def watch(
             before = now
             over = _write(folders, out)
             if over is not None and not told:
-                say(f"Open {page}: it loads itself again; Ctrl-C ends watching")
+                say(f"Open {named(page)}: it loads itself again; Ctrl-C ends watching")
                 told = True
             if over:
                 return page

@@ -12,10 +12,11 @@ SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "sweep.sh"
 
 @pytest.fixture
 def asvp(tmp_path: Path) -> Path:
-    """A folder with an `asvp` that prints its arguments, a line each."""
+    """A folder with an `asvp` that prints its arguments, a line each, and knows a sweep if there is a file `begun`."""
     command = tmp_path / "bin" / "asvp"
     command.parent.mkdir()
-    command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    status = f'[ "$1" != status ] || exec test -e {tmp_path / "begun"}'
+    command.write_text(f'#!/bin/sh\n{status}\nprintf "%s\\n" "$@"\n')
     command.chmod(0o755)
     return command.parent
 
@@ -40,6 +41,13 @@ def test_a_sweep_is_begun_and_then_gone_on_with(asvp: Path, tmp_path: Path) -> N
     assert called(asvp, *given) == asked
     (directory / ".asvp.json").write_text("{}")
     assert called(asvp, *given) == [*asked, "--resume"]
+
+
+def test_at_a_uri_asvp_is_asked_whether_it_was_begun(asvp: Path, tmp_path: Path) -> None:
+    asked = ["sweep", "budgets", "--out", "s3://bucket/sweep"]
+    assert called(asvp, "s3://bucket/sweep", "budgets") == asked
+    (tmp_path / "begun").touch()
+    assert called(asvp, "s3://bucket/sweep", "budgets") == [*asked, "--resume"]
 
 
 def test_without_a_space_the_usage_is_told(tmp_path: Path) -> None:

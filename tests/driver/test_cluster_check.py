@@ -16,9 +16,11 @@ from tiny_runs import tiny_config, tiny_settings
 
 import asvp
 from asvp.actors import survey
-from asvp.actors.survey import Asked, NodeTold, read_ends, try_cache
+from asvp.actors.survey import Asked, NodeTold, read_ends, try_uri
+from asvp.driver import cluster_check
 from asvp.driver.check import RunPlan, check_config
 from asvp.driver.fit import ClusterFit, room_warnings
+from asvp.driver.preparation import prepare
 from asvp.errors import DataError
 
 
@@ -65,12 +67,19 @@ def test_a_probe_lies_in_the_nearest_folder_that_exists_and_goes(tmp_path: Path)
     assert everything_below(tmp_path) == []
 
 
-def test_a_cache_at_a_uri_is_tried_and_left_as_it_was() -> None:
+@pytest.mark.parametrize("key", ["extraction.cache", "--out"])
+def test_what_is_at_a_uri_is_tried_and_left_as_it_was(key: str) -> None:
     import fsspec
 
-    assert try_cache("memory://asvp-check", "n1") == {}
+    assert try_uri(key, "memory://asvp-check/place", "n1") == {}
     assert fsspec.filesystem("memory").find("/asvp-check") == []
-    assert "cannot use it" in try_cache("nosuch://bucket", "n1")["extraction.cache"]
+    assert "cannot use it" in try_uri(key, "nosuch://bucket", "n1")[key]
+
+
+def test_a_uri_to_write_to_is_tried_and_no_folder_is(folder: Path) -> None:
+    config = tiny_config(folder / "tiny", extraction={"cache": None})
+    asked = cluster_check._asked(prepare(config), "s3://bucket/sweep")
+    assert (dict(asked.written), asked.uris) == ({}, {"--out": "s3://bucket/sweep"})
 
 
 def test_rows_are_compared_by_the_first_and_the_last(tmp_path: Path) -> None:

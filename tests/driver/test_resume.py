@@ -545,7 +545,7 @@ def test_files_that_came_into_the_models_folder_meanwhile_are_not_removed(
         ({"out": ""}, RunDirectoryError),
         ({"out": 5}, RunDirectoryError),
         ({"out": "a" * 256}, RunDirectoryError),
-        ({"out": "s3://bucket/run"}, RunDirectoryError),
+        ({"out": "s3://"}, RunDirectoryError),
         ({"until_round": -1}, ConfigError),
         ({"until_round": True}, ConfigError),
         ({"until_round": "1"}, ConfigError),

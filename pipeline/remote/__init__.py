@@ -1,0 +1,1 @@
+"""Run and sweep directories at a URI: a working copy here, and whole objects there."""
