@@ -157,7 +157,9 @@ class Tables:
         """Values of a column at row numbers: pairs of positions in `rows` and their values."""
         cursor = self._cursors.get(name)
         if cursor is None:
-            cursor = self._cursors[name] = Cursor(self._offsets, partial(self._blocks, name), self._pieces_ahead())
+            made = Cursor(self._offsets, partial(self._blocks, name), self._pieces_ahead())
+            # Of threads that come first together all have the same.
+            cursor = self._cursors.setdefault(name, made)
         for positions, block, inside in cursor.gather(rows):
             yield positions, block.take(pa.array(inside))
 

@@ -52,7 +52,7 @@ def read_rounds(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_in_a_bucket_is_that_in_a_folder_and_is_looked_at_from_there(
-    bucket: str, config: Config, local: RunResult, folder: Path, tmp_path: Path
+    bucket: str, config: Config, local: RunResult, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run(config, out=f"{bucket}/first", in_process=True)
     assert result.directory == f"{bucket}/first"
@@ -74,6 +74,10 @@ def test_a_run_in_a_bucket_is_that_in_a_folder_and_is_looked_at_from_there(
     status = CliRunner().invoke(cli, ["status", f"{bucket}/first", "--json"])
     found = json.loads(status.stdout)
     assert (found["directory"], found["at_work"], found["states"]) == (f"{bucket}/first", False, {"finished": 1})
+    monkeypatch.chdir(tmp_path)
+    status = CliRunner().invoke(cli, ["status", f"{bucket}/first", "--timeline"])
+    assert f"jobs: {tmp_path / 'timeline.json'}" in status.stdout.replace("\n", ""), status.output
+    assert json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
     compared = compare([f"{bucket}/first"], f"{bucket}/report")
     assert f"{bucket}/report/report.html" in compared.files
     report = CliRunner().invoke(cli, ["report", f"{bucket}/first"])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
+import psutil
 import pytest
 import ray
 import yaml
 from forked import Forked, fork_ray_workers
-from ray.cluster_utils import Cluster
 from tiny_runs import picks, tiny_config, wait_until
 
 from asvp.actors import head
@@ -27,23 +30,53 @@ from asvp.tune_spaces.sweep import run_sweep
 
 pytestmark = pytest.mark.long
 
+CLUSTER = """
+import sys
+from forked import fork_ray_workers
+from ray.cluster_utils import Cluster
+
+fork_ray_workers()
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100 << 20})
+[server] = cluster.head_node.all_processes["gcs_server"]
+print(cluster.address, server.process.pid, flush=True)
+sys.stdin.read()
+"""
 ARMS = {"svp": {}, "asvp": {"mode": "asvp", "refresh": {"policy": "at", "at": [20]}}}
 RAYS_SECONDS = "9"
 """After which Ray ends a process whose head is silent; a minute unless it is told otherwise."""
 
 
+@dataclass(frozen=True)
+class MortalHead:
+    """The head of a cluster of one node: where it answers, and the process that does."""
+
+    address: str
+    server: int
+
+    def kill(self) -> None:
+        os.kill(self.server, signal.SIGKILL)
+
+
 @pytest.fixture
-def mortal_head() -> Iterator[Any]:
-    """A cluster of one node, to which this process is not connected."""
+def mortal_head() -> Iterator[MortalHead]:
+    """A cluster that another process has started: Ray would end that of the tests, too, a minute after the head."""
     fork_ray_workers()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100 << 20})
-    yield cluster
-    cluster.shutdown()
-
-
-def kill_head(cluster: Any) -> None:
-    [server] = cluster.head_node.all_processes["gcs_server"]
-    os.kill(server.process.pid, signal.SIGKILL)
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address, server = process.stdout.readline().split()
+        started = psutil.Process(process.pid).children(recursive=True)
+        try:
+            yield MortalHead(address, int(server))
+        finally:
+            for one in [*started, process]:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
 
 
 def ended(process: Forked) -> str:
@@ -62,7 +95,7 @@ def gone(address: str) -> str:
 
 
 def test_a_sweep_that_loses_the_head_ends_by_itself_and_goes_on_on_another_cluster(
-    mortal_head: Any, tmp_path: Path
+    mortal_head: MortalHead, tmp_path: Path
 ) -> None:
     out, address = tmp_path / "out", mortal_head.address
     base = tiny_config(tmp_path, workers={"count": 1, "cpus": 1}, extraction={"cache": str(tmp_path / "cache")})
@@ -71,7 +104,7 @@ def test_a_sweep_that_loses_the_head_ends_by_itself_and_goes_on_on_another_clust
     words = ["sweep", "space.yaml", "config.yaml", "--address", address, "--out", str(out)]
     process = Forked("-m", "asvp", *words, cwd=tmp_path, environment={head.RAYS_SETTING: RAYS_SECONDS})
     wait_until(lambda: process.poll() is not None or any(out.glob("runs/*/rounds.jsonl")), 120)
-    kill_head(mortal_head)
+    mortal_head.kill()
     assert ended(process) == f"{gone(address)} {' '.join(words)} --resume"
     kept = {folder.parent.name: picks(folder.parent) for folder in out.glob("runs/*/rounds.jsonl")}
     assert kept
@@ -89,7 +122,7 @@ def test_a_sweep_that_loses_the_head_ends_by_itself_and_goes_on_on_another_clust
 # The sweep above has the same.
 @pytest.mark.slow
 def test_a_run_that_loses_the_head_ends_by_itself_and_goes_on_without_a_cluster(
-    mortal_head: Any, tmp_path: Path
+    mortal_head: MortalHead, tmp_path: Path
 ) -> None:
     out, address = tmp_path / "out", mortal_head.address
     config = tiny_config(tmp_path, workers={"count": 1, "cpus": 1})
@@ -97,7 +130,7 @@ def test_a_run_that_loses_the_head_ends_by_itself_and_goes_on_without_a_cluster(
     words = ["run", "config.yaml", "--address", address, "--out", str(out)]
     process = Forked("-m", "asvp", *words, cwd=tmp_path, environment={head.RAYS_SETTING: RAYS_SECONDS})
     wait_until(lambda: process.poll() is not None or (out / "rounds.jsonl").exists(), 120)
-    kill_head(mortal_head)
+    mortal_head.kill()
     assert ended(process) == f"{gone(address)} run --resume {out} --address {address}"
     kept = picks(out)
     run(config, out=out, resume=True, in_process=True)
