@@ -149,6 +149,8 @@ def swept(
     return {trial.name: picks(out / "runs" / trial.name) for trial in chosen}, acting.said
 
 
+# The next one is the harder: a node that is silent for longer.
+@pytest.mark.slow
 def test_a_node_that_answers_again_soon_is_waited_for(
     nodes: list[Any],
     chosen: list[Trial],

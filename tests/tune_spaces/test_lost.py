@@ -96,6 +96,8 @@ def test_a_trial_whose_process_is_killed_goes_on_by_itself(
     assert not list(tmp_path.glob("**/.held.*"))
 
 
+# The storm of tests/test_soak.py kills both too.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["_Worker", "_Broker"])
 def test_a_worker_or_the_broker_that_is_killed_costs_nothing_but_time(
     ray_local: Any, name: str, chosen: list[Trial], undisturbed: dict[str, list[int]], tmp_path: Path
@@ -135,6 +137,8 @@ def test_a_trial_that_is_lost_again_and_again_fails_and_stops_no_other(
     assert told == {"kind": "lost", "message": result.failed["svp-seed1"]}
 
 
+# The storm of tests/test_soak.py kills it too; tests/tune_spaces/test_resume.py leaves finished trials alone.
+@pytest.mark.slow
 def test_a_sweep_whose_own_process_is_killed_is_resumed_and_leaves_finished_trials_alone(
     ray_local: Any, chosen: list[Trial], base: Config, undisturbed: dict[str, list[int]], tmp_path: Path
 ) -> None:

@@ -134,6 +134,8 @@ def test_a_full_disk_stops_the_sweep_names_it_and_fails_no_trial_for_good(
         assert picks(tmp_path / "runs" / trial.name) == picks(tmp_path / "alone" / trial.name)
 
 
+# tests/features/test_cache.py has writers of one key in several processes.
+@pytest.mark.slow
 def test_two_sweeps_at_once_with_one_cache_end_as_each_alone(ray_local: Any, tmp_path: Path) -> None:
     base = tiny_config(tmp_path, extraction={"cache": str(tmp_path / "cache")}, workers={"count": 1, "cpus": 1})
     config, space = tmp_path / "config.yaml", tmp_path / "space.yaml"

@@ -115,6 +115,8 @@ def test_suggested_arms_join_while_the_sweep_runs_and_a_resume_adds_others(
     assert sorted(places) == list(range(12))
 
 
+# tests/tune_spaces/test_suggestions.py has the same without a sweep.
+@pytest.mark.slow
 def test_one_after_another_a_sweep_is_suggested_the_same_arms_in_one_go_and_in_two(
     ray_local: Any, base: Config, tmp_path: Path
 ) -> None:
