@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 from asvp.errors import AsvpError, RunDirectoryError, StorageError
 from asvp.files import is_full, temporary_beside
+from asvp.progress import SAY_AFTER_SECONDS
 from asvp.redaction import holds_credentials
 
 PATIENCE = 30.0
 """Seconds for which a store that answers no more is asked again before the work that needs it ends."""
-SAY_AFTER_SECONDS = 15.0
 _PAUSE = 1.0
 _AWAY, _KEPT = "the storage has gone away, ", "; what was finished before is kept"
 _CONDITIONAL = ("s3", "s3a")
