@@ -95,9 +95,10 @@ class Cursor:
             row = int(wanted[done])
             if place is None or place.piece != pieces[done]:
                 place = next(coming)
-            elif not place.reach(row):
-                place = self._own(place.piece, row)
-            self._note(place)
+            else:
+                if not place.reach(row):
+                    place = self._own(place.piece, row)
+                self._note(place)
             upto = int(np.searchsorted(wanted, place.end))
             yield order[done:upto], place.block, wanted[done:upto] - place.first
             done = upto
