@@ -127,8 +127,8 @@ def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats
     from transformers import AutoModel
 
     from asvp.config import EncoderConfig
+    from asvp.data.tokens import Tokens
     from asvp.models.encoder import Encoder
-    from asvp.models.encoder.tokens import Tokens
 
     encoder = Encoder.load(EncoderConfig(model=str(folder), max_length=tokens), "text", device=device)
     shard = 4096
@@ -153,6 +153,7 @@ def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats
         for positions in encoder.inputs.plan(examples, "auto"):
             encoder.inputs.collate(examples, positions)
 
+    beside = launches_beside(encoder.inputs, texts[: 8 * shard])
     model = AutoModel.from_pretrained(folder).to(device).eval()
     order = np.argsort(examples.lengths, kind="stable")
     batches, most = [], 131_072 if device == "cuda" else 4096
@@ -175,7 +176,49 @@ def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats
     told |= {"tokenise": rows / _seconds(tokenise, repeats), "collate": rows / _seconds(collate, repeats)}
     told |= {"share": told["product"] / told["bare"], "tokens_a_row": float(examples.lengths.mean())}
     peak = float(torch.cuda.max_memory_allocated()) if device == "cuda" else None
+    told["launches"] = beside
     return {**told, "flops": forward_flops(model.config, examples.lengths), "peak_bytes": peak}
+
+
+def launches_beside(inputs: Any, texts: list[str]) -> dict[str, float]:
+    """Small operations a second that a thread begins, alone and while another tokenises here or in processes.
+
+    What begins the kernels of a GPU's forward pass has Python's lock between two of them, and so has what takes numbers
+    out of a tokenizer.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    from asvp.models.encoder.tokenising import Tokeniser
+
+    tokeniser, shard = Tokeniser(inputs.tokenizer, inputs.max_length), 4096
+    numbers, threads = torch.zeros(8), torch.get_num_threads()
+
+    def tokenise(cores: int) -> None:
+        for start in range(0, len(texts), shard):
+            tokeniser.read(texts[start : start + shard], cores)
+
+    def rate(working: Callable[[], bool]) -> float:
+        count, began = 0, time.perf_counter()
+        while working():
+            for _ in range(100):
+                numbers.add_(1.0)
+            count += 100
+        return count / (time.perf_counter() - began)
+
+    found = {}
+    with ThreadPoolExecutor(1) as beside:
+        for name, cores in (("here", 0), ("processes", max(1, threads - 1))):
+            # Processes come while the first texts are still tokenised here.
+            for _ in range(3):
+                began = time.perf_counter()
+                job = beside.submit(tokenise, cores)
+                found[name] = rate(lambda job=job: not job.done())
+                job.result()
+                found[f"{name}_rows"] = len(texts) / (time.perf_counter() - began)
+    until = time.perf_counter() + 0.5
+    return {**found, "alone": rate(lambda: time.perf_counter() < until)}
 
 
 def training(folder: Path, texts: list[str], device: str, sizes: dict[str, Any]) -> dict[str, float]:
@@ -245,6 +288,10 @@ def _times(rate: float, peer: float | None) -> str:
     return "not installed" if peer is None else f"{rate / peer:.2f}"
 
 
+def _beside(told: dict[str, float]) -> str:
+    return f"{told['here']:,.0f} / {told['processes']:,.0f}"
+
+
 def _wait(device: str) -> None:
     if device == "cuda":
         import torch
@@ -274,6 +321,8 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
             ("  times sentence-transformers", _times(one["product"], one["sentence_transformers"]), "2.5"),
             ("  of the device's largest product of matrices", f"{one['flops_share']:.1%}", ""),
             ("  tokenising / cutting batches alone", f"{one['tokenise']:,.0f} / {one['collate']:,.0f}", ""),
+            ("  launches a second: alone", f"{one['launches']['alone']:,.0f}", ""),
+            ("  beside tokenising in this process / in others", _beside(one["launches"]), ""),
         ]
     train = told["train"]
     return [

@@ -31,7 +31,7 @@ from asvp.compute.session import EncoderSession
 from asvp.config import EncoderConfig
 from asvp.data.pixels import BySteps, Steps
 from asvp.models.encoder.decoding import trouble
-from asvp.models.encoder.processes import DecodingProcesses
+from asvp.models.encoder.processes import ReadingProcesses
 
 FULL = {
     "rows": 8192,
@@ -158,7 +158,7 @@ def decoding(rows: int, counts: Sequence[int], repeats: int) -> dict[str, Any]:
     rivals: dict[int, Callable[[], Any]] = {}
     for count in counts:
         if count:
-            processes = DecodingProcesses({"scored": reader}, count)
+            processes = ReadingProcesses({"scored": reader}, count)
             processes.read("scored", contents[: 8 * count])
             rivals[count] = lambda processes=processes: _in_batches(processes, contents)  # type: ignore[misc]
         else:
@@ -176,7 +176,7 @@ def decoding(rows: int, counts: Sequence[int], repeats: int) -> dict[str, Any]:
     }
 
 
-def _in_batches(processes: DecodingProcesses, contents: list[bytes], batch: int = 64) -> None:
+def _in_batches(processes: ReadingProcesses, contents: list[bytes], batch: int = 64) -> None:
     for start in range(0, len(contents), batch):
         processes.read("scored", contents[start : start + batch])
 

@@ -22,7 +22,7 @@ from asvp.errors import DataError, EncoderError, WorkError
 from asvp.models.encoder import Encoder, decoding
 from asvp.models.encoder.decoding import Decoder, decide_way
 from asvp.models.encoder.gpu_decoding import GpuDecoding
-from asvp.models.encoder.processes import DecodingProcesses
+from asvp.models.encoder.processes import ReadingProcesses
 
 IMAGES, _ = tiny_images(40)
 STEPS = Steps((32, 24), None, 2, None)
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_processes_give_the_same_pixels_in_order(count: int) -> None:
-    processes = DecodingProcesses(READERS, count)
+    processes = ReadingProcesses(READERS, count)
     for name in READERS:
         found = processes.read(name, [*IMAGES, BROKEN])
         for content, pixels in zip(IMAGES, found[:-1], strict=True):
@@ -68,7 +68,7 @@ def test_processes_give_the_same_pixels_in_order(count: int) -> None:
 
 def test_an_image_processor_travels_to_the_processes() -> None:
     reader = ByProcessor(ViTImageProcessorPil(size={"height": 32, "width": 32}), 32)
-    processes = DecodingProcesses({"scored": reader}, 1)
+    processes = ReadingProcesses({"scored": reader}, 1)
     np.testing.assert_array_equal(processes.read("scored", IMAGES[:1])[0], reader(IMAGES[0]))
     processes.close()
 
@@ -95,7 +95,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_batch_has_new_ones(
 
 
 def test_processes_end_with_who_holds_them() -> None:
-    processes = DecodingProcesses(READERS, 2)
+    processes = ReadingProcesses(READERS, 2)
     assert len(processes.read("scored", IMAGES)) == len(IMAGES)
     numbers = processes.numbers
     assert all(is_running(number) for number in numbers)
@@ -109,8 +109,8 @@ def test_processes_end_when_who_started_them_is_killed(busy: bool, tmp_path: Pat
     script.write_text(
         "import sys, time\n"
         "from asvp.data.pixels import Whole\n"
-        "from asvp.models.encoder.processes import DecodingProcesses\n"
-        "processes = DecodingProcesses({'whole': Whole(32)}, 2)\n"
+        "from asvp.models.encoder.processes import ReadingProcesses\n"
+        "processes = ReadingProcesses({'whole': Whole(32)}, 2)\n"
         "content = open(sys.argv[1], 'rb').read()\n"
         "processes.read('whole', [content])\n"
         "print(*processes.numbers, flush=True)\n"

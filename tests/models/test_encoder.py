@@ -13,9 +13,9 @@ from tiny_encoders import tiny_text_encoder, tiny_texts
 from transformers import AutoModel, AutoTokenizer
 
 from asvp.config import EncoderConfig
+from asvp.data.tokens import Tokens
 from asvp.errors import DataError, EncoderError
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
-from asvp.models.encoder.tokens import Tokens
 
 TEXTS = tiny_texts(50, seed=3)[0]
 

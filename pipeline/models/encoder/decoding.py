@@ -16,7 +16,7 @@ from PIL import Image
 from asvp.data.pixels import Reader, Steps, UnusableError
 from asvp.data.tensors import tensors_can
 from asvp.errors import EncoderError, WorkError, first_line
-from asvp.models.encoder.processes import DecodingProcesses
+from asvp.models.encoder.processes import ReadingProcesses
 from asvp.models.failures import find_device
 
 Way = Literal["pil", "torchvision", "gpu"]
@@ -99,7 +99,7 @@ class Decoder:
 
     def __init__(self, readers: Mapping[str, Reader]) -> None:
         self._readers = readers
-        self._processes: DecodingProcesses | None = None
+        self._processes: ReadingProcesses | None = None
         self._seen = 0
         self._lock = threading.Lock()
 
@@ -136,14 +136,14 @@ class Decoder:
             # They end when nobody holds them: another thread may still wait for what they do.
             self._processes = None
 
-    def _processes_for(self, images: int, cores: int) -> DecodingProcesses | None:
+    def _processes_for(self, images: int, cores: int) -> ReadingProcesses | None:
         """The processes, if they are there; begins to start them where it pays, without waiting."""
         with self._lock:
             self._seen += images
             if cores == 1 or (self._seen < _WORTH and self._processes is None):
                 return None
             if self._processes is None or self._processes.count < cores:
-                self._processes = DecodingProcesses(self._readers, cores)
+                self._processes = ReadingProcesses(self._readers, cores)
             try:
                 return self._processes if self._processes.ready else None
             except WorkError:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asvp.data.tokens import Tokens
 from asvp.errors import EncoderError, RowError
-from asvp.models.encoder.tokens import Tokens
+from asvp.models.encoder.tokenising import Tokeniser
 
 BatchSize = int | Literal["auto"]
 """Most rows that go through a model together."""
@@ -136,7 +137,7 @@ class TextInputs:
         self.max_length = max_length
         self._device = device
         self.padding = _padding_token(tokenizer)
-        self._fast = False
+        self._tokeniser = Tokeniser(tokenizer, max_length)
         tokenizer.padding_side = "right"
 
     def read(self, rows: Sequence[Any]) -> Tokens:
@@ -154,27 +155,11 @@ class TextInputs:
         return tokens.changed({row: [self.padding] for row in np.flatnonzero(tokens.lengths == 0).tolist()})
 
     def _tokenised(self, texts: list[str]) -> Tokens:
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            return Tokens.of(self._by_transformers(texts))
-        if not self._fast:
-            # Sets what the tokenizers library is to do with special tokens, besides cutting and padding.
-            self._by_transformers(texts[:1])
-            self._fast = True
-        backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
-        backend.no_padding()
-        return Tokens.of_encodings(backend.encode_batch_fast(texts, add_special_tokens=True))
+        return self._tokeniser.read(texts, self._cores())
 
-    def _by_transformers(self, texts: list[str]) -> list[list[int]]:
-        tokens: list[list[int]] = self.tokenizer(
-            texts,
-            truncation=True,
-            max_length=self.max_length,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-        return tokens
+    def _cores(self) -> int:
+        """Cores for processes beside the thread that launches the forward pass; a CPU's own pass needs them all."""
+        return 0 if self._device.type == "cpu" else torch.get_num_threads() - 1
 
     def plan(self, examples: Tokens, batch_size: BatchSize) -> list[np.ndarray]:
         """Batches of neighbours in length, shortest first, bounded in rows and in tokens."""

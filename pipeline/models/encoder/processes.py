@@ -1,34 +1,36 @@
-"""Processes that decode images; threads of one process would wait for Python's lock most of the time."""
+"""Processes that decode images, or tokenise texts.
+
+Threads of one process would wait for Python's lock most of the time, and so would the thread that keeps a GPU busy.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
-import select
 import socket
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from asvp.data.decoding_process import receive, receive_head, send
 from asvp.data.pixels import Reader, UnusableError
+from asvp.data.reading_process import receive, receive_head, send
 from asvp.errors import WorkError
 
 _MOST_A_REQUEST = 8
 _LINES = 2
-"""To each process: it decodes for one while the other is busy with what was asked or answered."""
+"""To each process: it reads for one while the other is busy with what was asked or answered."""
 _REQUESTS = 8
 """For each process in a batch, so that the last ones to finish are waited for only shortly."""
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from asvp.data.decoding_process import serve; serve(json.loads(sys.argv[2]))"
+    "from asvp.data.reading_process import serve; serve(json.loads(sys.argv[2]))"
 )
 
 
@@ -38,11 +40,11 @@ class _Lane:
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
-    heard: bool = False
+    ready: Future[None] = field(default_factory=Future)
 
 
-class DecodingProcesses:
-    """Some processes that stay, and decode batches of images together.
+class ReadingProcesses:
+    """Some processes that stay, and read batches together.
 
     They are programs of their own, not forks of this process, so that threads and CUDA here do no harm to them; they
     see no GPU. Each ends when this process closes its line or ends in whatever way, SIGKILL included.
@@ -53,23 +55,30 @@ class DecodingProcesses:
         What they can be asked for.
     count : int
         How many.
+    work : str
+        What they do, for messages.
+    threads : int
+        That the tokenizers library may use in each.
     """
 
-    def __init__(self, readers: Mapping[str, Reader], count: int) -> None:
+    def __init__(
+        self, readers: Mapping[str, Reader], count: int, *, work: str = "decodes images", threads: int = 1
+    ) -> None:
         self.count = count
+        self._work = work
         self._lanes: list[_Lane] = []
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(_LINES * count, thread_name_prefix="decoding")
+        self._threads = ThreadPoolExecutor(_LINES * count, thread_name_prefix="reading")
         self._close = weakref.finalize(self, _hang_up, self._lanes, self._threads)
         for _ in range(count):
-            self._lanes += _start()
+            self._lanes += _start(threads)
         # A process has its second request before it has more than one.
         for line in range(_LINES):
             for lane in self._lanes[line::_LINES]:
                 self._free.put(lane)
+        # In other threads: a tokenizer is more than a line takes before the other side is there to read.
         for lane in self._lanes:
-            with _named_end(lane):
-                send(lane.connection, dict(readers), ())
+            lane.ready = self._threads.submit(_introduce, lane, dict(readers))
 
     @property
     def ready(self) -> bool:
@@ -81,16 +90,14 @@ class DecodingProcesses:
             If one of them ended.
         """
         for lane in self._lanes:
-            if not lane.heard:
-                if not select.select([lane.connection], [], [], 0)[0]:
-                    return False
-                with _named_end(lane):
-                    receive_head(lane.connection)
-                lane.heard = True
+            if not lane.ready.done():
+                return False
+            with self._named_end(lane):
+                lane.ready.result()
         return True
 
     def read(self, name: str, contents: Sequence[bytes]) -> list[np.ndarray | UnusableError]:
-        """What a reader makes of some images, in their order, whichever process had which.
+        """What a reader makes of some contents, in their order, whichever process had which.
 
         Raises
         ------
@@ -114,10 +121,8 @@ class DecodingProcesses:
     def _ask(self, name: str, contents: Sequence[bytes]) -> list[np.ndarray | UnusableError]:
         lane = self._free.get()
         try:
-            with _named_end(lane):
-                if not lane.heard:
-                    receive_head(lane.connection)
-                    lane.heard = True
+            with self._named_end(lane):
+                lane.ready.result()
                 send(lane.connection, (name, [len(content) for content in contents]), contents)
                 return [
                     one if isinstance(one, UnusableError) else _array(lane.connection, one)
@@ -126,26 +131,26 @@ class DecodingProcesses:
         finally:
             self._free.put(lane)
 
+    @contextmanager
+    def _named_end(self, lane: _Lane) -> Iterator[None]:
+        """Turn a line that broke into a WorkError that says how the process ended."""
+        try:
+            yield
+        except (EOFError, OSError):
+            raise WorkError(
+                f"a process that {self._work} ended by itself: {_how(lane.process)}",
+                key="workers.cpus",
+                mend="It may have been killed for want of memory: give a worker fewer cores, or start again",
+            ) from None
 
-@contextmanager
-def _named_end(lane: _Lane) -> Iterator[None]:
-    """Turn a line that broke into a WorkError that says how the process ended."""
-    try:
-        yield
-    except (EOFError, OSError):
-        raise WorkError(
-            f"a process that decodes images ended by itself: {_how(lane.process)}",
-            key="workers.cpus",
-            mend="It may have been killed for want of memory: give a worker fewer cores, or start again",
-        ) from None
 
-
-def _start() -> list[_Lane]:
+def _start(threads: int) -> list[_Lane]:
     pairs = [socket.socketpair() for _ in range(_LINES)]
     descriptors = [theirs.fileno() for _, theirs in pairs]
     program = [sys.executable, "-c", _PROGRAM, json.dumps([path or os.getcwd() for path in sys.path])]
     # Whatever library opens threads in there would take cores from its neighbours; none of them may open a GPU.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment |= {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true"}
     try:
         process = subprocess.Popen(
             [*program, json.dumps(descriptors)],
@@ -160,6 +165,11 @@ def _start() -> list[_Lane]:
         for _, theirs in pairs:
             theirs.close()
     return [_Lane(process, ours) for ours, _ in pairs]
+
+
+def _introduce(lane: _Lane, readers: dict[str, Reader]) -> None:
+    send(lane.connection, readers, ())
+    receive_head(lane.connection)
 
 
 def _array(connection: socket.socket, shape: tuple[int, ...]) -> np.ndarray:
@@ -177,6 +187,9 @@ def _how(process: subprocess.Popen[bytes]) -> str:
 def _hang_up(lanes: list[_Lane], threads: ThreadPoolExecutor) -> None:
     threads.shutdown(wait=False)
     for lane in lanes:
+        # A thread that waits for an answer hears of it, which closing alone does not do.
+        with suppress(OSError):
+            lane.connection.shutdown(socket.SHUT_RDWR)
         lane.connection.close()
     for lane in lanes:
         try:

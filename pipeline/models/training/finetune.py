@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from asvp.config import ClassWeight, ProxyConfig, TrainingConfig
 from asvp.data.read_ahead import ReadAhead
+from asvp.data.tokens import Tokens
 from asvp.errors import ConfigError, DataError, WorkError
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.augmentation import drawn_numbers
 from asvp.models.encoder.inputs import TextInputs
-from asvp.models.encoder.tokens import Tokens
 from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asvp.models.encoder.tokens import Tokens
+from asvp.data.tokens import Tokens
 from asvp.models.failures import device_out_of_memory
 
 Step = Callable[[dict[str, Tensor], Tensor], Tensor]

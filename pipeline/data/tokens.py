@@ -1,4 +1,4 @@
-"""Token numbers of many texts in one flat array."""
+"""Token numbers of many texts in one flat array, made with the tokenizers library alone: small processes can do it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_COUNT = np.dtype(np.int64)
 
 
 class Tokens:
@@ -72,3 +74,59 @@ class Tokens:
         tokens = np.full(mask.shape, fill, np.int64)
         tokens[mask] = self.flat[(self.starts[rows][:, None] + places)[mask]]
         return tokens, mask.astype(np.int64)
+
+
+class TokenReader:
+    """Makes tokens of texts, both packed into bytes; it travels to other processes.
+
+    Parameters
+    ----------
+    backend : tokenizers.Tokenizer
+        Set to cut texts as they are to be cut.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not part of what a tokenizer makes of itself when it is pickled.
+        return {"backend": self._backend, "encode_special_tokens": self._backend.encode_special_tokens}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._backend = state["backend"]
+        self._backend.encode_special_tokens = state["encode_special_tokens"]
+
+    def __call__(self, content: bytes) -> NDArray[np.uint8]:
+        """What `packed_texts` made of texts becomes what `unpacked_tokens` takes."""
+        tokens = self.tokens(_unpacked_texts(content))
+        return np.concatenate([_bytes_of(tokens.lengths), _bytes_of(tokens.flat)])
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        """Token numbers of each text, with special tokens."""
+        return Tokens.of_encodings(self._backend.encode_batch_fast(texts, add_special_tokens=True))
+
+
+def packed_texts(texts: Sequence[str]) -> bytes:
+    """Texts without halves of surrogate pairs, as a `TokenReader` takes them."""
+    lengths = np.fromiter(map(len, texts), _COUNT, len(texts))
+    return b"".join([np.array(len(texts), _COUNT).tobytes(), lengths.tobytes(), "".join(texts).encode()])
+
+
+def unpacked_tokens(answers: Sequence[NDArray[np.uint8]], counts: Sequence[int]) -> Tokens:
+    """Tokens of what several calls of a `TokenReader` gave, for so many texts each."""
+    cuts = [count * _COUNT.itemsize for count in counts]
+    lengths = [answer[:cut].view(_COUNT) for answer, cut in zip(answers, cuts, strict=True)]
+    flats = [answer[cut:].view(np.int32) for answer, cut in zip(answers, cuts, strict=True)]
+    return Tokens(np.concatenate(flats), np.concatenate(lengths))
+
+
+def _unpacked_texts(content: bytes) -> list[str]:
+    size = _COUNT.itemsize
+    (count,) = np.frombuffer(content, _COUNT, 1).tolist()
+    ends: list[int] = np.frombuffer(content, _COUNT, count, size).cumsum().tolist()
+    text = content[size * (1 + count) :].decode()
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array).view(np.uint8)

@@ -1,4 +1,4 @@
-"""A process that decodes images for the one that started it, until that one hangs up, be it by dying.
+"""A process that decodes or tokenises for the one that started it, until that one hangs up, be it by dying.
 
 Requests and answers go over a socket: a length, a pickled head, and the bytes that the head tells of.
 """
@@ -54,17 +54,17 @@ def receive_into(connection: socket.socket, view: memoryview) -> None:
 def serve(descriptors: Sequence[int]) -> None:
     """Answer requests on several lines until they are closed, and then end.
 
-    One image is decoded at a time; what comes and goes on the other lines meanwhile costs no time.
+    One content is read at a time; what comes and goes on the other lines meanwhile costs no time.
     """
-    decoding = threading.Lock()
-    threads = [threading.Thread(target=_serve, args=(one, decoding)) for one in descriptors]
+    reading = threading.Lock()
+    threads = [threading.Thread(target=_serve, args=(one, reading)) for one in descriptors]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def _serve(descriptor: int, decoding: threading.Lock) -> None:
+def _serve(descriptor: int, reading: threading.Lock) -> None:
     try:
         with socket.socket(fileno=descriptor) as connection:
             readers = receive_head(connection)
@@ -72,7 +72,7 @@ def _serve(descriptor: int, decoding: threading.Lock) -> None:
             while True:
                 name, lengths = receive_head(connection)
                 contents = [bytes(receive(connection, length)) for length in lengths]
-                with decoding:
+                with reading:
                     found = [_read(readers[name], content) for content in contents]
                 arrays = [one for one in found if isinstance(one, np.ndarray)]
                 head = [one.shape if isinstance(one, np.ndarray) else one for one in found]
