@@ -102,12 +102,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
         elif "ray_local" in names:
             item.add_marker(pytest.mark.ray)
-    # Workers that run side by side take files in this order, so none is left alone with a long one at the end.
-    early = {item.path for item in items if any(map(item.get_closest_marker, ("long", "ray", "cluster")))}
+    # Workers that run side by side take files in this order, so none is left alone with a long one at the end; and once
+    # files with clusters are done, the session's own Ray begins for all others, and stays.
+    early = [{item.path for item in items if item.get_closest_marker(name)} for name in ("cluster", "long", "ray")]
     places = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
-    items.sort(
-        key=lambda item: (item.path not in early, places[item.path], item.get_closest_marker("cluster") is not None)
-    )
+
+    def order(item: pytest.Item) -> tuple[int, int, bool]:
+        first = next((place for place, paths in enumerate(early) if item.path in paths), len(early))
+        return first, places[item.path], item.get_closest_marker("cluster") is not None
+
+    items.sort(key=order)
 
 
 def pytest_unconfigure() -> None:
