@@ -209,7 +209,7 @@ def launches_beside(inputs: Any, texts: list[str]) -> dict[str, float]:
 
     found = {}
     with ThreadPoolExecutor(1) as beside:
-        for name, cores in (("here", 0), ("processes", max(1, threads - 1))):
+        for name, cores in (("here", 0), ("processes", threads)):
             # Processes come while the first texts are still tokenised here.
             for _ in range(3):
                 began = time.perf_counter()

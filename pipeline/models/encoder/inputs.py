@@ -158,8 +158,9 @@ class TextInputs:
         return self._tokeniser.read(texts, self._cores())
 
     def _cores(self) -> int:
-        """Cores for processes beside the thread that launches the forward pass; a CPU's own pass needs them all."""
-        return 0 if self._device.type == "cpu" else torch.get_num_threads() - 1
+        """Cores for processes beside the one that launches the forward pass; a CPU's own pass needs them all."""
+        threads = torch.get_num_threads()
+        return threads if threads > 1 and self._device.type == "cuda" else 0
 
     def plan(self, examples: Tokens, batch_size: BatchSize) -> list[np.ndarray]:
         """Batches of neighbours in length, shortest first, bounded in rows and in tokens."""
