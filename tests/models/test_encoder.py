@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from asvp.config import EncoderConfig
 from asvp.data.tokens import Tokens
 from asvp.errors import DataError, EncoderError
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
+from asvp.models.encoder import inputs as inputs_module
 
 TEXTS = tiny_texts(50, seed=3)[0]
 
@@ -90,6 +93,41 @@ def test_batches_are_bounded_in_rows_and_tokens_and_hold_every_row_once(
     monkeypatch.setattr("asvp.models.encoder.inputs._TOKENS_ON_CPU", 100)
     for batch in encoder.inputs.plan(examples, 7):
         assert len(batch) == 1 or len(batch) * max(len(examples[int(row)]) for row in batch) <= 100
+
+
+def taken(lengths: list[int], cuts: list[int]) -> int:
+    """Tokens with padding, and what each batch takes by itself."""
+    batches = [lengths[start:end] for start, end in zip([0, *cuts], [*cuts, len(lengths)], strict=True)]
+    return sum(len(batch) * batch[-1] + inputs_module._BATCH_ON_CPU for batch in batches)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_texts_are_cut_into_the_batches_that_take_least(seed: int, folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(inputs_module, "_BATCH_ON_CPU", 16)
+    monkeypatch.setattr(inputs_module, "_TOKENS_ON_CPU", 90)
+    lengths = np.random.default_rng(seed).integers(1, 40, 10)
+    batches = load(folder, batch_size=4).inputs.plan(Tokens.of([[5] * length for length in lengths]), 4)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(10))
+    ordered = sorted(lengths.tolist())
+    assert [length for batch in batches for length in lengths[batch]] == ordered
+    allowed = []
+    for number in range(10):
+        for cuts in itertools.combinations(range(1, 10), number):
+            parts = [ordered[start:end] for start, end in zip([0, *cuts], [*cuts, 10], strict=True)]
+            if all(len(part) == 1 or (len(part) <= 4 and len(part) * part[-1] <= 90) for part in parts):
+                allowed.append(taken(ordered, list(cuts)))
+    found = np.cumsum([len(batch) for batch in batches])[:-1].tolist()
+    assert taken(ordered, found) == min(allowed)
+
+
+def test_small_shards_of_texts_have_little_padding(folder: Path) -> None:
+    lengths = np.random.default_rng(0).poisson(11, 188) + 2
+    inputs = load(folder).inputs
+    for rows, most in ((lengths, 1.25), (np.tile(lengths, 20), 1.05)):
+        examples = Tokens.of([[5] * length for length in rows])
+        batches = inputs.plan(examples, "auto")
+        assert sum(len(batch) * rows[batch].max() for batch in batches) <= most * rows.sum()
+        assert len(batches) < len(rows) / 16
 
 
 def test_rows_prepared_in_another_thread_encode_to_the_same(folder: Path) -> None:
