@@ -136,7 +136,7 @@ class EncoderConfig(_Section):
         description="Run the Python code that comes with the checkpoint: whoever wrote it can then do all that you "
         "can, on every node.",
     )
-    compile: bool = Field(False, description="Compile the forward pass with torch.compile.")
+    compile: bool = Field(False, description="Compile the forward pass of extractions with torch.compile.")
 
     def left_open(self, kind: str) -> bool:
         """Whether something that decides features of "text", "image" or ready-made "features" is still `auto`."""

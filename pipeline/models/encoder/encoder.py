@@ -28,6 +28,7 @@ from asvp.models.encoder.backbone import (
     load_model,
     prefix_tokens,
 )
+from asvp.models.encoder.compiling import DIFFERENCE, TRIED_ROWS, check_compiling, compiled
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
@@ -90,10 +91,12 @@ class Encoder:
         self._backbone = backbone
         prefix = prefix_tokens(model, self.kind)
         self._pool = Pool(backbone.pooling, prefix, has_class_token=self.kind == "text" or prefix > 0)
-        self._forward: Any = torch.compile(model, dynamic=True) if config.compile else model
+        self._forward: Any = compiled(model, backbone.device) if config.compile else model
         self._pristine: str | None = None
         self._part = inputs.batch_rows(config.batch_size) if isinstance(inputs, ImageInputs) else _ROWS_AT_ONCE
         self.dim = self._measure_dim()
+        if config.compile:
+            self._check_compiled()
 
     @classmethod
     def load(cls, config: EncoderConfig, kind: Kind, *, device: str | None = None) -> Encoder:
@@ -345,6 +348,15 @@ class Encoder:
             )
         return int(feature.shape[1])
 
+    def _check_compiled(self) -> None:
+        """Compile the forward pass, and hold a feature of it against one of the model as it is."""
+        tensors = self.inputs.collate(self.inputs.probe(), np.zeros(TRIED_ROWS, np.int64))
+        mend = "Set encoder.compile to false"
+        with encoder_errors("the model cannot be compiled", key="encoder.compile", value=True, mend=mend):
+            found = self._feature(tensors, self._forward)
+        if not _close(self._feature(tensors), found, DIFFERENCE):
+            raise EncoderError("compiling changes the features", key="encoder.compile", value=True, mend=mend)
+
     def _blank_feature(self) -> np.ndarray:
         with encoder_errors(
             f"the model cannot be run on {'texts' if self.kind == 'text' else 'images'} alone",
@@ -360,10 +372,10 @@ class Encoder:
         reader = "tokenizer" if self.kind == "text" else "image processor"
         return f"Check that its {reader} belongs to it, or choose another model"
 
-    def _feature(self, tensors: Mapping[str, Tensor]) -> np.ndarray:
+    def _feature(self, tensors: Mapping[str, Tensor], forward: Any = None) -> np.ndarray:
         self.model.train(False)
         with torch.inference_mode(), matmul_context(self.device, self.dtype_name):
-            feature: np.ndarray = self._features(self.model, tensors).cpu().numpy()
+            feature: np.ndarray = self._features(self.model if forward is None else forward, tensors).cpu().numpy()
         return feature
 
 
@@ -401,6 +413,8 @@ def check_encoder(
     backbone = find_backbone(config, kind, device=device, weights=False)
     if checkpointing:
         check_checkpointing(backbone.model_class)
+    if config.compile:
+        check_compiling(backbone.device)
     if config.decode == "gpu" and backbone.device.type == "cpu":
         # The workers' machines may have what this one has not, and say so themselves if they have not either.
         config = config.model_copy(update={"decode": "pil"})
@@ -531,6 +545,8 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
         if config.decode in ("torchvision", "gpu"):
             # Pillow's pixels are what features had before there were others.
             parts += ["decode", config.decode]
+    if config.compile:
+        parts.append("compile")
     parts.append(json.dumps(config.options, sort_keys=True, default=str))
     names = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
     names += code_files(backbone.folder, config)
