@@ -110,33 +110,34 @@ def test_an_interrupted_run_leaves_no_process_says_how_to_go_on_and_goes_on_so(
     assert json.loads((tmp_path / "a run" / "summary.json").read_text())["labels"] == 70
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_sweep_leaves_no_process_gives_no_verdict_keeps_its_results_and_goes_on(
-    folder: Path, tmp_path: Path
+    number: signal.Signals, code: int, folder: Path, tmp_path: Path
 ) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("arms: {svp: {}}\nseeds: [0]\n")
-    words = ["sweep", str(space), str(folder / "config.yaml"), *LONG, "--out", "out"]
+    # More rounds than are done by the time that its processes are looked for.
+    words = ["sweep", str(space), str(folder / "config.yaml"), *LONG, "-s", "budget=20+4x12", "--out", "out"]
     run = tmp_path / "out" / "runs" / "svp-seed0"
-    bought: list[int] = []
-    for number, code, resumed in ((signal.SIGINT, 130, []), (signal.SIGTERM, 143, ["--resume"])):
-        mark = uuid.uuid4().hex
-        process = asvp(*words, *resumed, cwd=tmp_path, start_new_session=True, environment={MARK: mark})
-        stop_after_a_round(process, run, number, mark)
-        out, err = ended(process, code)
-        wait_until(lambda mark=mark: not processes_with(mark))
-        assert out == ""
-        assert "***" not in err
-        said = err.strip().splitlines()[-1]
-        assert said.startswith("asvp: interrupted; finished rounds are kept, and this goes on: asvp sweep")
-        assert said.endswith(f"--out {tmp_path / 'out'} --resume")
-        assert (tmp_path / "out" / "results.parquet").exists()
-        assert picks(run)[: len(bought)] == bought
-        bought = picks(run)
+    mark = uuid.uuid4().hex
+    process = asvp(*words, cwd=tmp_path, start_new_session=True, environment={MARK: mark})
+    stop_after_a_round(process, run, number, mark)
+    out, err = ended(process, code)
+    wait_until(lambda: not processes_with(mark))
+    assert out == ""
+    assert "***" not in err
+    said = err.strip().splitlines()[-1]
+    assert said.startswith("asvp: interrupted; finished rounds are kept, and this goes on: asvp sweep")
+    assert said.endswith(f"--out {tmp_path / 'out'} --resume")
+    assert (tmp_path / "out" / "results.parquet").exists()
+    bought = picks(run)
     # Ended here, which is cheaper: the sweep's own tests have one that goes on and ends.
     ended(asvp("run", "--resume", str(run), "--in-process", cwd=tmp_path), 0)
     assert picks(run)[: len(bought)] == bought
     out, _ = ended(asvp("report", "out", "--json", cwd=tmp_path), 0)
-    assert [(arm["labels"], arm["finished"]) for arm in json.loads(out)["arms"]] == [(70, 1)]
+    assert [(arm["labels"], arm["finished"]) for arm in json.loads(out)["arms"]] == [(68, 1)]
 
 
 SWALLOWED = """

@@ -13,6 +13,7 @@ from recording import Told
 from tiny_runs import picks, tiny_config
 
 from asvp.config import Config, build_config
+from asvp.driver.loop import run
 from asvp.errors import ConfigError
 from asvp.report.comparison import compare
 from asvp.report.status_files import read_status
@@ -139,7 +140,8 @@ def test_a_stopped_trial_keeps_its_rounds_stays_stopped_and_goes_on_when_asked(
         return [json.loads(line) for line in (out / "runs" / name / "rounds.jsonl").read_text().splitlines()]
 
     whole, part = tmp_path / "whole", tmp_path / "part"
-    sweep(whole)
+    for trial in chosen:
+        run(trial.config, out=whole / "runs" / trial.name, in_process=True)
     # One trial after the other: who is stopped where follows from the proxies of the whole sweep.
     rule, expected = EarlyStopping(Scheduler("asha"), chosen), {}
     for name in names:

@@ -68,6 +68,7 @@ def test_trials_end_as_the_same_configurations_alone_on_a_pool_and_in_one_proces
 ASK = """
 import json, os, sys
 from pathlib import Path
+import ray.tune.execution.tune_controller as controlling
 import asvp.tune_spaces.tuning as tuning
 from asvp.config import load_config
 from asvp.progress import SilentReporter
@@ -94,54 +95,26 @@ def asked(choice, **given):
     trainable.tune.report = tell
     trainable.run_trial(choice, **given)
 
-tuning.run_trial = asked
-base = load_config(config)
-chosen = list(trials(load_space(space, base), base.model_dump()))
-run_sweep(chosen, Path(out) / "sweep", resume=False, address="local", reporter=SilentReporter())
-"""
-
-
-COUNT = """
-import sys
-from pathlib import Path
-import numpy as np
-import ray.tune.execution.tune_controller as controlling
-import asvp
-from asvp.config import build_config
-from asvp.tune_spaces.space import Space
-
 started, schedule = [], controlling.RayActorManager.add_actor
 def counted(self, *arguments, **named):
     started.append(arguments)
     return schedule(self, *arguments, **named)
 
-controlling.RayActorManager.add_actor = counted
-folder = Path(sys.argv[1])
-rng = np.random.default_rng(0)
-for name in ("pool", "test"):
-    labels = np.arange(60) % 3
-    np.savez(folder / f"{name}.npz", features=rng.normal(size=(60, 4)).astype(np.float32), labels=labels)
-data = {name: str(folder / f"{name}.npz") for name in ("pool", "test")}
-training = {"method": "lp", "epochs": 1}
-config = build_config({"data": data, "budget": "6+6", "training": training, "workers": {"count": 1, "cpus": 1}})
-result = asvp.sweep(Space({"svp": {"mode": "svp"}}, range(8)), config, out=folder / "sweep", max_concurrent=3)
-assert not result.failed and len(result.trials) == 8
+tuning.run_trial, controlling.RayActorManager.add_actor = asked, counted
+base = load_config(config)
+chosen = list(trials(load_space(space, base), base.model_dump()))
+run_sweep(chosen, Path(out) / "sweep", resume=False, address="local", max_concurrent=2, reporter=SilentReporter())
 print("started", len(started))
 """
 
 
-def test_trials_take_over_the_processes_of_those_that_have_ended(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", COUNT, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    # No trial that waits throws away the process that starts for it.
-    assert "started 3" in done.stdout.splitlines()
-
-
-def test_the_process_of_a_trial_holds_no_pytorch_and_sees_no_gpu(base: Config, tmp_path: Path) -> None:
+def test_the_process_of_a_trial_holds_no_pytorch_sees_no_gpu_and_has_more_than_one_trial(
+    base: Config, tmp_path: Path
+) -> None:
     extraction = base.extraction.model_copy(update={"actors": 1})
     config, space = tmp_path / "config.yaml", tmp_path / "space.yaml"
     config.write_text(base.model_copy(update={"extraction": extraction}).to_yaml())
-    space.write_text(json.dumps({"arms": ARMS, "seeds": [0]}))
+    space.write_text(json.dumps({"arms": ARMS, "seeds": [0, 1, 2]}))
     done = subprocess.run(
         [sys.executable, "-c", ASK, str(config), str(space), str(tmp_path)],
         cwd=tmp_path,
@@ -151,7 +124,9 @@ def test_the_process_of_a_trial_holds_no_pytorch_and_sees_no_gpu(base: Config, t
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for name in ("svp-seed0", "asvp-seed0"):
+    # No trial that waits throws away the process that starts for it.
+    assert "started 2" in done.stdout.splitlines()
+    for name in (f"{arm}-seed{seed}" for arm in ARMS for seed in range(3)):
         assert (tmp_path / "sweep" / "runs" / name / "summary.json").exists()
         told = json.loads((tmp_path / f"{name}.json").read_text())
         assert told == {"imported": [], "mapped": [], "devices": "", "done": True}, name
