@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asvp.errors import AsvpError, RunDirectoryError
+from asvp.errors import AsvpError
+from asvp.files import write_error
 from asvp.notebook import in_notebook, shown_below_the_cell
 from asvp.redaction import redact
 
@@ -184,7 +185,7 @@ class LoggedReporter:
         try:
             handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise RunDirectoryError(f"cannot be written: {error.strerror}", key=str(path)) from None
+            raise write_error(error, path) from None
         handler.addFilter(lambda record: _passes(require))
         handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(message)s"))
         self._logger.addHandler(handler)
@@ -242,6 +243,11 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Let the line go."""
+
+    def close(self) -> None:
+        """Let go what could not be written; the error that a full disk is for others must not be lost behind it."""
+        with suppress(OSError):
+            super().close()
 
 
 def default_reporter() -> Reporter:

@@ -21,6 +21,7 @@ from asvp.driver.feature_versions import VersionZero
 from asvp.driver.loop import ENOUGH, RunResult, run
 from asvp.driver.prepared import Prepared
 from asvp.errors import AsvpError, LostError, PoolLostError, StorageError, SupersededError
+from asvp.files import is_full
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
 from asvp.record.run_directory import RunDirectory
 from asvp.redaction import redact
@@ -73,13 +74,13 @@ def run_trial(choice: Mapping[str, Any], pool: Pool, runs: str, mandate: str) ->
                     prepared, features = choice["given"].read()
                     _run(prepared, features, directory, pool, name, partial(on_round, directory), reporter)
             except Exception as error:
-                if not _is_lost(error) and not isinstance(error, StorageError):
+                if not _is_lost(error) and not _has_no_room(error):
                     directory.write_failure(type(error).__name__, _told(error))
                 raise
     except Exception as error:
         if _is_lost(error):
             raise
-        last[STOP if isinstance(error, StorageError) else FAILED] = _told(error)
+        last[STOP if _has_no_room(error) else FAILED] = _told(error)
     # A trial that was finished before reports its end again, so that Tune knows it too.
     tune.report({**last, "done": True})
 
@@ -130,6 +131,11 @@ def _is_lost(error: Exception) -> bool:
     if isinstance(error, RayTaskError):
         return isinstance(error.cause, RayError) and not isinstance(error.cause, RayTaskError)
     return isinstance(error, (RayError, LostError, PoolLostError, SupersededError))
+
+
+def _has_no_room(error: Exception) -> bool:
+    """Whether storage is full or gone, be it a file of ours or one of a library: every other trial would fail too."""
+    return isinstance(error, StorageError) or is_full(error)
 
 
 def _told(error: Exception) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asvp.compute.jobs import PackJob
+from asvp.files import write_error
 from asvp.models.classifier import Classifier, save_head
 from asvp.models.encoder import Encoder
 
@@ -18,8 +21,8 @@ def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
 
     For ready-made features there is no encoder, and the head alone is packed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "model"
+    with _folder() as above:
+        made = above / "model"
         if job.encoder.kind == "features":
             save_head(made, job.head, job.classes)
         else:
@@ -35,3 +38,14 @@ def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
             for path in sorted(made.rglob("*"))
             if path.is_file()
         }
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """One for a while, of whose making the errors are ours."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="asvp-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise write_error(error, Path(tempfile.gettempdir())) from None
+    with folder as name:
+        yield Path(name)

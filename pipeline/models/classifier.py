@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 import asvp
 from asvp.config import EncoderConfig
-from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, WorkError, first_line
+from asvp.errors import AsvpError, DataError, RowError, RunDirectoryError, StorageError, first_line
 from asvp.files import is_full, parse_json
 from asvp.models.encoder import Encoder
 from asvp.models.encoder.decoding import possible_way
@@ -102,7 +102,7 @@ class Classifier:
         ------
         RunDirectoryError
             If the folder holds other things, or cannot be written.
-        WorkError
+        StorageError
             If the disk is full; what was there before is left.
         """
         _write_files(folder, self._write)
@@ -275,7 +275,7 @@ def _check_own(folder: Path) -> None:
 
 def _write_error(folder: Path, error: Exception) -> AsvpError:
     if is_full(error):
-        return WorkError("the disk is full", key="folder", value=str(folder), mend="Free space and save again")
+        return StorageError("the disk is full", key="folder", value=str(folder), mend="Free space and save again")
     return RunDirectoryError(f"cannot be written: {first_line(error)}", key="folder", value=str(folder))
 
 

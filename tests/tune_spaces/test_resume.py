@@ -16,9 +16,9 @@ from tiny_runs import picks, tiny_config, wait_until
 
 from asvp.config import Config
 from asvp.driver.loop import run
-from asvp.errors import RunDirectoryError, StorageError
+from asvp.errors import RunDirectoryError, StorageError, WorkError
 from asvp.holds import held
-from asvp.tune_spaces import tuning
+from asvp.tune_spaces import trainable, tuning
 from asvp.tune_spaces.space import Space, Trial, trials
 from asvp.tune_spaces.sweep import run_sweep
 
@@ -132,6 +132,20 @@ def test_a_full_disk_stops_the_sweep_names_it_and_fails_no_trial_for_good(
     for trial in chosen:
         run(trial.config, out=tmp_path / "alone" / trial.name, in_process=True)
         assert picks(tmp_path / "runs" / trial.name) == picks(tmp_path / "alone" / trial.name)
+
+
+@pytest.mark.parametrize(
+    ("error", "stops"),
+    [
+        (StorageError("the storage has gone away"), True),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), True),
+        (RuntimeError("torch: unexpected write: No space left on device"), True),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES)), False),
+        (WorkError("the loss is not finite"), False),
+    ],
+)
+def test_whoever_meets_a_full_disk_stops_the_sweep(error: Exception, stops: bool) -> None:
+    assert trainable._has_no_room(error) is stops
 
 
 # tests/features/test_cache.py has writers of one key in several processes.
