@@ -29,6 +29,7 @@ def config(plain: EncoderConfig) -> EncoderConfig:
     return plain.model_copy(update={"compile": True})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_a_compiled_model_gives_nearly_the_same_features(plain: EncoderConfig, config: EncoderConfig) -> None:
     encoder = Encoder.load(config, "text", device="cpu")
