@@ -26,8 +26,8 @@ def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
         if job.encoder.kind == "features":
             save_head(made, job.head, job.classes)
         else:
-            # Nothing is decoded here, so that it does not matter whether the workers' way is possible.
-            plain = job.encoder.config.model_copy(update={"decode": "pil"})
+            # Nothing is decoded or encoded here, so that it does not matter whether the workers' ways are possible.
+            plain = job.encoder.config.model_copy(update={"decode": "pil", "compile": False})
             encoder = Encoder.load(plain, job.encoder.kind, device="cpu")
             encoder.config = job.encoder.config
             if job.weights is not None:
