@@ -77,9 +77,15 @@ def made_by_two(ray_local: Any, config: Config, dataset: Dataset) -> FeatureSet:
         assert processes
         for process in processes:
             process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=10)
-    # An object whose owner has died stays readable for a moment.
-    time.sleep(2)
+        # An object whose owner has died stays readable until Ray has heard of the death.
+        numbers = {process.pid for process in processes}
+        wait_until(
+            lambda: (
+                {one["State"] for one in ray_local._private.state.actors().values() if one["Pid"] in numbers}
+                == {"DEAD"}
+            ),
+            60,
+        )
     return features
 
 
