@@ -30,6 +30,7 @@ from asvp.compute.jobs import ShardJob
 from asvp.compute.session import EncoderSession
 from asvp.config import EncoderConfig
 from asvp.data.pixels import BySteps, Steps
+from asvp.data.tensors import MatrixResizing, bring_to_size
 from asvp.models.encoder.decoding import trouble
 from asvp.models.encoder.processes import ReadingProcesses
 
@@ -140,6 +141,8 @@ def images(sizes: dict[str, Any], device: str) -> dict[str, Any]:
                 rates["DataLoader"] = _loader(session, source, sizes, device)
             rows = sizes["rows"] if way == "gpu" else min(sizes["rows"], 2 * sizes["slow_rows"])
             rates[f"asvp, {way}"], features[way] = _product(session, source, rows, sizes)
+            if way == "gpu":
+                told["alone"] = _alone(session, jpegs, sizes, device)
             _free(session)
     told["rates"] = rates
     told["of_bare_forward"] = {name: rate / rates["bare forward"] for name, rate in rates.items()}
@@ -276,6 +279,29 @@ def _product(session: EncoderSession, source: Listed, rows: int, sizes: dict[str
             seconds.append(time.perf_counter() - began)
     column = tables[0].column("feature").combine_chunks()
     return rows / min(seconds), np.asarray(column.flatten()).reshape(len(column), -1)
+
+
+def _alone(session: EncoderSession, jpegs: list[bytes], sizes: dict[str, Any], device: str) -> dict[str, float]:
+    """Rows a second of what a GPU does before the forward pass, when it does nothing else."""
+    encoder, rows = session.encoder, sizes["batch"]
+    contents = [jpegs[row % len(jpegs)] for row in range(rows)]
+    side = encoder.model.config.image_size
+    steps, resizing = Steps((side, side), None, 2, None), MatrixResizing(torch.device(device))
+    whole = torch.randint(0, 256, (rows, 3, *sizes["image"]), dtype=torch.uint8, device=device)
+    rivals: dict[str, Callable[[], Any]] = {
+        "decoding and resizing": lambda: encoder.inputs.collate(contents, np.arange(rows)),  # type: ignore[arg-type]
+        "resizing": lambda: bring_to_size(whole, steps, resizing),
+    }
+    rates = {}
+    for name, rival in rivals.items():
+        rival()
+        _wait(device)
+        began = time.perf_counter()
+        for _ in range(10):
+            rival()
+        _wait(device)
+        rates[name] = 10 * rows / (time.perf_counter() - began)
+    return rates
 
 
 def _warm_up(session: EncoderSession, source: Listed, sizes: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from asvp.data.decoding import decode_image
 from asvp.data.jpeg import plain_jpeg
 from asvp.data.pixels import ByProcessor, BySteps, Steps, UnusableError
-from asvp.data.tensors import bring_to_size, tensors_can
+from asvp.data.tensors import MatrixResizing, bring_to_size, tensors_can
 from asvp.models.encoder.steps import steps_of
 
 apply = Steps.apply
@@ -108,8 +108,10 @@ def test_a_processor_with_steps_of_its_own_does_them_itself() -> None:
 
 @pytest.mark.parametrize("name", PROCESSORS)
 @pytest.mark.parametrize("size", [(375, 500), (100, 75), (17, 12)])
-@pytest.mark.parametrize("floats", [True, False])
-def test_tensors_are_within_two_levels_of_pillow(name: str, size: tuple[int, int], floats: bool) -> None:
+@pytest.mark.parametrize("resizing", [None, MatrixResizing(torch.device("cpu"))], ids=["interpolate", "matrices"])
+def test_tensors_are_within_two_levels_of_pillow(
+    name: str, size: tuple[int, int], resizing: MatrixResizing | None
+) -> None:
     processor = made(name)
     steps = steps_of(processor, ByProcessor(processor, 32))
     assert steps is not None
@@ -118,7 +120,7 @@ def test_tensors_are_within_two_levels_of_pillow(name: str, size: tuple[int, int
         return
     image = photograph(*size)
     planes = torch.from_numpy(np.moveaxis(np.array(image), -1, 0).copy())
-    several = bring_to_size(torch.stack([planes, planes.flip(0)]), steps, floats=floats)
+    several = bring_to_size(torch.stack([planes, planes.flip(0)]), steps, resizing)
     exact = steps.apply(image).astype(int)
     difference = np.abs(several[0].numpy() - exact)
     assert several.shape == (2, *exact.shape)

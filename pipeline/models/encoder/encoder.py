@@ -29,6 +29,7 @@ from asvp.models.encoder.backbone import (
     prefix_tokens,
 )
 from asvp.models.encoder.compiling import DIFFERENCE, TRIED_ROWS, check_compiling, compiled
+from asvp.models.encoder.gpu_decoding import GPU_PIXELS
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
@@ -544,7 +545,7 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
         parts += [DECODING, CONVOLUTIONS]
         if config.decode in ("torchvision", "gpu"):
             # Pillow's pixels are what features had before there were others.
-            parts += ["decode", config.decode]
+            parts += ["decode", GPU_PIXELS if config.decode == "gpu" else config.decode]
     if config.compile:
         parts.append("compile")
     parts.append(json.dumps(config.options, sort_keys=True, default=str))
