@@ -309,13 +309,13 @@ def _warm_up(session: EncoderSession, source: Listed, sizes: dict[str, Any]) -> 
     few = ShardJob(0, 0, min(len(source), max(sizes["batch"], 512)), "float32")
     session.extract(few, source)  # type: ignore[arg-type]
     end = time.perf_counter() + 30
-    processes = session.encoder.inputs._decoder._processes  # type: ignore[union-attr]
+    processes = session.encoder.inputs._decoder.processes.current  # type: ignore[union-attr]
     while processes is not None and not processes.ready and time.perf_counter() < end:
         time.sleep(0.05)
 
 
 def _free(session: EncoderSession) -> None:
-    session.encoder.inputs._decoder.close()  # type: ignore[union-attr]
+    session.encoder.inputs._decoder.processes.close()  # type: ignore[union-attr]
     session.encoder.model.to("cpu")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

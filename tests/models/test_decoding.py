@@ -73,14 +73,14 @@ def test_a_process_that_dies_is_an_error_and_the_next_batch_has_new_ones(
     monkeypatch.setattr(decoding, "_WORTH", 0)
     decoder = Decoder(READERS)
     decoder.read("scored", IMAGES, 2)
-    first = decoder._processes
+    first = decoder.processes.current
     assert first is not None
     wait_until(lambda: first.ready)
     os.kill(first.numbers[1], sent)
     with pytest.raises(WorkError, match=f"decodes images ended by itself: signal {int(sent)}"):
         read_often(decoder)
     assert len(decoder.read("scored", IMAGES, 2)) == len(IMAGES)
-    second = decoder._processes
+    second = decoder.processes.current
     assert second is not None
     assert second is not first
     wait_until(lambda: second.ready)
@@ -131,13 +131,13 @@ def test_features_are_the_same_with_processes_and_without(folder: Path, monkeypa
     alone = Encoder.load(config, "image", device="cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     expected = alone.encode(IMAGES)
-    assert alone.inputs._decoder._processes is None
+    assert alone.inputs._decoder.processes.current is None
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(decoding, "_WORTH", 8)
     encoder = Encoder.load(config, "image", device="cpu")
     # The first batches are decoded by threads, while the processes start.
     np.testing.assert_array_equal(encoder.encode(IMAGES), expected)
-    processes = encoder.inputs._decoder._processes
+    processes = encoder.inputs._decoder.processes.current
     assert processes is not None
     assert processes.count == 3
     wait_until(lambda: processes.ready)

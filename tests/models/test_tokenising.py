@@ -49,7 +49,7 @@ def tokenizer() -> Any:
 def with_processes(tokeniser: Tokeniser, cores: int) -> None:
     """Have its processes started, and wait for them."""
     tokeniser.read(MANY, cores)
-    wait_until(lambda: tokeniser._processes is not None and tokeniser._processes.ready)
+    wait_until(lambda: tokeniser.processes.current is not None and tokeniser.processes.current.ready)
 
 
 def assert_same(found: Tokens, expected: Tokens) -> None:
@@ -69,8 +69,8 @@ def test_texts_and_tokens_survive_being_packed(tokenizer: Any) -> None:
 def test_processes_make_the_same_tokens(cores: int, processes: int, tokenizer: Any) -> None:
     tokeniser = Tokeniser(tokenizer, 24)
     with_processes(tokeniser, cores)
-    assert tokeniser._processes is not None
-    assert len(tokeniser._processes.numbers) == processes
+    assert tokeniser.processes.current is not None
+    assert len(tokeniser.processes.current.numbers) == processes
     for count in (len(MANY), 257):
         found = tokeniser.read(MANY[:count], cores)
         expected = tokenizer(MANY[:count], truncation=True, max_length=24)["input_ids"]
@@ -92,7 +92,7 @@ def test_few_texts_and_a_cpus_own_pass_start_no_processes(tokenizer: Any) -> Non
     tokeniser = Tokeniser(tokenizer, 24)
     tokeniser.read(MANY, 0)
     tokeniser.read(TEXTS, 4)
-    assert tokeniser._processes is None
+    assert tokeniser.processes.current is None
 
 
 class Halves:
@@ -111,20 +111,20 @@ def test_a_tokenizer_that_cannot_be_sent_works_here(tokenizer: Any) -> None:
     tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(Halves())
     tokeniser = Tokeniser(tokenizer, 24)
     found = [tokeniser.read(MANY, 4) for _ in range(2)]
-    assert tokeniser._processes is None
+    assert tokeniser.processes.current is None
     assert_same(found[1], found[0])
 
 
 def test_a_process_that_dies_is_an_error_and_the_next_texts_have_new_ones(tokenizer: Any) -> None:
     tokeniser = Tokeniser(tokenizer, 24)
     with_processes(tokeniser, 8)
-    first = tokeniser._processes
+    first = tokeniser.processes.current
     assert first is not None
     os.kill(first.numbers[1], signal.SIGKILL)
     with pytest.raises(WorkError, match="tokenises texts ended by itself: signal 9"):
         tokeniser.read(MANY, 8)
     with_processes(tokeniser, 8)
-    assert tokeniser._processes is not first
+    assert tokeniser.processes.current is not first
     assert_same(tokeniser.read(MANY, 8), Tokeniser(tokenizer, 24).read(MANY))
 
 

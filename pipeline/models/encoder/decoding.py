@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -15,8 +14,8 @@ from PIL import Image
 
 from asvp.data.pixels import Reader, Steps, UnusableError
 from asvp.data.tensors import tensors_can
-from asvp.errors import EncoderError, WorkError, first_line
-from asvp.models.encoder.processes import ReadingProcesses
+from asvp.errors import EncoderError, first_line
+from asvp.models.encoder.processes import ProcessesOnDemand, ReadingProcesses
 from asvp.models.failures import find_device
 
 Way = Literal["pil", "torchvision", "gpu"]
@@ -95,13 +94,15 @@ class Decoder:
     ----------
     readers : mapping of str to Reader
         What it can be asked for.
+
+    Attributes
+    ----------
+    processes : ProcessesOnDemand
     """
 
     def __init__(self, readers: Mapping[str, Reader]) -> None:
+        self.processes = ProcessesOnDemand(_WORTH)
         self._readers = readers
-        self._processes: ReadingProcesses | None = None
-        self._seen = 0
-        self._lock = threading.Lock()
 
     def read(self, name: str, contents: Sequence[bytes], cores: int) -> list[np.ndarray | UnusableError]:
         """Pixels (3, h, w) uint8 of each image, or why it has none.
@@ -111,13 +112,10 @@ class Decoder:
         WorkError
             If a process that decodes ended.
         """
-        processes = self._processes_for(len(contents), cores)
+        wanted = cores if cores > 1 else 0
+        processes = self.processes.ready(len(contents), wanted, lambda: ReadingProcesses(self._readers, wanted))
         if processes is not None:
-            try:
-                return processes.read(name, contents)
-            except WorkError:
-                self.close()
-                raise
+            return self.processes.read(processes, name, contents)
 
         def one(content: bytes) -> np.ndarray | UnusableError:
             try:
@@ -129,23 +127,3 @@ class Decoder:
             return [one(content) for content in contents]
         with ThreadPoolExecutor(cores) as threads:
             return list(threads.map(one, contents))
-
-    def close(self) -> None:
-        """Let the processes go; they are started again when they are needed."""
-        with self._lock:
-            # They end when nobody holds them: another thread may still wait for what they do.
-            self._processes = None
-
-    def _processes_for(self, images: int, cores: int) -> ReadingProcesses | None:
-        """The processes, if they are there; begins to start them where it pays, without waiting."""
-        with self._lock:
-            self._seen += images
-            if cores == 1 or (self._seen < _WORTH and self._processes is None):
-                return None
-            if self._processes is None or self._processes.count < cores:
-                self._processes = ReadingProcesses(self._readers, cores)
-            try:
-                return self._processes if self._processes.ready else None
-            except WorkError:
-                self._processes = None
-                raise

@@ -11,8 +11,9 @@ import queue
 import socket
 import subprocess
 import sys
+import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -142,6 +143,74 @@ class ReadingProcesses:
                 key="workers.cpus",
                 mend="It may have been killed for want of memory: give a worker fewer cores, or start again",
             ) from None
+
+
+class ProcessesOnDemand:
+    """Processes that are begun where they pay, used from when they are there, and begun anew after one has ended.
+
+    Thread-safe.
+
+    Parameters
+    ----------
+    worth : int
+        Contents after which they are begun: they take time to come, and memory.
+
+    Attributes
+    ----------
+    current : ReadingProcesses or None
+        Those that were begun, there or not.
+    """
+
+    def __init__(self, worth: int) -> None:
+        self.current: ReadingProcesses | None = None
+        self._worth = worth
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def ready(self, contents: int, count: int, begin: Callable[[], ReadingProcesses | None]) -> ReadingProcesses | None:
+        """The processes, if they are there; does not wait for them.
+
+        Parameters
+        ----------
+        contents : int
+            That are to be read now.
+        count : int
+            Processes wanted; more of them take the place of fewer. 0: none are wanted for these contents.
+        begin : callable
+            Begins as many as are wanted, or returns None where there can be none.
+
+        Raises
+        ------
+        WorkError
+            If one of them ended.
+        """
+        with self._lock:
+            self._seen += contents
+            if count == 0 or (self._seen < self._worth and self.current is None):
+                return None
+            if self.current is None or self.current.count < count:
+                self.current = begin()
+            try:
+                return self.current if self.current is not None and self.current.ready else None
+            except WorkError:
+                self.current = None
+                raise
+
+    def read(
+        self, processes: ReadingProcesses, name: str, contents: Sequence[bytes]
+    ) -> list[np.ndarray | UnusableError]:
+        """As `ReadingProcesses.read`; after a WorkError the next contents find others."""
+        try:
+            return processes.read(name, contents)
+        except WorkError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let them go; others are begun when they are needed."""
+        with self._lock:
+            # They end when nobody holds them: another thread may still wait for what they do.
+            self.current = None
 
 
 def _start(threads: int) -> list[_Lane]:

@@ -7,8 +7,7 @@ import threading
 from typing import Any
 
 from asvp.data.tokens import TokenReader, Tokens, packed_texts, unpacked_tokens
-from asvp.errors import WorkError
-from asvp.models.encoder.processes import ReadingProcesses
+from asvp.models.encoder.processes import ProcessesOnDemand, ReadingProcesses
 
 _WORTH = 4096
 """Texts after which processes are started: they take half a second to come, and 40 MB each."""
@@ -32,15 +31,18 @@ class Tokeniser:
     tokenizer : transformers tokenizer
     max_length : int
         Tokens kept of a text.
+
+    Attributes
+    ----------
+    processes : ProcessesOnDemand
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.processes = ProcessesOnDemand(_WORTH)
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._reader: TokenReader | None = None
-        self._processes: ReadingProcesses | None = None
         self._travels = True
-        self._seen = 0
         self._lock = threading.Lock()
 
     def read(self, texts: list[str], cores: int = 0) -> Tokens:
@@ -63,23 +65,13 @@ class Tokeniser:
             return Tokens.of(self._by_transformers(texts))
         with self._lock:
             reader = self._reader_of(backend, texts)
-            processes = self._processes_for(reader, len(texts), cores)
+        processes = self._processes_for(reader, len(texts), cores)
         if processes is None:
             return reader.tokens(texts)
         step = -(-len(texts) // processes.count)
         parts = [texts[start : start + step] for start in range(0, len(texts), step)]
-        try:
-            found: list[Any] = processes.read(_READER, [packed_texts(part) for part in parts])
-        except WorkError:
-            self.close()
-            raise
+        found: list[Any] = self.processes.read(processes, _READER, [packed_texts(part) for part in parts])
         return unpacked_tokens(found, [len(part) for part in parts])
-
-    def close(self) -> None:
-        """Let the processes go; they are started again when they are needed."""
-        with self._lock:
-            # They end when nobody holds them: another thread may still wait for what they do.
-            self._processes = None
 
     def _reader_of(self, backend: Any, texts: list[str]) -> TokenReader:
         if self._reader is None:
@@ -91,25 +83,15 @@ class Tokeniser:
         return self._reader
 
     def _processes_for(self, reader: TokenReader, texts: int, cores: int) -> ReadingProcesses | None:
-        """The processes, if they are there; begins to start them where it pays, without waiting."""
-        self._seen += texts
-        if texts < _FEW or not cores or not self._travels:
-            return None
-        if self._processes is None:
-            if self._seen < _WORTH:
-                return None
+        count = min(_MOST_PROCESSES, -(-cores // _CORES_EACH)) if self._travels and texts >= _FEW else 0
+
+        def begin() -> ReadingProcesses | None:
             self._travels = _travels(reader)
             if not self._travels:
                 return None
-            count = min(_MOST_PROCESSES, -(-cores // _CORES_EACH))
-            self._processes = ReadingProcesses(
-                {_READER: reader}, count, work="tokenises texts", threads=max(1, cores // count)
-            )
-        try:
-            return self._processes if self._processes.ready else None
-        except WorkError:
-            self._processes = None
-            raise
+            return ReadingProcesses({_READER: reader}, count, work="tokenises texts", threads=max(1, cores // count))
+
+        return self.processes.ready(texts, count, begin)
 
     def _by_transformers(self, texts: list[str]) -> list[list[int]]:
         tokens: list[list[int]] = self._tokenizer(
