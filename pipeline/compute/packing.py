@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from asvp.compute.jobs import PackJob
-from asvp.files import write_error
 from asvp.models.classifier import Classifier, save_head
 from asvp.models.encoder import Encoder
+from asvp.scratch import scratch_folder
 
 
 def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
@@ -21,7 +16,7 @@ def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
 
     For ready-made features there is no encoder, and the head alone is packed.
     """
-    with _folder() as above:
+    with scratch_folder() as above:
         made = above / "model"
         if job.encoder.kind == "features":
             save_head(made, job.head, job.classes)
@@ -38,14 +33,3 @@ def pack(job: PackJob) -> dict[str, NDArray[np.uint8]]:
             for path in sorted(made.rglob("*"))
             if path.is_file()
         }
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """One for a while, of whose making the errors are ours."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="asvp-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise write_error(error, Path(tempfile.gettempdir())) from None
-    with folder as name:
-        yield Path(name)

@@ -2,7 +2,7 @@
 
 What a holder writes there, file by file, is put at the URI as it is written and in that order, so that the objects go
 through the states that the files of a local directory go through, and whoever reads or goes on finds one of those. What
-is left of a process that was killed is a folder in the temporary one of its machine, which nobody needs.
+is left of a process that was killed goes when the next one of its machine makes a temporary folder (`asvp.scratch`).
 
 A process knows its working copies by their folders: whoever works on files there need not know of the URI.
 """
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from asvp.errors import AsvpError, StorageError
@@ -24,6 +23,7 @@ from asvp.folders import MARKER, settle
 from asvp.holds import Hold, held
 from asvp.remote.lease import HELD, Lease, leased
 from asvp.remote.objects import ANYTHING, PATIENCE, ChangedError, Objects, Stored, is_uri, refused, settled_uri
+from asvp.scratch import scratch_folder
 
 _OURS = {MARKER, "environment.json", "config.yaml", "arm.json", "failure.json", "stopped.json", "trials.json"}
 _OURS |= {"rounds.jsonl", "results.parquet", HELD}
@@ -310,8 +310,8 @@ def at_hand(
         yield place
         return
     uri = settled_uri(str(place), key=key)
-    with TemporaryDirectory(prefix="asvp-", ignore_cleanup_errors=True) as above:
-        folder = Path(above).resolve() / uri.rpartition("/")[2][-_MOST_NAME:]
+    with scratch_folder() as above:
+        folder = above.resolve() / uri.rpartition("/")[2][-_MOST_NAME:]
         folder.mkdir()
         try:
             objects = Objects(uri, key=key, say=say)
