@@ -70,10 +70,14 @@ class EncoderSession:
     def use(
         self, fingerprint: str | None, load: Callable[[], Arrays] | None = None, threads: int | None = None
     ) -> None:
-        """Take over fine-tuned weights, or return to the pre-trained ones (None); extract with so many CPU threads."""
-        with self._prepare_lock, self._encode_lock:
-            self._use(fingerprint, load)
-            self._extraction_threads = threads
+        """Take over fine-tuned weights, or return to the pre-trained ones (None); extract with so many CPU threads.
+
+        Where the weights are those already, nobody waits: the shards of one extraction all ask for the same.
+        """
+        self._extraction_threads = threads
+        if fingerprint != self._loaded:
+            with self._prepare_lock, self._encode_lock:
+                self._use(fingerprint, load)
 
     def extract(self, job: ShardJob, source: Source) -> pa.Table:
         """Read the rows of a shard and encode them.

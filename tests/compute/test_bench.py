@@ -241,6 +241,44 @@ class TestEncoder:
         for order, features in ((tuned, encoder.encode(rows)), (plain, before)):
             np.testing.assert_array_equal(features_of(bench.extract(order, shard, SHARE)[0]), features)
 
+    @pytest.mark.parametrize("tuned", [False, True])
+    def test_the_next_shard_is_read_while_one_is_in_the_forward_pass(
+        self,
+        tuned: bool,
+        bench: Bench,
+        config: Config,
+        dataset: Dataset,
+        spec: EncoderSpec,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        encoder = Encoder.load(config.encoder, "text")
+        weights = HeldWeights("tuned", encoder.state()) if tuned else None
+        order = ExtractionOrder("key", Held(dataset.pool), spec, weights)
+        shards = [ShardJob(place, 20 * place, 20 * place + 20, "float32") for place in range(2)]
+        # The session has its encoder and the weights.
+        bench.extract(order, shards[0], SHARE)
+        prepare, encode, both_read = Encoder.prepare, Encoder.encode_prepared, threading.Event()
+        read: list[int] = []
+
+        def prepared(encoder: Encoder, rows: Any) -> Any:
+            found = prepare(encoder, rows)
+            read.append(len(rows))
+            if len(read) == 2:
+                both_read.set()
+            return found
+
+        def encoded(encoder: Encoder, rows: Any) -> Any:
+            assert both_read.wait(30), "the second shard waits for the first one's forward pass"
+            return encode(encoder, rows)
+
+        monkeypatch.setattr(Encoder, "prepare", prepared)
+        monkeypatch.setattr(Encoder, "encode_prepared", encoded)
+        with ThreadPoolExecutor(2) as threads:
+            found = list(threads.map(lambda shard: bench.extract(order, shard, SHARE)[0], shards))
+        for table, shard in zip(found, shards, strict=True):
+            expected = encode(encoder, prepare(encoder, dataset.pool.take(np.arange(shard.start, shard.stop))))
+            np.testing.assert_array_equal(features_of(table), expected)
+
     @pytest.mark.parametrize("other", ["extraction", "training"])
     def test_work_that_needs_other_weights_waits_for_a_shard_that_is_being_made(
         self,
