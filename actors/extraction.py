@@ -17,12 +17,10 @@ from asvp.actors.desk import MOST_DEATHS, Desk, Lent
 from asvp.actors.runs import Runs
 from asvp.actors.shards import DIED, ObjectStoreShard, unwrap
 from asvp.compute.extraction import Finished
-from asvp.compute.jobs import EncoderSpec, ExtractionOrder, ShardJob, Weights
+from asvp.compute.jobs import EncoderSpec, ExtractionOrder, ShardJob, Weights, shards_at_a_time
 from asvp.errors import WorkError
 from asvp.spent import NOTHING, Span
 
-_IN_FLIGHT = 2
-"""Shards that a worker has at a time: one in the forward pass, and one being read."""
 _LATE = 4.0
 """A shard that takes so many times the median is late, and is given to a second worker once nothing else is left."""
 _LATE_SECONDS = 20.0
@@ -167,7 +165,7 @@ class ShardRun:
 
     def _hand_out(self, lent: _Lent) -> None:
         """Give a worker what it can take; one with nothing to do goes back."""
-        while len(lent.calls) < _IN_FLIGHT:
+        while len(lent.calls) < self._most(lent):
             job = self._next(lent)
             if job is None:
                 break
@@ -176,6 +174,12 @@ class ShardRun:
             self._calls[report] = _Call(job, table, lent)
         if not lent.calls:
             self._give_back(lent)
+
+    def _most(self, lent: _Lent) -> int:
+        """Shards that a worker may have at a time: no more than leave as many to each that is here or on its way."""
+        others = {id(call.lent) for call in self._calls.values()} - {id(lent)}
+        even = (len(self._waiting) + len(self._calls)) // (1 + len(others) + len(self._asks))
+        return max(1, min(shards_at_a_time(lent.grant.share, self._order.encoder.kind), even))
 
     def _give_back(self, lent: _Lent, *, died: bool = False, busy: bool = False) -> None:
         self._spans.append(lent.span(lent.spent, shards=lent.shards, died=died))

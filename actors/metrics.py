@@ -33,7 +33,7 @@ METRICS: dict[str, Metric] = {
     "asvp_rows_extracted": Metric("counter", "Rows that became features, not counting those out of the cache"),
     "asvp_feature_bytes": Metric("counter", "Bytes of these features"),
     "asvp_jobs": Metric("counter", "Jobs that workers have done", ("kind",)),
-    "asvp_job_seconds": Metric("counter", "Seconds of these jobs; of two shards at a time both count", ("kind",)),
+    "asvp_job_seconds": Metric("counter", "Seconds of these jobs; of shards at a time all count", ("kind",)),
     "asvp_rounds": Metric("counter", "Finished rounds"),
     "asvp_refreshes": Metric("counter", "Refreshes of the features"),
     "asvp_dollars": Metric("counter", "Dollars charged", ("what",)),

@@ -15,8 +15,8 @@ from asvp.actors.worker import Worker
 from asvp.compute.placement import Placement
 from asvp.spent import Share
 
-_CALLS = 8
-"""Two shards, two more that nobody waits for, the call that tells of its death, and some that ask how it is."""
+_CALLS = 16
+"""Four shards, four more that nobody waits for, the call that tells of its death, and some that ask how it is."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from asvp.compute.jobs import (
     ShardReport,
     Trained,
     TrainingOrder,
+    shards_at_a_time,
 )
 from asvp.config import EncoderConfig
 from asvp.spent import Share, Spent
@@ -45,8 +46,9 @@ class _Worker:
     """
 
     def __init__(self, share: Share, cores: float) -> None:
+        hands = shards_at_a_time(share)
         # One for each core: threads of tokenizers and decoders would wait for each other.
-        few_heaps(max(2, int(share.cpus)))
+        few_heaps(max(hands, int(share.cpus)))
         # PyTorch is imported here, not above: the broker starts workers, and needs none.
         import torch
 
@@ -62,8 +64,8 @@ class _Worker:
         device = find_device(None).type if share.gpus else "cpu"
         self._bench = Bench(device, SelectionTeam(cores).picker)
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        # Each thread that computes keeps buffers of its own: always the same two do, whichever of Ray's threads asks.
-        self._hands = ThreadPoolExecutor(2, "asvp work")
+        # Each thread that computes keeps buffers of its own: always the same few do, whichever of Ray's threads asks.
+        self._hands = ThreadPoolExecutor(hands, "asvp work")
         self._late = Lateness()
         self._active = 0
         self._idle = threading.Condition()
@@ -148,4 +150,4 @@ class _Worker:
 
 
 Worker: Any = ray.remote(_Worker)
-"""An actor with two shards at a time, one read while the other is in the forward pass, and room for other questions."""
+"""An actor with a few shards at a time, of which one is in the forward pass, and room for other questions."""

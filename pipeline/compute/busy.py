@@ -25,7 +25,7 @@ class Stopwatch:
 class BusyTime:
     """Shares out the busy seconds of a worker among its pieces of work.
 
-    Two shards overlap in a worker: one is read while the other is in the forward pass. Such time is shared out evenly
+    Shards overlap in a worker: one is read while the other is in the forward pass. Such time is shared out evenly
     among the pieces at work, so they add up to the time in which there was work, and none is longer than it took.
 
     Parameters

@@ -28,6 +28,7 @@ from asvp.compute.jobs import (
     TrainedModel,
     TrainingOrder,
     Weights,
+    shards_at_a_time,
 )
 from asvp.compute.machine import describe_machine
 from asvp.config import EncoderConfig, TrainingConfig
@@ -80,11 +81,12 @@ class InProcessBackend:
                 finished(job, HeldShard(table), report)
 
             # In order; the next is read and tokenised while the current one is in the forward pass.
-            with ThreadPoolExecutor(max_workers=2) as pool:
+            most = shards_at_a_time(self._share, self._encoder.kind)
+            with ThreadPoolExecutor(max_workers=most) as pool:
                 running: deque[tuple[ShardJob, Future[tuple[pa.Table, ShardReport]]]] = deque()
                 for job in jobs:
                     running.append((job, pool.submit(self._bench.extract, order, job, self._share)))
-                    if len(running) == 2:
+                    if len(running) == most:
                         finish()
                 while running:
                     finish()

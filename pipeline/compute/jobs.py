@@ -17,7 +17,7 @@ from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import Features
 from asvp.features.moments import Moments
 from asvp.models.head import Head
-from asvp.spent import NOTHING, Span, Spent
+from asvp.spent import NOTHING, Share, Span, Spent
 
 Arrays = Mapping[str, NDArray[Any]]
 Rows = NDArray[np.int64]
@@ -123,6 +123,15 @@ class ShardJob:
     def rows(self) -> int:
         """How many rows it has."""
         return self.stop - self.start
+
+
+def shards_at_a_time(share: Share, kind: Kind = "text") -> int:
+    """How many shards a worker has at a time: one in the forward pass, the others being read or kept.
+
+    On a GPU the forward pass of a shard of texts may take no longer than it takes to tokenise one, or to keep one, so
+    that each of these is a shard's on its own, and one waits. Images are decoded while the forward pass takes them.
+    """
+    return 4 if share.gpus and kind == "text" else 2
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -31,7 +32,7 @@ from asvp.data import open_dataset
 from asvp.errors import ClusterError, DataError, WorkError
 from asvp.features.cache import Cache
 from asvp.progress import SilentReporter
-from asvp.spent import Span
+from asvp.spent import Share, Span
 
 
 @contextmanager
@@ -100,6 +101,35 @@ def test_shards_lie_on_all_workers_and_give_way_to_another_driver(ray_local: Any
             do(loop, time.perf_counter)
         assert not running.done()
         assert [index for index, _ in running.result()] == list(range(240))
+
+
+@pytest.mark.parametrize(
+    ("shards", "kind", "gpus", "most"),
+    [(4, "text", 1.0, 1), (40, "text", 1.0, 4), (40, "image", 1.0, 2), (40, "text", 0.0, 2)],
+)
+def test_a_worker_has_no_more_shards_at_a_time_than_there_are_for_each(
+    shards: int, kind: Any, gpus: float, most: int, ray_local: Any
+) -> None:
+    """Of as many shards as workers each gets one; with more of them a worker has what it can work on at a time."""
+    order = ExtractionOrder("key", Held(None), EncoderSpec(EncoderConfig(), kind))
+    jobs = [ShardJob(number, 10 * number, 10 * number + 10, "float32") for number in range(shards)]
+    done: list[int] = []
+    with sleeping_pool(4, cpus=0.5) as pool:
+        desk = a_desk(pool)
+        wait_until(lambda: desk.state().started == 4)
+        run = ShardRun(desk, order, Runs(jobs), lambda job, shard, slept: done.append(slept.process))
+        held, hand_out = [], run._hand_out
+
+        def handed(lent: Any) -> None:
+            lent.grant = dataclasses.replace(lent.grant, share=Share(1.0, gpus))
+            hand_out(lent)
+            held.append(len(lent.calls))
+
+        run._hand_out = handed  # type: ignore[method-assign]
+        run.run()
+    assert len(done) == shards
+    assert max(held) == most
+    assert len(set(done)) == 4
 
 
 def test_the_times_of_a_workers_jobs_never_overlap_whichever_drivers_they_are_of(ray_local: Any) -> None:

@@ -1,4 +1,4 @@
-"""The shell around a bench: whichever of Ray's threads asks, two threads compute."""
+"""The shell around a bench: whichever of Ray's threads asks, a few threads compute."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ from asvp.compute import jobs
 from asvp.spent import NOTHING, Share
 
 
+@pytest.fixture(params=[Share(1.0), Share(8.0, 0.5)], ids=["cpu", "gpu"])
+def share(request: pytest.FixtureRequest) -> Share:
+    share: Share = request.param
+    return share
+
+
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Any:
+def worker(share: Share, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("asvp.actors.metrics.count", lambda *told, **tags: None)
     monkeypatch.setattr("asvp.actors.worker.few_heaps", lambda count: None)
-    return _Worker(Share(1.0), 1.0)
+    return _Worker(share, 1.0)
 
 
-def test_all_work_is_done_by_two_threads_and_both_are_used(worker: Any) -> None:
-    threads, both = set(), threading.Barrier(2)
+def test_all_work_is_done_by_a_few_threads_and_all_are_used(worker: Any, share: Share) -> None:
+    most = 4 if share.gpus else 2
+    threads, all_of_them = set(), threading.Barrier(most)
 
     def note(*asked: Any) -> Any:
-        # Two shards at a time: neither ends before the other has begun.
-        both.wait(30)
+        # As many shards at a time: none ends before the others have begun.
+        all_of_them.wait(30)
         threads.add(threading.get_ident())
         return "table", jobs.ShardReport(0, 1, 1, None, reused=True)
 
@@ -36,7 +43,7 @@ def test_all_work_is_done_by_two_threads_and_both_are_used(worker: Any) -> None:
 
     worker._bench = SimpleNamespace(extract=note, do=do, train=do, train_beside=do)
     with ThreadPoolExecutor(8) as ray_threads:
-        asked = [ray_threads.submit(worker.extract, None, None, None) for _ in range(6)]
+        asked = [ray_threads.submit(worker.extract, None, None, None) for _ in range(3 * most)]
         for one in asked:
             assert one.result()[0] == "table"
         job = jobs.IndicatorJob((), None, None, None)  # type: ignore[arg-type]
@@ -47,7 +54,7 @@ def test_all_work_is_done_by_two_threads_and_both_are_used(worker: Any) -> None:
         ]
         for one in done:
             one.result()
-    assert len(threads) == 2
+    assert len(threads) == most
     assert worker._active == 0
 
 
