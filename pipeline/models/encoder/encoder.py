@@ -36,6 +36,7 @@ from asvp.models.encoder.location import preprocessing_files, weight_files, weig
 from asvp.models.encoder.pooling import Pool
 from asvp.models.encoder.reading import RowReader
 from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, code_files
+from asvp.models.encoder.scaling import MEASURED
 from asvp.models.failures import (
     device_out_of_memory,
     empty_device_cache,
@@ -197,7 +198,7 @@ class Encoder:
         Encoders with equal fingerprints give equal features on one kind of machine. It follows the weights: it changes
         with fine-tuning and comes back when the first weights are loaded again.
         """
-        spec = _spec_fingerprint(self.resolved(), self._backbone)
+        spec = _spec_fingerprint(self.resolved(), self._backbone, self.inputs)
         if self._pristine is None:
             return spec
         present = _state_digest(self.model)
@@ -449,9 +450,14 @@ def encoder_spec_fingerprint(config: EncoderConfig, kind: Kind, *, device: str |
     Weights that come from the hub are fetched; they are hashed but not loaded.
     """
     backbone = find_backbone(config, kind, device=device)
-    if kind == "image" and config.decode == "auto":
-        config = config.model_copy(update={"decode": _load_image(config, backbone).way})
-    return _spec_fingerprint(config, backbone)
+    if kind == "text":
+        return _spec_fingerprint(config, backbone)
+    # What decodes elsewhere may not be here.
+    here = config if config.decode == "auto" else config.model_copy(update={"decode": "pil"})
+    inputs = _load_image(here, backbone)
+    if config.decode == "auto":
+        config = config.model_copy(update={"decode": inputs.way})
+    return _spec_fingerprint(config, backbone, inputs)
 
 
 def resolve_dtype(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> str:
@@ -537,7 +543,7 @@ def _check_vocabulary(inputs: TextInputs, model: PreTrainedModel, config: Encode
     )
 
 
-def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
+def _spec_fingerprint(config: EncoderConfig, backbone: Backbone, inputs: Inputs | None = None) -> str:
     parts = [_FINGERPRINT_VERSION, backbone.kind, backbone.pooling, backbone.dtype_name]
     if backbone.kind == "text":
         parts.append(str(config.max_length))
@@ -546,6 +552,9 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
         if config.decode in ("torchvision", "gpu"):
             # Pillow's pixels are what features had before there were others.
             parts += ["decode", GPU_PIXELS if config.decode == "gpu" else config.decode]
+        if isinstance(inputs, ImageInputs) and inputs.scaling.measured:
+            # What a processor declares is what all features had before it was held against what the processor does.
+            parts += ["scaling", MEASURED]
     if config.compile:
         parts.append("compile")
     parts.append(json.dumps(config.options, sort_keys=True, default=str))

@@ -18,6 +18,7 @@ from asvp.models.encoder.augmentation import Crops, cut
 from asvp.models.encoder.decoding import Decoder, decide_way
 from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.encoder.inputs import BatchSize
+from asvp.models.encoder.scaling import scaling_of
 from asvp.models.encoder.steps import steps_of
 
 _ROWS_ON_CPU = 32
@@ -43,11 +44,13 @@ class ImageInputs:
     ----------
     way : {"pil", "torchvision", "gpu"}
         What `decode` became.
+    scaling : Scaling
+        From levels of pixels to what the model takes, the same in each way of decoding.
 
     Raises
     ------
     EncoderError
-        If a way of decoding is asked for that is not possible here.
+        If a way of decoding is asked for that is not possible here, or the processor does to pixels what no way can.
     """
 
     def __init__(self, processor: Any, device: torch.device, decode: str = "pil") -> None:
@@ -58,6 +61,7 @@ class ImageInputs:
         self._size = height, width
         side = max(self._size)
         by_processor = ByProcessor(processor, side)
+        self.scaling = scaling_of(processor, by_processor)
         steps = steps_of(processor, by_processor)
         self.way = decide_way(decode, steps, device)
         scored: Reader = by_processor if steps is None else BySteps(steps, side)
@@ -136,16 +140,7 @@ class ImageInputs:
         if pixels.is_cuda and self._on_gpu is not None:
             # It was made on another stream, which may have its memory back only when this one has read it.
             pixels.record_stream(torch.cuda.current_stream(pixels.device))
-        pixels = pixels.float()
-        if self.processor.do_rescale:
-            pixels = pixels * self.processor.rescale_factor
-        if self.processor.do_normalize:
-            mean, std = (
-                torch.tensor(values, device=pixels.device).view(1, -1, 1, 1)
-                for values in (self.processor.image_mean, self.processor.image_std)
-            )
-            pixels = (pixels - mean) / std
-        return {"pixel_values": pixels}
+        return {"pixel_values": self.scaling(pixels)}
 
     def blank(self) -> list[bytes]:
         """One black image."""
