@@ -296,13 +296,23 @@ class Encoder:
                 examples = self.inputs.read(read())
                 batches = []
                 for positions in self.inputs.plan(examples, batch_size):
-                    tensors = self.inputs.collate(examples, positions)
+                    tensors = self._collated(examples, positions)
                     if self.device.type == "cuda":
                         tensors = {name: one if one.is_cuda else one.pin_memory() for name, one in tensors.items()}
                     batches.append(Batch(positions + start, tensors))
             return batches
         except RowError as error:
             raise error.moved(start + error.row) from None
+
+    def _collated(self, examples: Any, positions: np.ndarray) -> dict[str, Tensor]:
+        """A batch, which is decoded on the device a few rows at a time where they do not fit together."""
+        try:
+            return self.inputs.collate(examples, positions)
+        except RuntimeError as error:
+            if not device_out_of_memory(error):
+                raise
+            size = self.config.batch_size
+            raise no_room_for_a_row("decoding images", batch="encoder.batch_size", size=size) from None
 
     def _in_pieces_that_fit(self, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Positions and features of batches; those that do not fit in the GPU's memory are halved until they do."""
