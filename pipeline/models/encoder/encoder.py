@@ -95,6 +95,8 @@ class Encoder:
         self._pool = Pool(backbone.pooling, prefix, has_class_token=self.kind == "text" or prefix > 0)
         self._forward: Any = compiled(model, backbone.device) if config.compile else model
         self._pristine: str | None = None
+        self._too_large: float = math.inf
+        """Numbers in the smallest batch that ever did not fit in the GPU's memory."""
         self._part = inputs.batch_rows(config.batch_size) if isinstance(inputs, ImageInputs) else _ROWS_AT_ONCE
         self.dim = self._measure_dim()
         if config.compile:
@@ -316,18 +318,17 @@ class Encoder:
 
     def _in_pieces_that_fit(self, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Positions and features of batches; those that do not fit in the GPU's memory are halved until they do."""
-        too_large: float = math.inf
         for batch in batches:
             waiting = [batch]
             while waiting:
                 piece = waiting.pop()
                 # What was too large once is not tried again: each failure empties PyTorch's store of memory.
-                hopeless = piece.size >= too_large and len(piece.positions) > 1
+                hopeless = piece.size >= self._too_large and len(piece.positions) > 1
                 found = None if hopeless else self._features_if_they_fit(piece)
                 if found is not None:
                     yield piece.positions, found
                     continue
-                too_large = min(too_large, piece.size)
+                self._too_large = min(self._too_large, piece.size)
                 waiting += reversed(piece.halves())
 
     def _features_if_they_fit(self, batch: Batch) -> Tensor | None:
