@@ -25,6 +25,9 @@ _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""
 _ROWS_ON_GPU = 256
 
+_Fetched = list[np.ndarray] | Crops | Tensor
+"""Images to be stacked, pieces to be resized, or a batch that is on the device already."""
+
 
 class ImageInputs:
     """Decodes images and brings them to the model's size as the checkpoint's own image processor does.
@@ -91,13 +94,15 @@ class ImageInputs:
             return _ROWS_ON_CPU if on_cpu else _ROWS_ON_GPU
         return min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
 
-    def fetch(
-        self, examples: list[bytes], positions: np.ndarray, numbers: np.ndarray | None = None
-    ) -> list[np.ndarray] | Crops | None:
-        """Images (3, h, w) uint8, decoded, or what augmentation cuts out of them; None where the GPU decodes them."""
-        if numbers is None and self._on_gpu is not None:
-            return None
+    def fetch(self, examples: list[bytes], positions: np.ndarray, numbers: np.ndarray | None = None) -> _Fetched:
+        """Images (3, h, w) uint8, decoded, or what augmentation cuts out of them; of a GPU's decoder a batch there."""
         contents = [examples[position] for position in positions.tolist()]
+        if numbers is None and self._on_gpu is not None:
+            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
+            if isinstance(pixels, Tensor):
+                return pixels
+            place, error = pixels
+            raise _row_error(error, int(positions[place]))
         found = self._decoder.read("scored" if numbers is None else "canvas", contents, self._cores())
         decoded = []
         for position, array in zip(positions.tolist(), found, strict=True):
@@ -111,20 +116,14 @@ class ImageInputs:
         examples: list[bytes],
         positions: np.ndarray,
         numbers: np.ndarray | None = None,
-        fetched: list[np.ndarray] | Crops | None = None,
+        fetched: _Fetched | None = None,
     ) -> dict[str, Tensor]:
         """Pixels (n, 3, H, W) uint8; numbers (n, 23) ask for a random resized crop and flip, made on the device."""
         decoded = self.fetch(examples, positions, numbers) if fetched is None else fetched
         if isinstance(decoded, Crops):
             return {"pixel_values": decoded.resized(self._size, self._device)}
-        if decoded is None:
-            assert self._on_gpu is not None
-            contents = [examples[position] for position in positions.tolist()]
-            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
-            if isinstance(pixels, Tensor):
-                return {"pixel_values": pixels}
-            place, error = pixels
-            raise _row_error(error, int(positions[place]))
+        if isinstance(decoded, Tensor):
+            return {"pixel_values": decoded}
         shapes = {array.shape for array in decoded}
         if len(shapes) > 1:
             raise EncoderError(
