@@ -46,6 +46,7 @@ from asvp.models.failures import (
 )
 from asvp.models.precision import matmul_context
 from asvp.models.quiet import quiet_transformers
+from asvp.models.sending import sent
 
 _FINGERPRINT_VERSION = "asvp-encoder-1"
 _ROWS_AT_ONCE = 4096
@@ -182,11 +183,8 @@ class Encoder:
         ):
             features = torch.empty((prepared.rows, self.dim), device=home)
             for positions, found in self._in_pieces_that_fit(prepared.batches):
-                places = torch.from_numpy(positions)
-                if home.type == "cuda":
-                    # Pinned, so that the next batch's kernels are queued before this one's are through.
-                    places = places.pin_memory().to(home, non_blocking=True)
-                features[places] = found.to(home)
+                # Without waiting, so that the next batch's kernels are queued before this one's are through.
+                features[sent(torch.from_numpy(positions), home)] = found.to(home)
             return features.cpu().numpy()
 
     def features(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -345,7 +343,7 @@ class Encoder:
         return None
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
-        moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
+        moved = {name: sent(tensor, self.device) for name, tensor in tensors.items()}
         return self._pool(forward(**self.inputs.on_device(moved)), moved.get("attention_mask"))
 
     def _measure_dim(self) -> int:
