@@ -33,6 +33,7 @@ from asvp.models.encoder.gpu_decoding import GPU_PIXELS
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
+from asvp.models.encoder.masks import known_padding
 from asvp.models.encoder.pooling import Pool
 from asvp.models.encoder.reading import RowReader
 from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, code_files
@@ -344,7 +345,9 @@ class Encoder:
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: sent(tensor, self.device) for name, tensor in tensors.items()}
-        return self._pool(forward(**self.inputs.on_device(moved)), moved.get("attention_mask"))
+        with known_padding(tensors.get("attention_mask")):
+            outputs = forward(**self.inputs.on_device(moved))
+        return self._pool(outputs, moved.get("attention_mask"))
 
     def _measure_dim(self) -> int:
         """D, from a forward pass of one row without content."""
