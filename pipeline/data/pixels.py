@@ -21,6 +21,8 @@ twice the size it would be 5, which is more than ways of decoding differ by.
 """
 _MOST_PIXELS = 50_000_000
 """Of an image whose short side was brought to the model's size."""
+_SCALES = ("include_top",)
+"""Besides do_rescale and do_normalize, what makes some image processors scale their pixels."""
 
 
 class UnusableError(Exception):
@@ -133,8 +135,9 @@ class ByProcessor:
             ) from None
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """Pixels (3, H, W) uint8 of an RGB image."""
-        out = self.processor(images=[image], do_rescale=False, do_normalize=False, return_tensors="np")
+        """Pixels (3, H, W) uint8 of an RGB image, before they are scaled."""
+        others = {name: False for name in _SCALES if hasattr(self.processor, name)}
+        out = self.processor(images=[image], do_rescale=False, do_normalize=False, return_tensors="np", **others)
         return np.asarray(out["pixel_values"][0], np.uint8)
 
 

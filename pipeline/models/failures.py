@@ -13,6 +13,10 @@ from asvp.errors import AsvpError, ConfigError, DeviceMemoryError, EncoderError,
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|alloc_failed|bad_alloc", re.IGNORECASE)
 _FROM_A_GPU = re.compile(r"CUDA|CUBLAS|CUDNN|CUSOLVER|CUFFT", re.IGNORECASE)
+_FROM_NVJPEG = re.compile(
+    r"allocator_failure|(jpeg|decod)[^\n]*: 5\s*$|CUDA stream: 2\s*$", re.IGNORECASE | re.MULTILINE
+)
+"""Its failure to get memory, which torchvision tells as a number: NVJPEG_STATUS_ALLOCATOR_FAILURE, or that of CUDA."""
 
 
 @contextmanager
@@ -62,14 +66,17 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the processor's or the GPU's memory was not enough."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    text = str(error)
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(text) or _FROM_NVJPEG.search(text))
 
 
 def device_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a GPU's memory was not enough: PyTorch's own, or one of CUDA's libraries."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and out_of_memory(error) and _FROM_A_GPU.search(str(error)) is not None
+    text = str(error)
+    from_a_gpu = _FROM_A_GPU.search(text) or _FROM_NVJPEG.search(text)
+    return isinstance(error, RuntimeError) and out_of_memory(error) and from_a_gpu is not None
 
 
 def no_room_for_a_row(doing: str, *, batch: str, size: int | str) -> DeviceMemoryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -18,8 +19,8 @@ from transformers import ViTImageProcessorPil
 
 from asvp.config import EncoderConfig
 from asvp.data.pixels import ByProcessor, BySteps, Steps, UnusableError, Whole
-from asvp.errors import DataError, EncoderError, WorkError
-from asvp.models.encoder import Encoder, decoding
+from asvp.errors import DataError, DeviceMemoryError, EncoderError, WorkError
+from asvp.models.encoder import Encoder, decoding, gpu_decoding
 from asvp.models.encoder.decoding import Decoder, decide_way
 from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.encoder.processes import ReadingProcesses
@@ -205,14 +206,104 @@ class TestOnADevice:
         assert torch.equal(self.decoding()(jpegs, self.on_cpu), whole)
 
     def test_no_more_pixels_are_decoded_at_once_than_there_is_room_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from asvp.models.encoder import gpu_decoding
-
         jpegs = [_jpeg(number, 40, 50) for number in range(8)]
         whole = self.decoding()(jpegs, self.on_cpu)
         monkeypatch.setattr(gpu_decoding, "_PIXELS_AT_ONCE", 3 * 40 * 50)
         seen: list[int] = []
         assert torch.equal(self.decoding(seen)(jpegs, self.on_cpu), whole)
         assert seen == [3, 3, 2]
+
+    def test_no_more_pixels_of_what_pillow_decodes_are_in_memory_than_there_is_room_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pngs = [_png(number, 30 + 10 * (number % 2), 50) for number in range(8)]
+        mixed = [pngs[0], _jpeg(0, 40, 50), *pngs[1:], _jpeg(1, 40, 50)]
+        whole = self.decoding()(mixed, self.on_cpu)
+        monkeypatch.setattr(gpu_decoding, "_PIXELS_AT_ONCE", 3 * 40 * 50)
+        asked: list[list[bytes]] = []
+
+        def on_cpu(contents: list[bytes]) -> list[object]:
+            asked.append(contents)
+            return self.on_cpu(contents)
+
+        assert torch.equal(self.decoding()(mixed, on_cpu), whole)
+        assert asked == [pngs[:3], pngs[3:6], pngs[6:]]
+        monkeypatch.setattr(gpu_decoding, "_PIXELS_AT_ONCE", 1)
+        assert torch.equal(self.decoding()(mixed, on_cpu), whole)
+
+    def test_images_of_one_size_are_resized_together_and_rows_keep_their_order(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pngs = [_png(number, 30 + 10 * (number % 2), 50) for number in range(7)]
+        seen: list[int] = []
+        resize = gpu_decoding.bring_to_size
+        monkeypatch.setattr(
+            gpu_decoding, "bring_to_size", lambda images, *more: (seen.append(len(images)), resize(images, *more))[1]
+        )
+        found = self.decoding()(pngs, self.on_cpu)
+        assert seen == [4, 3]
+        for content, pixels in zip(pngs, found, strict=True):
+            assert np.abs(pixels.numpy().astype(int) - BySteps(STEPS, 32)(content)).max() <= 2
+
+    @pytest.mark.parametrize("room", [1, 1 << 26])
+    def test_the_first_of_several_rows_that_are_no_images_is_named(
+        self, room: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gpu_decoding, "_PIXELS_AT_ONCE", room)
+        rows = [_jpeg(0, 40, 50), IMAGES[0], b"first", IMAGES[1], BROKEN, b""]
+        found = self.decoding()(rows, self.on_cpu)
+        assert isinstance(found, tuple)
+        assert found[0] == 2
+        assert "first" in found[1].message
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            RuntimeError("Error while decoding JPEG images: Failed to decode batch: 5"),
+        ],
+        ids=["of the allocator", "of nvJPEG"],
+    )
+    def test_jpegs_that_do_not_fit_together_are_decoded_in_halves_to_equal_pixels(self, error: Exception) -> None:
+        jpegs = [_jpeg(number, 40, 50) for number in range(9)]
+        whole = self.decoding()(jpegs, self.on_cpu)
+        seen: list[int] = []
+        decode = self.decoding()._decode
+
+        def limited(encoded: list[torch.Tensor]) -> list[torch.Tensor]:
+            seen.append(len(encoded))
+            if len(encoded) > 2:
+                raise error
+            return decode(encoded)
+
+        halved = GpuDecoding(STEPS, 32, torch.device("cpu"), limited)
+        assert torch.equal(halved(jpegs, lambda others: pytest.fail("Pillow was asked")), whole)
+        assert seen == [9, 4, 2, 2, 5, 2, 3, 1, 2]
+
+    def test_images_that_do_not_fit_while_they_are_resized_are_resized_in_halves(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mixed = [one for number in range(5) for one in (_jpeg(number, 40, 50), _png(number, 40, 50))]
+        whole = self.decoding()(mixed, self.on_cpu)
+        resize = gpu_decoding.bring_to_size
+
+        def limited(images: torch.Tensor, *more: object) -> torch.Tensor:
+            if len(images) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return resize(images, *more)
+
+        monkeypatch.setattr(gpu_decoding, "bring_to_size", limited)
+        assert torch.equal(self.decoding()(mixed, self.on_cpu), whole)
+
+    def test_a_row_that_does_not_fit_alone_names_the_batch_size(self, folder: Path) -> None:
+        def full(encoded: list[torch.Tensor]) -> list[torch.Tensor]:
+            raise RuntimeError("Error while decoding JPEG images: CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        config = EncoderConfig(model=str(folder), pooling="auto", batch_size=4)
+        encoder = Encoder.load(config, "image", device="cpu")
+        encoder.inputs._on_gpu = GpuDecoding(STEPS, 32, torch.device("cpu"), full)
+        with pytest.raises(DeviceMemoryError, match=r"encoder\.batch_size: .*not even for one row .*\(got 4\)"):
+            encoder.encode([_jpeg(0, 40, 50)])
 
     def test_a_row_that_nobody_can_decode_is_named(self) -> None:
         found = self.decoding()([_jpeg(0, 40, 50), IMAGES[0], BROKEN], self.on_cpu)
@@ -221,13 +312,15 @@ class TestOnADevice:
         assert "no readable image" in found[1].message
 
 
-def _jpeg(seed: int, height: int, width: int) -> bytes:
-    import io
-
+def _jpeg(seed: int, height: int, width: int, kind: str = "JPEG") -> bytes:
     small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(buffer, kind)
     return buffer.getvalue()
+
+
+def _png(seed: int, height: int, width: int) -> bytes:
+    return _jpeg(seed, height, width, "PNG")
 
 
 @pytest.mark.parametrize("way", ["torchvision", "gpu"])

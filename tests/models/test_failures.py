@@ -28,6 +28,13 @@ def test_memory_that_is_not_there_names_the_batch_size() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), DeviceMemoryError),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), DeviceMemoryError),
+        (RuntimeError("CUDA error: out of memory"), DeviceMemoryError),
+        (RuntimeError("Error while decoding JPEG images: Failed to decode jpeg stream: 5"), DeviceMemoryError),
+        (RuntimeError("nvjpegDecodeBatched failed: 5\nException raised from decode_images"), DeviceMemoryError),
+        (RuntimeError("Failed to create device buffer: NVJPEG_STATUS_ALLOCATOR_FAILURE"), DeviceMemoryError),
+        (RuntimeError("Error while decoding JPEG images: Failed to synchronize CUDA stream: 2"), DeviceMemoryError),
+        (RuntimeError("Error while decoding JPEG images: Failed to parse jpeg stream: 3"), WorkError),
+        (RuntimeError("Corrupt JPEG data: 5 extraneous bytes before marker 0xd9"), WorkError),
         (MemoryError(), WorkError),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), WorkError),
         (RuntimeError("CUDA error: device-side assert triggered"), WorkError),

@@ -15,10 +15,12 @@ from tiny_encoders import IMAGE_FAMILIES, tiny_image_encoder, tiny_images, tiny_
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from asvp.config import EncoderConfig, TrainingConfig
+from asvp.data.pixels import Steps
 from asvp.errors import DataError, EncoderError
 from asvp.models.classifier import Classifier
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, images
 from asvp.models.encoder.augmentation import drawn_numbers
+from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.training import finetune
 from asvp.models.training.finetune import fine_tune
 
@@ -190,21 +192,27 @@ def test_each_epoch_augments_a_row_anew_and_alike_in_any_batches(
     assert epochs(4, 1) != [first, second]
 
 
-@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize(
+    ("augment", "by"), [(True, "cpu"), (False, "cpu"), (False, "gpu")], ids=["augmented", "plain", "plain by a GPU"]
+)
 def test_batches_are_decoded_before_their_step_and_train_to_the_same_weights(
-    folders: dict[str, Path], augment: bool, monkeypatch: pytest.MonkeyPatch
+    folders: dict[str, Path], augment: bool, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainingConfig(epochs=2, lr=1e-3, head_lr=1e-2, batch_size=4, augment=augment)
 
     def trained() -> tuple[list[str], dict[str, np.ndarray]]:
         encoder, seen = load(folders["vit"]), []
-        fetch, second = encoder.inputs.fetch, threading.Event()
+        if by == "gpu":
+            # Its pipeline on tensors of the CPU; none of the images is a JPEG.
+            encoder.inputs._on_gpu = GpuDecoding(Steps((32, 32), None, 2, None), 32, torch.device("cpu"))
+        decoder, second = encoder.inputs._decoder, threading.Event()
+        read = decoder.read
 
-        def fetched(*given: object, **more: object) -> object:
+        def decoded(*given: object) -> object:
             seen.append("decoded")
             if len(seen) > 1:
                 second.set()
-            return fetch(*given, **more)
+            return read(*given)
 
         def step(done: int, steps: int) -> None:
             if ahead and done == 1:
@@ -212,7 +220,7 @@ def test_batches_are_decoded_before_their_step_and_train_to_the_same_weights(
                 assert second.wait(30)
             seen.append("step")
 
-        monkeypatch.setattr(encoder.inputs, "fetch", fetched)
+        monkeypatch.setattr(decoder, "read", decoded)
         fine_tune(encoder, IMAGES, np.array(LABELS), classes=3, config=config, seed=0, on_step=step)
         return seen, encoder.state()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from asvp.config import EncoderConfig, TrainingConfig
 from asvp.models.encoder import Encoder
+from asvp.models.training import repeatable
 from asvp.models.training.attention import NAME, short_attention
 from asvp.models.training.finetune import fine_tune
-from asvp.models.training.repeatable import repeatable_gradients
+from asvp.models.training.repeatable import repeatable_convolutions, repeatable_gradients
 
 
 def test_layer_norm_has_the_outputs_and_gradients_of_pytorch() -> None:
@@ -121,3 +123,30 @@ def test_fine_tuning_gives_the_same_weights_on_one_thread_and_on_two(tmp_path: P
         torch.set_num_threads(threads)
     for name, array in states[0].items():
         np.testing.assert_array_equal(states[1][name], array, err_msg=name)
+
+
+def test_cudnn_is_asked_for_sums_in_one_order_while_a_model_is_trained_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    assert not cudnn.deterministic
+    with repeatable_convolutions(torch.device("cpu")):
+        assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+    with repeatable_convolutions(torch.device("cuda")):
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+
+
+def test_every_training_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+
+    def noted(device: torch.device) -> AbstractContextManager[None]:
+        asked.append(device)
+        return nullcontext()
+
+    monkeypatch.setattr(repeatable, "repeatable_convolutions", noted)
+    encoder = Encoder.load(EncoderConfig(model=str(tiny_text_encoder(tmp_path)), dtype="float32"), "text", device="cpu")
+    texts, labels = tiny_texts(6)
+    fine_tune(encoder, texts, np.array(labels), classes=3, config=TrainingConfig(epochs=1), seed=0)
+    assert asked == [encoder.device]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asvp.models.sending import sent
 from asvp.seeds import derive_seed
 
 _TRIES = 10
@@ -48,16 +49,14 @@ class Crops:
 
     def together(self, size: tuple[int, int], device: torch.device) -> Tensor:
         """The same in a few steps for all pieces, up to one level of 255; no row changes another's pixels."""
-        flat = torch.from_numpy(np.concatenate([piece.reshape(-1) for piece in self.pieces]))
         begins = np.cumsum([0, *(piece.size for piece in self.pieces)])[:-1]
-        heights, widths = np.array([piece.shape[1:] for piece in self.pieces], dtype=np.int64).T
-        if device.type == "cuda":
-            flat = flat.pin_memory()
-        flat = flat.to(device, non_blocking=True)
-        begin, height, width = (torch.from_numpy(numbers).to(device)[:, None] for numbers in (begins, heights, widths))
+        heights, widths = np.array([piece.shape[1:] for piece in self.pieces]).T
+        flat = sent(torch.from_numpy(np.concatenate([piece.reshape(-1) for piece in self.pieces])), device)
+        small = sent(torch.from_numpy(np.array([begins, heights, widths, self.flipped], dtype=np.int64)), device)
+        begin, height, width, flipped = small[:, :, None].unbind()
         top, bottom, down = _neighbours(height, size[0])
         left, right, across = _neighbours(width, size[1])
-        turn = torch.from_numpy(self.flipped).to(device)[:, None]
+        turn = flipped.bool()
         left, right, across = (torch.where(turn, numbers.flip(1), numbers) for numbers in (left, right, across))
         planes = (begin + torch.arange(3, device=device) * height * width)[:, :, None, None]
 

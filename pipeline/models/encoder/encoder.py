@@ -33,9 +33,11 @@ from asvp.models.encoder.gpu_decoding import GPU_PIXELS
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
+from asvp.models.encoder.masks import known_padding
 from asvp.models.encoder.pooling import Pool
 from asvp.models.encoder.reading import RowReader
 from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, code_files
+from asvp.models.encoder.scaling import MEASURED
 from asvp.models.failures import (
     device_out_of_memory,
     empty_device_cache,
@@ -45,6 +47,7 @@ from asvp.models.failures import (
 )
 from asvp.models.precision import matmul_context
 from asvp.models.quiet import quiet_transformers
+from asvp.models.sending import sent
 
 _FINGERPRINT_VERSION = "asvp-encoder-1"
 _ROWS_AT_ONCE = 4096
@@ -94,6 +97,8 @@ class Encoder:
         self._pool = Pool(backbone.pooling, prefix, has_class_token=self.kind == "text" or prefix > 0)
         self._forward: Any = compiled(model, backbone.device) if config.compile else model
         self._pristine: str | None = None
+        self._too_large: float = math.inf
+        """Numbers in the smallest batch that ever did not fit in the GPU's memory."""
         self._part = inputs.batch_rows(config.batch_size) if isinstance(inputs, ImageInputs) else _ROWS_AT_ONCE
         self.dim = self._measure_dim()
         if config.compile:
@@ -179,11 +184,8 @@ class Encoder:
         ):
             features = torch.empty((prepared.rows, self.dim), device=home)
             for positions, found in self._in_pieces_that_fit(prepared.batches):
-                places = torch.from_numpy(positions)
-                if home.type == "cuda":
-                    # Pinned, so that the next batch's kernels are queued before this one's are through.
-                    places = places.pin_memory().to(home, non_blocking=True)
-                features[places] = found.to(home)
+                # Without waiting, so that the next batch's kernels are queued before this one's are through.
+                features[sent(torch.from_numpy(positions), home)] = found.to(home)
             return features.cpu().numpy()
 
     def features(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -197,7 +199,7 @@ class Encoder:
         Encoders with equal fingerprints give equal features on one kind of machine. It follows the weights: it changes
         with fine-tuning and comes back when the first weights are loaded again.
         """
-        spec = _spec_fingerprint(self.resolved(), self._backbone)
+        spec = _spec_fingerprint(self.resolved(), self._backbone, self.inputs)
         if self._pristine is None:
             return spec
         present = _state_digest(self.model)
@@ -295,7 +297,7 @@ class Encoder:
                 examples = self.inputs.read(read())
                 batches = []
                 for positions in self.inputs.plan(examples, batch_size):
-                    tensors = self.inputs.collate(examples, positions)
+                    tensors = self._collated(examples, positions)
                     if self.device.type == "cuda":
                         tensors = {name: one if one.is_cuda else one.pin_memory() for name, one in tensors.items()}
                     batches.append(Batch(positions + start, tensors))
@@ -303,20 +305,29 @@ class Encoder:
         except RowError as error:
             raise error.moved(start + error.row) from None
 
+    def _collated(self, examples: Any, positions: np.ndarray) -> dict[str, Tensor]:
+        """A batch, which is decoded on the device a few rows at a time where they do not fit together."""
+        try:
+            return self.inputs.collate(examples, positions)
+        except RuntimeError as error:
+            if not device_out_of_memory(error):
+                raise
+            size = self.config.batch_size
+            raise no_room_for_a_row("decoding images", batch="encoder.batch_size", size=size) from None
+
     def _in_pieces_that_fit(self, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Positions and features of batches; those that do not fit in the GPU's memory are halved until they do."""
-        too_large: float = math.inf
         for batch in batches:
             waiting = [batch]
             while waiting:
                 piece = waiting.pop()
                 # What was too large once is not tried again: each failure empties PyTorch's store of memory.
-                hopeless = piece.size >= too_large and len(piece.positions) > 1
+                hopeless = piece.size >= self._too_large and len(piece.positions) > 1
                 found = None if hopeless else self._features_if_they_fit(piece)
                 if found is not None:
                     yield piece.positions, found
                     continue
-                too_large = min(too_large, piece.size)
+                self._too_large = min(self._too_large, piece.size)
                 waiting += reversed(piece.halves())
 
     def _features_if_they_fit(self, batch: Batch) -> Tensor | None:
@@ -333,8 +344,10 @@ class Encoder:
         return None
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
-        moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
-        return self._pool(forward(**self.inputs.on_device(moved)), moved.get("attention_mask"))
+        moved = {name: sent(tensor, self.device) for name, tensor in tensors.items()}
+        with known_padding(tensors.get("attention_mask")):
+            outputs = forward(**self.inputs.on_device(moved))
+        return self._pool(outputs, moved.get("attention_mask"))
 
     def _measure_dim(self) -> int:
         """D, from a forward pass of one row without content."""
@@ -449,9 +462,14 @@ def encoder_spec_fingerprint(config: EncoderConfig, kind: Kind, *, device: str |
     Weights that come from the hub are fetched; they are hashed but not loaded.
     """
     backbone = find_backbone(config, kind, device=device)
-    if kind == "image" and config.decode == "auto":
-        config = config.model_copy(update={"decode": _load_image(config, backbone).way})
-    return _spec_fingerprint(config, backbone)
+    if kind == "text":
+        return _spec_fingerprint(config, backbone)
+    # What decodes elsewhere may not be here.
+    here = config if config.decode == "auto" else config.model_copy(update={"decode": "pil"})
+    inputs = _load_image(here, backbone)
+    if config.decode == "auto":
+        config = config.model_copy(update={"decode": inputs.way})
+    return _spec_fingerprint(config, backbone, inputs)
 
 
 def resolve_dtype(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> str:
@@ -537,7 +555,7 @@ def _check_vocabulary(inputs: TextInputs, model: PreTrainedModel, config: Encode
     )
 
 
-def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
+def _spec_fingerprint(config: EncoderConfig, backbone: Backbone, inputs: Inputs | None = None) -> str:
     parts = [_FINGERPRINT_VERSION, backbone.kind, backbone.pooling, backbone.dtype_name]
     if backbone.kind == "text":
         parts.append(str(config.max_length))
@@ -546,6 +564,9 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone) -> str:
         if config.decode in ("torchvision", "gpu"):
             # Pillow's pixels are what features had before there were others.
             parts += ["decode", GPU_PIXELS if config.decode == "gpu" else config.decode]
+        if isinstance(inputs, ImageInputs) and inputs.scaling.measured:
+            # What a processor declares is what all features had before it was held against what the processor does.
+            parts += ["scaling", MEASURED]
     if config.compile:
         parts.append("compile")
     parts.append(json.dumps(config.options, sort_keys=True, default=str))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from asvp.data.decoding import pixels_of
 from asvp.data.jpeg import plain_jpeg
 from asvp.data.pixels import Steps, UnusableError, check_size
 from asvp.data.tensors import MatrixResizing, bring_to_size
+from asvp.models.failures import device_out_of_memory, empty_device_cache
 
 _PIXELS_AT_ONCE = 1 << 26
-"""Decoded and not yet resized: 200 MB as bytes, and three times that while they are resized."""
+"""Decoded and not yet resized, by whomever: 200 MB as bytes, and three times that while they are resized."""
 GPU_PIXELS = "gpu-2"
 """What this way makes of images; it belongs to the key of their features."""
 
@@ -50,54 +52,55 @@ class GpuDecoding:
         self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def __call__(self, contents: Sequence[bytes], on_cpu: OnCpu) -> Tensor | tuple[int, UnusableError]:
-        """Pixels (n, 3, H, W) uint8 on the device, finished when this returns; or a row that has none, and why.
+        """Pixels (n, 3, H, W) uint8 on the device, finished when this returns; or the first row that has none, and why.
 
         Parameters
         ----------
         contents : sequence of bytes
         on_cpu : callable
-            All pixels of images that are no plain JPEGs.
+            All pixels of images that are no plain JPEGs, of as many at a time as there is room for.
+
+        Raises
+        ------
+        RuntimeError
+            That `device_out_of_memory` knows, if the device's memory is not enough for one row alone.
         """
         with torch.cuda.stream(self._stream):
             found: list[Tensor | None] = [None] * len(contents)
             sizes = [plain_jpeg(content) for content in contents]
-            others = [row for row, size in enumerate(sizes) if size is None or not self._is_usable(size)]
-            for rows in self._portions(sizes, set(others)):
-                others += self._decoded(contents, rows, found)
-            others.sort()
-            for row, pixels in zip(others, on_cpu([contents[row] for row in others]) if others else [], strict=True):
-                if isinstance(pixels, UnusableError):
-                    return row, pixels
-                whole = torch.from_numpy(np.array(pixels)).to(self._device)
-                found[row] = bring_to_size(whole.unsqueeze(0), self._steps, self._resizing)[0]
+            jpegs = {row: size[0] * size[1] for row, size in enumerate(sizes) if size and self._is_usable(size)}
+            others = [row for row in range(len(contents)) if row not in jpegs]
+            for rows in _portions(jpegs):
+                others += self._as_it_fits(lambda some: self._decoded(contents, some, found), rows)
+            for rows in _portions({row: pixels_of(contents[row]) for row in sorted(others)}):
+                unusable = self._from_cpu(contents, rows, on_cpu, found)
+                if unusable is not None:
+                    return unusable
             together = torch.stack([pixels for pixels in found if pixels is not None])
             if self._stream is not None:
                 self._stream.synchronize()
             return together
 
-    def _portions(self, sizes: list[Any], left_out: set[int]) -> list[list[int]]:
-        """Rows whose pixels fit into the memory set aside for them."""
-        portions: list[list[int]] = []
-        room = 0
-        for row, size in enumerate(sizes):
-            if row in left_out:
-                continue
-            pixels = size[0] * size[1]
-            if not portions or pixels > room:
-                portions.append([])
-                room = _PIXELS_AT_ONCE
-            portions[-1].append(row)
-            room -= pixels
-        return portions
+    def _as_it_fits(self, act: Callable[[list[int]], list[int]], rows: list[int]) -> list[int]:
+        """What acting on rows gives, on half of them at a time where the device's memory is not enough for all."""
+        try:
+            return act(rows)
+        except RuntimeError as error:
+            if len(rows) == 1 or not device_out_of_memory(error):
+                raise
+        # After the handler, whose error holds what was made of them.
+        empty_device_cache(self._device)
+        middle = len(rows) // 2
+        return self._as_it_fits(act, rows[:middle]) + self._as_it_fits(act, rows[middle:])
 
     def _decoded(self, contents: Sequence[bytes], rows: list[int], found: list[Tensor | None]) -> list[int]:
         """Decode and resize some JPEGs; returns those that could not be decoded."""
         encoded = [torch.frombuffer(bytearray(contents[row]), dtype=torch.uint8) for row in rows]
         try:
             decoded = self._decode(encoded)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:
+        except RuntimeError as error:
+            if device_out_of_memory(error):
+                raise
             # One of them, for which Pillow has the last word; the others' pixels must not depend on it.
             if len(rows) == 1:
                 return rows
@@ -105,14 +108,32 @@ class GpuDecoding:
             return [
                 failed for half in (rows[:middle], rows[middle:]) for failed in self._decoded(contents, half, found)
             ]
-        groups: dict[torch.Size, list[int]] = {}
-        for place, image in enumerate(decoded):
-            groups.setdefault(image.shape, []).append(place)
-        for places in groups.values():
-            resized = bring_to_size(torch.stack([decoded[place] for place in places]), self._steps, self._resizing)
-            for place, pixels in zip(places, resized, strict=True):
-                found[rows[place]] = pixels
+        for places in _of_one_size([image.shape for image in decoded]):
+            self._resized(torch.stack([decoded[place] for place in places]), [rows[place] for place in places], found)
         return []
+
+    def _from_cpu(
+        self, contents: Sequence[bytes], rows: list[int], on_cpu: OnCpu, found: list[Tensor | None]
+    ) -> tuple[int, UnusableError] | None:
+        """Let the CPU decode some images and the device resize them; the first that is none, if there is one."""
+        whole = dict(zip(rows, on_cpu([contents[row] for row in rows]), strict=True))
+        for row, pixels in whole.items():
+            if isinstance(pixels, UnusableError):
+                return row, pixels
+        self._as_it_fits(lambda some: self._moved(whole, some, found), rows)
+        return None
+
+    def _moved(self, whole: Mapping[int, Any], rows: list[int], found: list[Tensor | None]) -> list[int]:
+        """Copy pixels of the CPU to the device and resize them there; nothing is left to do for any."""
+        for places in _of_one_size([whole[row].shape for row in rows]):
+            some = [rows[place] for place in places]
+            self._resized(torch.from_numpy(np.stack([whole[row] for row in some])).to(self._device), some, found)
+        return []
+
+    def _resized(self, images: Tensor, rows: list[int], found: list[Tensor | None]) -> None:
+        """Resize images (n, 3, h, w) uint8 of one size."""
+        for row, pixels in zip(rows, bring_to_size(images, self._steps, self._resizing), strict=True):
+            found[row] = pixels
 
     def _is_usable(self, size: tuple[int, int]) -> bool:
         try:
@@ -126,3 +147,25 @@ class GpuDecoding:
 
         decoded: Any = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self._device)
         return list(decoded)
+
+
+def _portions(pixels: Mapping[int, int]) -> Iterator[list[int]]:
+    """Rows, in their order, whose pixels fit into the memory set aside for them; one at least."""
+    portion: list[int] = []
+    room = _PIXELS_AT_ONCE
+    for row, wanted in pixels.items():
+        if portion and wanted > room:
+            yield portion
+            portion, room = [], _PIXELS_AT_ONCE
+        portion.append(row)
+        room -= wanted
+    if portion:
+        yield portion
+
+
+def _of_one_size(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Places of equal shapes, together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        groups.setdefault(tuple(shape), []).append(place)
+    return list(groups.values())

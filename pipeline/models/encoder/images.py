@@ -18,11 +18,15 @@ from asvp.models.encoder.augmentation import Crops, cut
 from asvp.models.encoder.decoding import Decoder, decide_way
 from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.encoder.inputs import BatchSize
+from asvp.models.encoder.scaling import scaling_of
 from asvp.models.encoder.steps import steps_of
 
 _ROWS_ON_CPU = 32
 """More images a batch were slower on every CPU measured: the activations leave the cache."""
 _ROWS_ON_GPU = 256
+
+_Fetched = list[np.ndarray] | Crops | Tensor
+"""Images to be stacked, pieces to be resized, or a batch that is on the device already."""
 
 
 class ImageInputs:
@@ -43,11 +47,13 @@ class ImageInputs:
     ----------
     way : {"pil", "torchvision", "gpu"}
         What `decode` became.
+    scaling : Scaling
+        From levels of pixels to what the model takes, the same in each way of decoding.
 
     Raises
     ------
     EncoderError
-        If a way of decoding is asked for that is not possible here.
+        If a way of decoding is asked for that is not possible here, or the processor does to pixels what no way can.
     """
 
     def __init__(self, processor: Any, device: torch.device, decode: str = "pil") -> None:
@@ -58,6 +64,7 @@ class ImageInputs:
         self._size = height, width
         side = max(self._size)
         by_processor = ByProcessor(processor, side)
+        self.scaling = scaling_of(processor, by_processor)
         steps = steps_of(processor, by_processor)
         self.way = decide_way(decode, steps, device)
         scored: Reader = by_processor if steps is None else BySteps(steps, side)
@@ -87,13 +94,15 @@ class ImageInputs:
             return _ROWS_ON_CPU if on_cpu else _ROWS_ON_GPU
         return min(batch_size, _ROWS_ON_CPU) if on_cpu else batch_size
 
-    def fetch(
-        self, examples: list[bytes], positions: np.ndarray, numbers: np.ndarray | None = None
-    ) -> list[np.ndarray] | Crops | None:
-        """Images (3, h, w) uint8, decoded, or what augmentation cuts out of them; None where the GPU decodes them."""
-        if numbers is None and self._on_gpu is not None:
-            return None
+    def fetch(self, examples: list[bytes], positions: np.ndarray, numbers: np.ndarray | None = None) -> _Fetched:
+        """Images (3, h, w) uint8, decoded, or what augmentation cuts out of them; of a GPU's decoder a batch there."""
         contents = [examples[position] for position in positions.tolist()]
+        if numbers is None and self._on_gpu is not None:
+            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
+            if isinstance(pixels, Tensor):
+                return pixels
+            place, error = pixels
+            raise _row_error(error, int(positions[place]))
         found = self._decoder.read("scored" if numbers is None else "canvas", contents, self._cores())
         decoded = []
         for position, array in zip(positions.tolist(), found, strict=True):
@@ -107,20 +116,14 @@ class ImageInputs:
         examples: list[bytes],
         positions: np.ndarray,
         numbers: np.ndarray | None = None,
-        fetched: list[np.ndarray] | Crops | None = None,
+        fetched: _Fetched | None = None,
     ) -> dict[str, Tensor]:
         """Pixels (n, 3, H, W) uint8; numbers (n, 23) ask for a random resized crop and flip, made on the device."""
         decoded = self.fetch(examples, positions, numbers) if fetched is None else fetched
         if isinstance(decoded, Crops):
             return {"pixel_values": decoded.resized(self._size, self._device)}
-        if decoded is None:
-            assert self._on_gpu is not None
-            contents = [examples[position] for position in positions.tolist()]
-            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
-            if isinstance(pixels, Tensor):
-                return {"pixel_values": pixels}
-            place, error = pixels
-            raise _row_error(error, int(positions[place]))
+        if isinstance(decoded, Tensor):
+            return {"pixel_values": decoded}
         shapes = {array.shape for array in decoded}
         if len(shapes) > 1:
             raise EncoderError(
@@ -136,16 +139,7 @@ class ImageInputs:
         if pixels.is_cuda and self._on_gpu is not None:
             # It was made on another stream, which may have its memory back only when this one has read it.
             pixels.record_stream(torch.cuda.current_stream(pixels.device))
-        pixels = pixels.float()
-        if self.processor.do_rescale:
-            pixels = pixels * self.processor.rescale_factor
-        if self.processor.do_normalize:
-            mean, std = (
-                torch.tensor(values, device=pixels.device).view(1, -1, 1, 1)
-                for values in (self.processor.image_mean, self.processor.image_std)
-            )
-            pixels = (pixels - mean) / std
-        return {"pixel_values": pixels}
+        return {"pixel_values": self.scaling(pixels)}
 
     def blank(self) -> list[bytes]:
         """One black image."""

@@ -79,7 +79,7 @@ class Inputs(Protocol):
         """Positions of the rows of each batch for scoring; depends on nothing but the rows, batch size and device."""
 
     def fetch(self, examples: Any, positions: np.ndarray, numbers: np.ndarray | None = None) -> Any:
-        """The slow part of `collate`, which may be done ahead in another thread, if there is one.
+        """The slow part of `collate`, which may be done ahead in another thread, if there is one; None: there is none.
 
         Raises
         ------

@@ -21,6 +21,7 @@ from asvp.models.encoder.inputs import TextInputs
 from asvp.models.failures import work_errors
 from asvp.models.proxy import Head, balanced_weights, fit_proxy
 from asvp.models.proxy.mlp import batch_bounds
+from asvp.models.sending import sent
 from asvp.models.training.graphs import StepGraphs, step_graphs
 from asvp.models.training.recomputed import recomputed_activations
 from asvp.models.training.repeatable import repeatable_gradients
@@ -220,7 +221,7 @@ def _train(
     augmented = config.augment and encoder.kind == "image"
     orders = [torch.randperm(len(labels), generator=generator) for _ in range(config.epochs + 1)]
     mixed = orders.pop().numpy()
-    labels = labels.to(encoder.device)
+    labels = sent(labels, encoder.device)
     encoder.model.train()
     step.agree()
     # What is computed twice sets up its random numbers on the CPU, which no graph can.
@@ -229,7 +230,7 @@ def _train(
     steps, done = config.epochs * len(cuts), 0
     for epoch, chosen in enumerate(orders):
         losses = []
-        places = chosen.to(encoder.device)
+        places = sent(chosen, encoder.device)
         numbers = drawn_numbers(len(labels), seed, epoch) if augmented else None
         fetched = _fetched(encoder, examples, [chosen[start:end].numpy() for start, end in cuts], numbers, team)
         for start, end in cuts:

@@ -1,4 +1,4 @@
-"""Gradients that do not depend on the number of CPU threads."""
+"""Gradients that do not depend on the number of CPU threads, nor on which of a GPU's threads is through first."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class _LayerNorm(torch.autograd.Function):
 
 @contextmanager
 def repeatable_gradients(model: nn.Module) -> Iterator[None]:
-    """Within, training on a CPU gives the same weights on one thread and on two; on a GPU nothing changes.
+    """Within, training on a CPU gives the same weights on one thread and on two, and convolutions repeat on a GPU.
 
-    The sums of layer norms' gradients run in one order here; `short_attention` does the same for attention.
+    The sums of layer norms' gradients run in one order here; `short_attention` does the same for attention, on a CPU.
     """
     norms = [
         module
@@ -57,11 +57,27 @@ def repeatable_gradients(model: nn.Module) -> Iterator[None]:
     for norm in norms:
         norm.forward = partial(_apply, norm)  # type: ignore[method-assign]
     try:
-        with short_attention(model):
+        with short_attention(model), repeatable_convolutions(device):
             yield
     finally:
         for norm in norms:
             del norm.forward
+
+
+@contextmanager
+def repeatable_convolutions(device: torch.device) -> Iterator[None]:
+    """Within, cuDNN sums gradients in one order, by algorithms that it takes by rule and not by trying which is fast.
+
+    It holds for the whole process. On a CPU there is nothing to do.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    if device.type == "cuda":
+        cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def _apply(norm: nn.LayerNorm, rows: Tensor) -> Tensor:
