@@ -4,8 +4,8 @@
     python benchmarks/throughput.py --tiny               # sizes for two cores, to see whether it works
 
 Models have random weights and the sizes of MiniLM and BERT-base; texts are those of debian_sections, as they are and
-joined until they fill 128 tokens. Extraction is the work of a worker: its `Bench`, called from as many threads as a
-worker has calls. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted tokens on the
+joined until they fill 128 tokens. Extraction is the work of a worker, with as many shards at a time in its `Bench` as a
+worker has. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted tokens on the
 device, and a plain training loop with the fused AdamW of PyTorch; and so are peers: a plain loop with transformers, and
 sentence-transformers where it is installed. Of each are told the rate, its share of the arithmetic of the largest
 product of matrices that the device does, the busy share of the GPU and the most memory; the file keeps what is
@@ -58,7 +58,7 @@ FULL: dict[str, Any] = {
     "plain_steps": 64,
     "batch": 32,
     "matrix": 8192,
-    "meter": {"repeats": 3, "seconds": 2.0, "warm": 2.0},
+    "meter": {"repeats": 2, "seconds": 2.0, "warm": 2.0},
     "models": SIZES,
 }
 _LITTLE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
@@ -78,26 +78,6 @@ TINY: dict[str, Any] = {
 _EPOCHS = 4
 _AIMS = {"MiniLM-sized": 0.5, "BERT-base-sized": 0.9}
 """Of the bare forward pass."""
-
-
-class Texts:
-    """A source of texts that lie in memory."""
-
-    kind = "text"
-
-    def __init__(self, texts: list[str]) -> None:
-        self._texts = texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def take(self, rows: np.ndarray) -> list[str]:
-        """The texts of some rows."""
-        return [self._texts[row] for row in rows.tolist()]
-
-    def place(self, row: int) -> str:
-        """For messages."""
-        return f"text {row}"
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -252,7 +232,7 @@ def _checkpoint(folder: Path, size: dict[str, int]) -> Path:
 
 def extraction(record: Record, meter: Meter, group: str, corpus: Corpus, device: str, sizes: dict[str, Any]) -> None:
     """Rows a second of a worker, of the bare forward and of peers; and of what a worker does before the forward."""
-    from throughput_worker import as_a_worker
+    from throughput_worker import Listed, as_a_worker
 
     from asvp.compute.jobs import EncoderSpec
 
@@ -260,12 +240,12 @@ def extraction(record: Record, meter: Meter, group: str, corpus: Corpus, device:
         record.take(group, name, lambda: meter.measure(make, rows, corpus.flops))
 
     texts, tokens = corpus.texts, corpus.config.max_length
-    spec = EncoderSpec(corpus.config, "text")
+    spec, source = EncoderSpec(corpus.config, "text"), Listed("text", texts, len(texts))
     few = texts[: sizes[f"peer_{group}"]]
     peer = (corpus.folder, few, tokens, device)
     ready = partial(_sorted_batches, corpus, device)
     take("bare forward", lambda: bare_forward(corpus.folder, ready, device), len(texts))
-    take("asvp", lambda: as_a_worker(spec, Texts(texts), sizes["shard"], device), len(texts))
+    take("asvp", lambda: as_a_worker(spec, source, sizes["shard"]), len(texts))
     take("transformers", lambda: transformers_loop(*peer), len(few))
     if has_sentence_transformers():
         take("sentence-transformers", lambda: sentence_transformers(*peer), len(few))

@@ -5,7 +5,7 @@
     python benchmarks/throughput_images.py --decoding      # decoding alone, by the number of processes
 
 No network: the model has random weights and the size of ViT-B/16, and the JPEGs, 500 x 375, are made here. Extraction
-is the work of a worker, by each way of decoding: its `Bench`, called from as many threads as a worker has calls. It is
+is the work of a worker, by each way of decoding, with as many shards at a time in its `Bench` as a worker has. It is
 held against the bare forward pass of pixels on the device, and against the loop that all write: a DataLoader that
 decodes and resizes in a process for each core but one, read on without an end, so that its start does not count.
 
@@ -41,7 +41,8 @@ from sweep_measure import finish, machine
 from throughput_measure import Group, Meter, Record, Work, device_name, print_table, wait
 from throughput_peers import bare_forward, device_flops, image_flops, training_flops
 from throughput_training import CLASSES, Task, endless_order, training
-from throughput_worker import as_a_worker
+from throughput_worker import Listed, as_a_worker
+from transformers import AutoConfig
 
 from asvp.compute.jobs import EncoderSpec
 from asvp.config import EncoderConfig
@@ -66,7 +67,7 @@ FULL: dict[str, Any] = {
     "epochs": 2,
     "plain_steps": 64,
     "matrix": 8192,
-    "meter": {"repeats": 3, "seconds": 2.0, "warm": 3.0},
+    "meter": {"repeats": 2, "seconds": 2.0, "warm": 3.0},
     "model": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
 TINY: dict[str, Any] = {
@@ -94,27 +95,6 @@ TINY: dict[str, Any] = {
         "patch_size": 8,
     },
 }
-
-
-class Listed:
-    """A source of encoded images that lie in memory, some of them many times."""
-
-    kind = "image"
-
-    def __init__(self, images: list[bytes], rows: int) -> None:
-        self._images = images
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def take(self, rows: np.ndarray) -> list[bytes]:
-        """The images of some rows."""
-        return [self._images[row % len(self._images)] for row in rows.tolist()]
-
-    def place(self, row: int) -> str:
-        """For messages."""
-        return f"image {row}"
 
 
 class Decoded(torch.utils.data.Dataset[Any]):
@@ -162,7 +142,7 @@ def measure(sizes: dict[str, Any], device: str, folder: Path, out: Path | None) 
     ways = ["pil"]
     ways += [] if trouble("torchvision", "cpu") else ["torchvision"]
     ways += ["gpu"] if device == "cuda" and not trouble("gpu", "cuda") else []
-    flops = image_flops(Encoder.load(EncoderConfig(model=str(folder)), "image", device="cpu").model.config)
+    flops = image_flops(AutoConfig.from_pretrained(folder))
     best = device_flops(device, sizes["matrix"])
     told = {
         "machine": machine(),
@@ -217,9 +197,9 @@ def _extraction(
     take("bare forward", lambda: bare_forward(folder, batches, device), sizes["bare_rows"])
     take("DataLoader", lambda: _loader_loop(folder, jpegs, device, sizes), sizes["loader_rows"])
     for way in ways:
-        source = Listed(jpegs, sizes["rows" if way == "gpu" else "slow_rows"])
+        source = Listed("image", jpegs, sizes["rows" if way == "gpu" else "slow_rows"])
         spec = EncoderSpec(_config(folder, way, sizes), "image")
-        take(f"asvp, {way}", partial(as_a_worker, spec, source, sizes["shard"], device), len(source))
+        take(f"asvp, {way}", partial(as_a_worker, spec, source, sizes["shard"]), len(source))
 
 
 def _config(folder: Path, way: str, sizes: dict[str, Any]) -> EncoderConfig:
@@ -314,7 +294,7 @@ def _loader_loop(folder: Path, jpegs: list[bytes], device: str, sizes: dict[str,
 def _loaded(jpegs: list[bytes], batch: int, device: str, sizes: dict[str, Any]) -> Iterator[Any]:
     """Inputs on the device and numbers of rows, batch after batch without an end."""
     loader: Any = torch.utils.data.DataLoader(
-        Decoded(Listed(jpegs, len(jpegs)), _side(sizes)),
+        Decoded(Listed("image", jpegs, len(jpegs)), _side(sizes)),
         batch_size=batch,
         sampler=chain.from_iterable(order.tolist() for order in endless_order(len(jpegs), batch)),  # type: ignore[arg-type]
         num_workers=sizes["workers"],
@@ -391,7 +371,6 @@ def main() -> None:
     parser.add_argument("--decoding", action="store_true", help="decoding alone, by processes")
     parser.add_argument("--rows", type=int, default=512, help="of --decoding")
     parser.add_argument("--repeats", type=int, default=3, help="of --decoding")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     if arguments.decoding:
         cores = os.cpu_count() or 1
@@ -400,7 +379,8 @@ def main() -> None:
         return
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory(prefix="asvp-", ignore_cleanup_errors=True) as name:
-        record = measure(TINY if arguments.tiny else FULL, arguments.device, Path(name), arguments.out)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        record = measure(TINY if arguments.tiny else FULL, device, Path(name), arguments.out)
     print_table(record.groups.values())
     finish("Besides", {}, _besides(record), None)
 

@@ -1,21 +1,52 @@
-"""Extraction as a worker of the pool does it, without the pool."""
+"""Extraction as a worker does it, without a pool."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import torch
+from asvp.compute import Extraction
+from asvp.compute.in_process import InProcessBackend
+from asvp.compute.jobs import EncoderSpec
+from asvp.config import ExtractionConfig
+from asvp.progress import SilentReporter
 
-from asvp.actors.extraction import _IN_FLIGHT
-from asvp.compute.bench import Bench
-from asvp.compute.jobs import EncoderSpec, ExtractionOrder, Held, ShardJob
-from asvp.spent import Share
+
+class Listed:
+    """A source of rows that lie in memory, some of them many times.
+
+    Parameters
+    ----------
+    kind : {"text", "image"}
+    contents : list of str or bytes
+    rows : int
+    """
+
+    def __init__(self, kind: str, contents: list[Any], rows: int) -> None:
+        self.kind = kind
+        self._contents = contents
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def take(self, rows: Any) -> list[Any]:
+        """The contents of some rows."""
+        return [self._contents[row % len(self._contents)] for row in rows.tolist()]
+
+    def place(self, row: int) -> str:
+        """For messages."""
+        return f"row {row}"
+
+    def digest(self) -> str:
+        """There is one alone, and no cache."""
+        return "benchmark"
 
 
-def as_a_worker(encoder: EncoderSpec, source: Any, shard: int, device: str) -> Callable[[], None]:
-    """What extracts all rows of a source: the `Bench` of a worker, called from as many threads as a worker has calls.
+def as_a_worker(encoder: EncoderSpec, source: Any, shard: int) -> Callable[[], Any]:
+    """What extracts all rows of a source, with as many shards at a time in its `Bench` as a worker has.
+
+    Shards are handed out in this process, so what Ray takes for that does not count.
 
     Parameters
     ----------
@@ -24,19 +55,7 @@ def as_a_worker(encoder: EncoderSpec, source: Any, shard: int, device: str) -> C
         N rows.
     shard : int
         Rows of a shard.
-    device : {"cpu", "cuda"}
-        Of which, and of PyTorch's threads, the worker has all.
     """
-    bench = Bench(device)
-    order = ExtractionOrder("benchmark", Held(source), encoder)
-    share = Share(float(torch.get_num_threads()), 1.0 if device == "cuda" else 0.0)
-    starts = range(0, len(source), shard)
-    shards = [ShardJob(place, start, min(start + shard, len(source)), "float32") for place, start in enumerate(starts)]
-    # Always the same threads, as in a worker: each keeps buffers of its own.
-    hands = ThreadPoolExecutor(_IN_FLIGHT)
-
-    def work() -> None:
-        for _ in hands.map(lambda job: bench.extract(order, job, share), shards):
-            pass
-
-    return work
+    backend = InProcessBackend(encoder, None, SilentReporter())
+    extraction = Extraction(source, "benchmark", 0, ExtractionConfig(shard_rows=shard, cache=None))
+    return lambda: backend.extract(extraction)
