@@ -137,6 +137,35 @@ def test_a_rate_is_the_count_by_the_median_of_the_times_after_warming_up(
     assert found.repeats == 3
 
 
+def test_memory_and_busy_share_on_a_gpu_are_those_of_the_times_that_count(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    measure, use = load("throughput_measure"), load("device_use")
+    now, held, asked = [0.0], [0], []
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: held.clear())
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: max(held))
+
+    def during(*stretches: tuple[float, float]) -> Any:
+        asked.extend(stretches)
+        return use.Use(0.25, 4000.0, 8)
+
+    sizes = iter([900, 300, 500])
+
+    def work() -> None:
+        now[0] += 1.0
+        held.append(next(sizes))
+
+    meter = measure.Meter("cuda", 1e3, SimpleNamespace(during=during), repeats=2, seconds=2.0, warm=0.5)
+    found = meter.measure(lambda: work, 10, 60.0)
+    assert found.busy == 0.25
+    assert found.peak_bytes == 500
+    assert asked == [(1.0, 2.0), (2.0, 3.0)]
+
+
 def test_arithmetic_of_a_vit_is_what_is_published_of_it(load: Any) -> None:
     peers = load("throughput_peers")
     vit = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
