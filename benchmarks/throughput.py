@@ -4,20 +4,24 @@
     python benchmarks/throughput.py --tiny               # sizes for two cores, to see whether it works
 
 Models have random weights and the sizes of MiniLM and BERT-base; texts are those of debian_sections, as they are and
-joined until they fill 128 tokens. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted
-tokens on the device, and a plain training loop with the fused AdamW of PyTorch; and so are peers: a plain loop with
-transformers, sentence-transformers where it is installed, and the largest product of matrices that the device does.
+joined until they fill 128 tokens. Extraction is the work of a worker, with as many shards at a time in its `Bench` as a
+worker has. Bounds are measured in the same run: the bare forward pass in bfloat16 with sorted tokens on the
+device, and a plain training loop with the fused AdamW of PyTorch; and so are peers: a plain loop with transformers, and
+sentence-transformers where it is installed. Of each are told the rate, its share of the arithmetic of the largest
+product of matrices that the device does, the busy share of the GPU and the most memory; the file keeps what is
+finished when the rest is cut off.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +30,54 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 import click
 import numpy as np
+from device_use import DeviceUse, first_gpu
 from sweep_measure import finish, link_tree, machine
-from throughput_peers import device_flops, forward_flops, sentence_transformers, transformers_loop
+from throughput_measure import Group, Meter, Record, Work, device_name, print_table
+from throughput_peers import (
+    bare_forward,
+    device_flops,
+    forward_flops,
+    has_sentence_transformers,
+    sentence_transformers,
+    training_flops,
+    transformers_loop,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
     "bert": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
-FULL: dict[str, Any] = {"short": 262_144, "long": 16_384, "steps": 1024, "batch": 32, "repeats": 3, "models": SIZES}
-FULL |= {"peer_short": 32_768, "peer_long": 4096, "matrix": 8192}
+FULL: dict[str, Any] = {
+    "short": 262_144,
+    "long": 16_384,
+    "peer_short": 16_384,
+    "peer_long": 4096,
+    "shard": 4096,
+    "steps": 1024,
+    "plain_steps": 64,
+    "batch": 32,
+    "matrix": 8192,
+    "meter": {"repeats": 2, "seconds": 2.0, "warm": 2.0},
+    "models": SIZES,
+}
 _LITTLE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
 TINY: dict[str, Any] = {
-    "short": 2000,
-    "long": 128,
-    "steps": 8,
+    "short": 256,
+    "long": 32,
+    "peer_short": 64,
+    "peer_long": 32,
+    "shard": 128,
+    "steps": 4,
+    "plain_steps": 1,
     "batch": 8,
-    "repeats": 1,
-    "peer_short": 256,
-    "peer_long": 64,
     "matrix": 256,
+    "meter": {"repeats": 1, "seconds": 0.0, "warm": 0.0},
     "models": {"minilm": _LITTLE, "bert": _LITTLE},
 }
+_EPOCHS = 4
+_AIMS = {"MiniLM-sized": 0.5, "BERT-base-sized": 0.9}
+"""Of the bare forward pass."""
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -66,26 +96,117 @@ def main(out: Path | None, tiny: bool) -> None:
         threads = len(os.sched_getaffinity(0))
         torch.set_num_threads(threads)
         os.environ |= {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true"}
-        sizes, device = TINY if tiny else FULL, "cuda" if torch.cuda.is_available() else "cpu"
-        told: dict[str, Any] = {"machine": machine(), "device": device}
-        if device == "cuda":
-            told["gpu"] = torch.cuda.get_device_name()
-        texts = _texts(sizes["short"])
-        joined = [" ".join(texts[row : row + 16]) for row in range(0, 16 * sizes["long"], 16)]
-        if len(joined) < sizes["long"] or not joined[-1]:
-            joined = (joined[: max(1, len(texts) // 16)] * sizes["long"])[: sizes["long"]]
-        base = Path(name)
-        folders = {kind: _checkpoint(base / kind, size) for kind, size in sizes["models"].items()}
-        told["device_flops"] = device_flops(device, sizes["matrix"])
-        for kind, model, rows, tokens in (("short", "minilm", texts, 64), ("long", "bert", joined, 128)):
-            one = extraction(folders[model], rows, tokens, device, sizes["repeats"])
-            few = rows[: sizes[f"peer_{kind}"]]
-            one["transformers"] = transformers_loop(folders[model], few, tokens, device)
-            one["sentence_transformers"] = sentence_transformers(folders[model], few, tokens, device)
-            one["flops_share"] = one["product"] * one["flops"] / told["device_flops"]
-            told[kind] = one
-        told["train"] = training(folders["minilm"], texts, device, sizes)
-    finish("Throughput, text", told, _rows(told), out)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        record = measure(TINY if tiny else FULL, device, Path(name), out)
+    print_table(record.groups.values())
+    finish("Before the forward pass", {}, _before(record), None)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts and what reads them.
+
+    Attributes
+    ----------
+    size : str
+        Of the model, for people.
+    folder : Path
+        Checkpoint.
+    config : EncoderConfig
+    inputs : TextInputs
+    texts : list of str
+    examples : Tokens
+        Of the texts.
+    flops : float
+        Of the forward pass of one text, a mean.
+    """
+
+    size: str
+    folder: Path
+    config: Any
+    inputs: Any
+    texts: list[str]
+    examples: Any
+    flops: float
+
+    @classmethod
+    def read(cls, size: str, folder: Path, texts: list[str], tokens: int, device: str) -> Corpus:
+        """Tokenise texts for a checkpoint."""
+        from asvp.config import EncoderConfig
+        from asvp.models.encoder import Encoder
+
+        config = EncoderConfig(model=str(folder), max_length=tokens)
+        encoder = Encoder.load(config, "text", device=device)
+        examples = encoder.inputs.read(texts)
+        flops = forward_flops(encoder.model.config, examples.lengths)
+        return cls(size, folder, config, encoder.inputs, texts, examples, flops)
+
+    def batch(self, rows: np.ndarray, device: str) -> dict[str, Any]:
+        """Inputs of the model, padded, on the device."""
+        import torch
+
+        ids, mask = self.examples.padded(rows, self.inputs.padding)
+        return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+
+
+def measure(sizes: dict[str, Any], device: str, folder: Path, out: Path | None) -> Record:
+    """Measure everything.
+
+    Parameters
+    ----------
+    sizes : dict
+        As `FULL`.
+    device : {"cpu", "cuda"}
+    folder : Path
+        For checkpoints.
+    out : Path or None
+        For the record, as it grows.
+    """
+    texts = _texts(sizes["short"])
+    long = [" ".join(texts[row : row + 16]) for row in range(0, len(texts), 16)]
+    long = (long * math.ceil(sizes["long"] / len(long)))[: sizes["long"]]
+    minilm, bert = (_checkpoint(folder / name, size) for name, size in sizes["models"].items())
+    corpora = {
+        "short": Corpus.read("MiniLM-sized", minilm, texts, 64, device),
+        "long": Corpus.read("BERT-base-sized", bert, long, 128, device),
+    }
+    best = device_flops(device, sizes["matrix"])
+    record = Record(
+        out,
+        {"machine": machine(), "device": device_name(device), "device_flops": best},
+        {
+            **{kind: _group(corpus) for kind, corpus in corpora.items()},
+            "train": _training_group(sizes, corpora["short"]),
+        },
+    )
+    with DeviceUse(first_gpu(), every=0.25) as use:
+        meter = Meter(device, best, use, **sizes["meter"])
+        for kind, corpus in corpora.items():
+            extraction(record, meter, kind, corpus, device, sizes)
+        _train(record, meter, corpora["short"], device, sizes)
+    return record
+
+
+def _group(corpus: Corpus) -> Group:
+    tokens = float(corpus.examples.lengths.mean())
+    return Group(
+        f"{corpus.size}, {tokens:.0f} tokens a row",
+        "rows",
+        corpus.flops,
+        ["bare forward", "asvp", "transformers", "sentence-transformers"],
+        {"bare forward": _AIMS[corpus.size], "transformers": None, "sentence-transformers": 2.5},
+        more={"tokens_a_row": tokens},
+    )
+
+
+def _training_group(sizes: dict[str, Any], corpus: Corpus) -> Group:
+    return Group(
+        f"fine-tune, {corpus.size}, batches of {sizes['batch']}",
+        "steps",
+        training_flops(corpus.flops * sizes["batch"]),
+        ["asvp", "plain loop"],
+        {"plain loop": 3.0},
+    )
 
 
 def _texts(count: int) -> list[str]:
@@ -104,83 +225,58 @@ def _checkpoint(folder: Path, size: dict[str, int]) -> Path:
     from transformers import AutoTokenizer, BertConfig, BertModel
 
     torch.manual_seed(0)
-    BertModel(BertConfig(**size)).save_pretrained(folder)
+    BertModel(BertConfig(**size), add_pooling_layer=False).save_pretrained(folder)
     AutoTokenizer.from_pretrained(Path(package).parent / "model").save_pretrained(folder)
     return folder
 
 
-def extraction(folder: Path, texts: list[str], tokens: int, device: str, repeats: int) -> dict[str, Any]:
-    """Rows a second: of the product in this process, two shards at a time as in a worker; and of the bare forward.
+def extraction(record: Record, meter: Meter, group: str, corpus: Corpus, device: str, sizes: dict[str, Any]) -> None:
+    """Rows a second of a worker, of the bare forward and of peers; and of what a worker does before the forward."""
+    from throughput_worker import Listed, as_a_worker
 
-    Parameters
-    ----------
-    folder : Path
-        Checkpoint of a BERT.
-    texts : list of str
-    tokens : int
-        Kept of a text.
-    device : str
-    repeats : int
-        The best counts.
-    """
-    import torch
-    from transformers import AutoModel
+    from asvp.compute.jobs import EncoderSpec
 
-    from asvp.config import EncoderConfig
-    from asvp.data.tokens import Tokens
-    from asvp.models.encoder import Encoder
+    def take(name: str, make: Callable[[], Work], rows: int) -> None:
+        record.take(group, name, lambda: meter.measure(make, rows, corpus.flops))
 
-    encoder = Encoder.load(EncoderConfig(model=str(folder), max_length=tokens), "text", device=device)
-    shard = 4096
+    texts, tokens = corpus.texts, corpus.config.max_length
+    spec, source = EncoderSpec(corpus.config, "text"), Listed("text", texts, len(texts))
+    few = texts[: sizes[f"peer_{group}"]]
+    peer = (corpus.folder, few, tokens, device)
+    ready = partial(_sorted_batches, corpus, device)
+    take("bare forward", lambda: bare_forward(corpus.folder, ready, device), len(texts))
+    take("asvp", lambda: as_a_worker(spec, source, sizes["shard"]), len(texts))
+    take("transformers", lambda: transformers_loop(*peer), len(few))
+    if has_sentence_transformers():
+        take("sentence-transformers", lambda: sentence_transformers(*peer), len(few))
+    else:
+        record.take(group, "sentence-transformers", lambda: None)
+    before = record.groups[group].more
+    before["tokenise"] = len(texts) / _seconds(lambda: corpus.inputs.read(texts))
+    before["collate"] = len(texts) / _seconds(partial(_collate, corpus))
+    before["launches"] = launches_beside(corpus.inputs, texts[: 8 * sizes["shard"]], sizes["shard"])
+    record.write()
 
-    def product() -> None:
-        from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(1) as ahead:
-            parts = [texts[start : start + shard] for start in range(0, len(texts), shard)]
-            coming = [ahead.submit(encoder.prepare, parts[0])]
-            for following in [*parts[1:], None]:
-                if following is not None:
-                    coming.append(ahead.submit(encoder.prepare, following))
-                encoder.encode_prepared(coming.pop(0).result())
-
-    examples: Tokens = encoder.inputs.read(texts)
-
-    def tokenise() -> None:
-        encoder.inputs.read(texts)
-
-    def collate() -> None:
-        for positions in encoder.inputs.plan(examples, "auto"):
-            encoder.inputs.collate(examples, positions)
-
-    beside = launches_beside(encoder.inputs, texts[: 8 * shard])
-    model = AutoModel.from_pretrained(folder).to(device).eval()
-    order = np.argsort(examples.lengths, kind="stable")
-    batches, most = [], 131_072 if device == "cuda" else 4096
-    start = 0
+def _sorted_batches(corpus: Corpus, device: str) -> list[dict[str, Any]]:
+    """Rows of nearly the same length, as many as make a large batch."""
+    lengths = corpus.examples.lengths
+    order = np.argsort(lengths, kind="stable")
+    batches, most, start = [], 131_072 if device == "cuda" else 4096, 0
     while start < len(order):
-        sizes = examples.lengths[order[start:]] * np.arange(1, len(order) - start + 1)
-        count = max(1, int(np.searchsorted(sizes, most, side="right")))
-        ids, mask = examples.padded(order[start : start + count], encoder.inputs.padding)
-        batches.append((torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)))
+        padded = lengths[order[start:]] * np.arange(1, len(order) - start + 1)
+        count = max(1, int(np.searchsorted(padded, most, side="right")))
+        batches.append(corpus.batch(order[start : start + count], device))
         start += count
-
-    def bare() -> None:
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-            for ids, mask in batches:
-                model(input_ids=ids, attention_mask=mask)
-        _wait(device)
-
-    rows = len(texts)
-    told = {name: rows / _seconds(work, repeats) for name, work in (("product", product), ("bare", bare))}
-    told |= {"tokenise": rows / _seconds(tokenise, repeats), "collate": rows / _seconds(collate, repeats)}
-    told |= {"share": told["product"] / told["bare"], "tokens_a_row": float(examples.lengths.mean())}
-    peak = float(torch.cuda.max_memory_allocated()) if device == "cuda" else None
-    told["launches"] = beside
-    return {**told, "flops": forward_flops(model.config, examples.lengths), "peak_bytes": peak}
+    return batches
 
 
-def launches_beside(inputs: Any, texts: list[str]) -> dict[str, float]:
+def _collate(corpus: Corpus) -> None:
+    for positions in corpus.inputs.plan(corpus.examples, "auto"):
+        corpus.inputs.collate(corpus.examples, positions)
+
+
+def launches_beside(inputs: Any, texts: list[str], shard: int) -> dict[str, float]:
     """Small operations a second that a thread begins, alone and while another tokenises here or in processes.
 
     What begins the kernels of a GPU's forward pass has Python's lock between two of them, and so has what takes numbers
@@ -192,7 +288,7 @@ def launches_beside(inputs: Any, texts: list[str]) -> dict[str, float]:
 
     from asvp.models.encoder.tokenising import Tokeniser
 
-    tokeniser, shard = Tokeniser(inputs.tokenizer, inputs.max_length), 4096
+    tokeniser = Tokeniser(inputs.tokenizer, inputs.max_length)
     numbers, threads = torch.zeros(8), torch.get_num_threads()
 
     def tokenise(cores: int) -> None:
@@ -221,116 +317,44 @@ def launches_beside(inputs: Any, texts: list[str]) -> dict[str, float]:
     return {**found, "alone": rate(lambda: time.perf_counter() < until)}
 
 
-def training(folder: Path, texts: list[str], device: str, sizes: dict[str, Any]) -> dict[str, float]:
-    """Steps a second: of the product's fine-tune, its start included, and of a plain loop."""
+def _train(record: Record, meter: Meter, corpus: Corpus, device: str, sizes: dict[str, Any]) -> None:
     import torch
-    from torch import nn
-    from transformers import AutoModel
+    from throughput_training import Task, endless_order, training
 
-    from asvp.config import EncoderConfig, TrainingConfig
-    from asvp.models.encoder import Encoder
-    from asvp.models.training.finetune import fine_tune
+    rows = corpus.texts[: sizes["steps"] * sizes["batch"] // _EPOCHS]
+    task = Task(corpus.config, "text", rows, sizes["batch"], _EPOCHS, sizes["plain_steps"])
 
-    steps, batch = sizes["steps"], sizes["batch"]
-    epochs = 4
-    rows = texts[: steps * batch // epochs]
-    labels = np.arange(len(rows)) % 33
-    steps = epochs * math.ceil(len(rows) / batch)
+    def batches() -> Iterator[Any]:
+        """Of texts that are tokenised already."""
+        for chosen in endless_order(len(rows), task.batch):
+            yield corpus.batch(chosen, device), torch.from_numpy(task.labels[chosen]).to(device)
 
-    def product() -> None:
-        encoder = Encoder.load(EncoderConfig(model=str(folder), max_length=64), "text", device=device)
-        began = time.perf_counter()
-        fine_tune(
-            encoder,
-            rows,
-            labels,
-            classes=33,
-            config=TrainingConfig(epochs=epochs, batch_size=batch, lr=1e-4, augment=False),
-            seed=0,
-        )
-        _wait(device)
-        seconds.append(time.perf_counter() - began)
-
-    seconds: list[float] = []
-    for _ in range(2):
-        product()
-    encoder = Encoder.load(EncoderConfig(model=str(folder), max_length=64), "text", device=device)
-    examples = encoder.inputs.read(rows)
-    model = AutoModel.from_pretrained(folder).to(device).train()
-    head = nn.Linear(model.config.hidden_size, 33).to(device)
-    optimiser = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=1e-4, fused=True)
-    order = np.random.default_rng(0).permutation(len(rows))
-
-    def plain() -> None:
-        for start in range(0, len(rows), batch):
-            chosen = order[start : start + batch]
-            ids, mask = (
-                torch.from_numpy(array).to(device) for array in examples.padded(chosen, encoder.inputs.padding)
-            )
-            targets = torch.from_numpy(labels[chosen]).to(device)
-            optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(device, torch.bfloat16):
-                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            weights = mask.unsqueeze(2).float()
-            loss = nn.functional.cross_entropy(head((hidden.float() * weights).sum(1) / weights.sum(1)), targets)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            loss.item()
-        _wait(device)
-
-    told = {"product": steps / min(seconds), "product_first": steps / seconds[0]}
-    told["plain"] = steps / epochs / _seconds(plain, 2)
-    return {**told, "times": told["product"] / told["plain"], "steps": steps}
+    training(record, meter, task, batches, device)
 
 
-def _times(rate: float, peer: float | None) -> str:
-    return "not installed" if peer is None else f"{rate / peer:.2f}"
-
-
-def _beside(told: dict[str, float]) -> str:
-    return f"{told['here']:,.0f} / {told['processes']:,.0f}"
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        import torch
-
-        torch.cuda.synchronize()
-
-
-def _seconds(work: Callable[[], None], repeats: int) -> float:
+def _seconds(work: Callable[[], Any]) -> float:
     work()
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
-def _rows(told: dict[str, Any]) -> list[tuple[str, str, str]]:
-    rows = []
-    for name, model, least in (("short", "MiniLM-sized", "0.5"), ("long", "BERT-base-sized", "0.9")):
-        one = told[name]
-        rows += [
-            (f"{model}, {one['tokens_a_row']:.0f} tokens a row: rows a second", f"{one['product']:,.0f}", ""),
-            ("  bare forward in bfloat16", f"{one['bare']:,.0f}", ""),
-            ("  share", f"{one['share']:.2f}", least),
-            ("  times a plain loop with transformers", f"{one['product'] / one['transformers']:.2f}", ""),
-            ("  times sentence-transformers", _times(one["product"], one["sentence_transformers"]), "2.5"),
-            ("  of the device's largest product of matrices", f"{one['flops_share']:.1%}", ""),
-            ("  tokenising / cutting batches alone", f"{one['tokenise']:,.0f} / {one['collate']:,.0f}", ""),
-            ("  launches a second: alone", f"{one['launches']['alone']:,.0f}", ""),
-            ("  beside tokenising in this process / in others", _beside(one["launches"]), ""),
-        ]
-    train = told["train"]
+def _before(record: Record) -> list[tuple[str, str, str]]:
+    """What a worker does before the forward pass, for `finish`."""
     return [
-        *rows,
-        ("fine-tune, MiniLM-sized: steps a second", f"{train['product']:.1f}", ""),
-        ("  plain loop", f"{train['plain']:.1f}", ""),
-        ("  times", f"{train['times']:.2f}", "3"),
+        row
+        for group in record.groups.values()
+        if "launches" in group.more
+        for row in (
+            (f"{group.title}: tokenising / cutting batches", _pair(group.more, "tokenise", "collate"), ""),
+            ("  launches a second: alone", f"{group.more['launches']['alone']:,.0f}", ""),
+            ("  beside tokenising in this process / in others", _pair(group.more["launches"], "here", "processes"), ""),
+        )
     ]
+
+
+def _pair(told: dict[str, float], one: str, other: str) -> str:
+    return f"{told[one]:,.0f} / {told[other]:,.0f}"
 
 
 if __name__ == "__main__":

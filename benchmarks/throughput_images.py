@@ -1,10 +1,19 @@
-"""How fast images become features in one process, against the bare forward pass and a torch DataLoader loop.
+"""How fast images become features and train a model in one process, against the device and a torch DataLoader loop.
 
     python benchmarks/throughput_images.py                 # on the GPU, or else on the CPU
     python benchmarks/throughput_images.py --tiny          # to see whether it works: seconds, on any machine
     python benchmarks/throughput_images.py --decoding      # decoding alone, by the number of processes
 
-No Ray and no network: the model has random weights, and the JPEGs are made here. Rows a second; JSON comes out.
+No network: the model has random weights and the size of ViT-B/16, and the JPEGs, 500 x 375, are made here. Extraction
+is the work of a worker, by each way of decoding, with as many shards at a time in its `Bench` as a worker has. It is
+held against the bare forward pass of pixels on the device, and against the loop that all write: a DataLoader that
+decodes and resizes in a process for each core but one, read on without an end, so that its start does not count.
+
+A fine-tune without augmentation is held against a plain loop that reads from such a DataLoader. Both begin with the
+encoded images in memory and decode them anew in every epoch; the product's start counts, that of the DataLoader's
+processes does not. Labels are drawn up. Of each are told the rate, its share of the arithmetic of the largest product
+of matrices that the device does, the busy share of the GPU and the most memory; the file keeps what is finished when
+the rest is cut off.
 """
 
 from __future__ import annotations
@@ -17,6 +26,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +35,57 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
+from device_use import DeviceUse, first_gpu
 from PIL import Image
+from sweep_measure import finish, machine
+from throughput_measure import Group, Meter, Record, Work, device_name, print_table, wait
+from throughput_peers import bare_forward, device_flops, image_flops, training_flops
+from throughput_training import CLASSES, Task, endless_order, training
+from throughput_worker import Listed, as_a_worker
+from transformers import AutoConfig
 
-from asvp.compute.jobs import ShardJob
-from asvp.compute.session import EncoderSession
+from asvp.compute.jobs import EncoderSpec
 from asvp.config import EncoderConfig
 from asvp.data.pixels import BySteps, Steps
 from asvp.data.tensors import MatrixResizing, bring_to_size
+from asvp.models.encoder import Encoder
 from asvp.models.encoder.decoding import trouble
 from asvp.models.encoder.processes import ReadingProcesses
 
-FULL = {
-    "rows": 8192,
+FULL: dict[str, Any] = {
+    "rows": 16_384,
+    "slow_rows": 8192,
+    "loader_rows": 16_384,
+    "bare_rows": 8192,
     "distinct": 1024,
     "image": (375, 500),
     "batch": 256,
     "shard": 2048,
-    "repeats": 2,
-    "slow_rows": 2048,
+    "workers": max(1, len(os.sched_getaffinity(0)) - 1),
+    "train_rows": 4096,
+    "train_batch": 128,
+    "epochs": 2,
+    "plain_steps": 64,
+    "matrix": 8192,
+    "meter": {"repeats": 2, "seconds": 2.0, "warm": 3.0},
     "model": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
-TINY = {
-    "rows": 96,
+TINY: dict[str, Any] = {
+    "rows": 48,
+    "slow_rows": 48,
+    "loader_rows": 32,
+    "bare_rows": 32,
     "distinct": 16,
     "image": (75, 100),
     "batch": 16,
-    "shard": 48,
-    "repeats": 1,
-    "slow_rows": 96,
+    "shard": 24,
+    "workers": 0,
+    "train_rows": 16,
+    "train_batch": 8,
+    "epochs": 1,
+    "plain_steps": 2,
+    "matrix": 256,
+    "meter": {"repeats": 1, "seconds": 0.0, "warm": 0.0},
     "model": {
         "hidden_size": 32,
         "num_hidden_layers": 2,
@@ -63,29 +97,11 @@ TINY = {
 }
 
 
-class Listed:
-    """A source of encoded images that lie in memory, some of them many times."""
-
-    kind = "image"
-
-    def __init__(self, images: list[bytes], rows: int) -> None:
-        self._images = images
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def take(self, rows: np.ndarray) -> list[bytes]:
-        """The images of some rows."""
-        return [self._images[row % len(self._images)] for row in rows.tolist()]
-
-    def place(self, row: int) -> str:
-        """For messages."""
-        return f"image {row}"
-
-
 class Decoded(torch.utils.data.Dataset[Any]):
-    """What a DataLoader loop reads: torchvision's decoder and antialiased resize where it loads, else Pillow's."""
+    """What a DataLoader loop reads: by torchvision's decoder and antialiased resize where it loads, else by Pillow's.
+
+    Of each row its pixels, (3, size, size) uint8, and its number.
+    """
 
     def __init__(self, source: Listed, size: int) -> None:
         self._source = source
@@ -94,8 +110,10 @@ class Decoded(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, row: int) -> torch.Tensor:
-        content = self._source.take(np.array([row]))[0]
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        return self._pixels(self._source.take(np.array([row]))[0]), row
+
+    def _pixels(self, content: bytes) -> torch.Tensor:
         try:
             from torchvision.io import decode_jpeg
         except Exception:
@@ -106,51 +124,86 @@ class Decoded(torch.utils.data.Dataset[Any]):
         return torch.nn.functional.interpolate(whole, (self._size, self._size), mode="bilinear", antialias=True)[0]
 
 
-def images(sizes: dict[str, Any], device: str) -> dict[str, Any]:
-    """Rows a second of each way, and their ratios.
+def measure(sizes: dict[str, Any], device: str, folder: Path, out: Path | None) -> Record:
+    """Measure everything but decoding alone.
 
     Parameters
     ----------
     sizes : dict
         As `FULL`.
-    device : str
-        "cuda" or "cpu".
+    device : {"cpu", "cuda"}
+    folder : Path
+        For the checkpoint.
+    out : Path or None
+        For the record, as it grows.
     """
+    _write_model(folder, sizes["model"])
     jpegs = make_jpegs(sizes["distinct"], *sizes["image"])
-    source = Listed(jpegs, sizes["rows"])
-    told: dict[str, Any] = {
-        "rows": sizes["rows"],
+    ways = ["pil"]
+    ways += [] if trouble("torchvision", "cpu") else ["torchvision"]
+    ways += ["gpu"] if device == "cuda" and not trouble("gpu", "cuda") else []
+    flops = image_flops(AutoConfig.from_pretrained(folder))
+    best = device_flops(device, sizes["matrix"])
+    told = {
+        "machine": machine(),
+        "device": device_name(device),
+        "device_flops": best,
         "jpeg_bytes": statistics.mean(map(len, jpegs)),
-        "cores": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "torchvision": trouble("torchvision", "cpu") or "loads",
+        "loader_workers": sizes["workers"],
     }
-    with tempfile.TemporaryDirectory(prefix="asvp-") as folder:
-        _write_model(Path(folder), sizes["model"])
-        ways = ["pil"]
-        ways += [] if trouble("torchvision", "cpu") else ["torchvision"]
-        ways += ["gpu"] if device == "cuda" and not trouble("gpu", "cuda") else []
-        rates, features = {}, {}
-        for way in ways:
-            config = EncoderConfig(model=folder, pooling="cls", batch_size=sizes["batch"], decode=way)  # type: ignore[arg-type]
-            session = EncoderSession(config, "image", device=device)
-            if way == "pil":
-                told["dtype"] = session.encoder.dtype_name
-                rates["bare forward"] = _bare(session, sizes, device)
-                rates["DataLoader"] = _loader(session, source, sizes, device)
-            rows = sizes["rows"] if way == "gpu" else min(sizes["rows"], 2 * sizes["slow_rows"])
-            rates[f"asvp, {way}"], features[way] = _product(session, source, rows, sizes)
-            if way == "gpu":
-                told["alone"] = _alone(session, jpegs, sizes, device)
-            _free(session)
-    told["rates"] = rates
-    told["of_bare_forward"] = {name: rate / rates["bare forward"] for name, rate in rates.items()}
-    told["of_dataloader"] = {name: rate / rates["DataLoader"] for name, rate in rates.items()}
-    told["least_cosine_to_pil"] = {way: _least_cosine(features["pil"], found) for way, found in features.items()}
-    if device == "cuda":
-        told["peak_bytes"] = torch.cuda.max_memory_allocated()
-    return told
+    groups = {
+        "extraction": Group(
+            "images, ViT-B/16-sized",
+            "rows",
+            flops,
+            ["bare forward", "DataLoader", *(f"asvp, {way}" for way in ways)],
+            {"bare forward": 0.9, "DataLoader": 2.5},
+        ),
+        "train": Group(
+            f"fine-tune, ViT-B/16-sized, batches of {sizes['train_batch']}",
+            "steps",
+            training_flops(flops * sizes["train_batch"]),
+            ["asvp", "plain loop"],
+            {"plain loop": 1.1},
+        ),
+    }
+    record = Record(out, told, groups)
+    with DeviceUse(first_gpu(), every=0.25) as use:
+        meter = Meter(device, best, use, **sizes["meter"])
+        _extraction(record, meter, folder, jpegs, ways, device, sizes)
+        _train(record, meter, folder, jpegs, device, sizes)
+    more = groups["extraction"].more
+    more["least_cosine_to_pil"] = _least_cosines(folder, jpegs, ways, device, sizes)
+    if "gpu" in ways:
+        more["alone"] = _alone(folder, jpegs, sizes, device)
+    record.write()
+    return record
+
+
+def _extraction(
+    record: Record,
+    meter: Meter,
+    folder: Path,
+    jpegs: list[bytes],
+    ways: list[str],
+    device: str,
+    sizes: dict[str, Any],
+) -> None:
+    def take(name: str, make: Callable[[], Work], rows: int) -> None:
+        record.take("extraction", name, lambda: meter.measure(make, rows, record.groups["extraction"].flops))
+
+    batches = partial(_random_pixels, _side(sizes), device, sizes)
+    take("bare forward", lambda: bare_forward(folder, batches, device), sizes["bare_rows"])
+    take("DataLoader", lambda: _loader_loop(folder, jpegs, device, sizes), sizes["loader_rows"])
+    for way in ways:
+        source = Listed("image", jpegs, sizes["rows" if way == "gpu" else "slow_rows"])
+        spec = EncoderSpec(_config(folder, way, sizes), "image")
+        take(f"asvp, {way}", partial(as_a_worker, spec, source, sizes["shard"]), len(source))
+
+
+def _config(folder: Path, way: str, sizes: dict[str, Any]) -> EncoderConfig:
+    return EncoderConfig(model=str(folder), pooling="cls", batch_size=sizes["batch"], decode=way)  # type: ignore[arg-type]
 
 
 def decoding(rows: int, counts: Sequence[int], repeats: int) -> dict[str, Any]:
@@ -207,85 +260,81 @@ def _write_model(folder: Path, sizes: dict[str, Any]) -> None:
     ViTImageProcessorPil(size={"height": config.image_size, "width": config.image_size}).save_pretrained(folder)
 
 
-def _bare(session: EncoderSession, sizes: dict[str, Any], device: str) -> float:
-    """The forward pass alone, of pixels that are on the device and prepared."""
-    encoder = session.encoder
-    side = encoder.model.config.image_size
-    rows = min(sizes["batch"], 32) if device == "cpu" else sizes["batch"]
-    pixels = torch.rand((rows, 3, side, side), device=device)
-    times = max(1, sizes["slow_rows"] // rows)
-
-    def forward() -> None:
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=encoder.dtype_name == "bfloat16"):
-            for _ in range(times):
-                encoder.model(pixel_values=pixels)
-        _wait(device)
-
-    forward()
-    began = time.perf_counter()
-    for _ in range(sizes["repeats"]):
-        forward()
-    return sizes["repeats"] * times * rows / (time.perf_counter() - began)
+def _random_pixels(side: int, device: str, sizes: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
+    rows = _loop_batch(device, sizes)
+    return [{"pixel_values": torch.rand((rows, 3, side, side), device=device)}] * (sizes["bare_rows"] // rows)
 
 
-def _loader(session: EncoderSession, source: Listed, sizes: dict[str, Any], device: str) -> float:
-    """The loop everyone writes, once its workers have started."""
-    encoder = session.encoder
-    data = Decoded(source, encoder.model.config.image_size)
-    workers = max(1, torch.get_num_threads() - 1) if torch.get_num_threads() > 1 else 0
+def _loop_batch(device: str, sizes: dict[str, Any]) -> int:
+    """Rows of a batch of the loops; more are slower on a CPU."""
+    return min(sizes["batch"], 32) if device == "cpu" else int(sizes["batch"])
+
+
+def _side(sizes: dict[str, Any]) -> int:
+    return int(sizes["model"].get("image_size", 224))
+
+
+def _loader_loop(folder: Path, jpegs: list[bytes], device: str, sizes: dict[str, Any]) -> Work:
+    """The loop everyone writes: features copied back batch by batch."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False).to(device).eval()
+    batch = _loop_batch(device, sizes)
+    batches = _loaded(jpegs, batch, device, sizes)
+
+    def work() -> None:
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+            for _ in range(sizes["loader_rows"] // batch):
+                inputs, _ = next(batches)
+                model(**inputs).last_hidden_state[:, 0].float().cpu()
+
+    return work
+
+
+def _loaded(jpegs: list[bytes], batch: int, device: str, sizes: dict[str, Any]) -> Iterator[Any]:
+    """Inputs on the device and numbers of rows, batch after batch without an end."""
     loader: Any = torch.utils.data.DataLoader(
-        data,
-        batch_size=min(sizes["batch"], 32) if device == "cpu" else sizes["batch"],
-        num_workers=workers,
+        Decoded(Listed("image", jpegs, len(jpegs)), _side(sizes)),
+        batch_size=batch,
+        sampler=chain.from_iterable(order.tolist() for order in endless_order(len(jpegs), batch)),  # type: ignore[arg-type]
+        num_workers=sizes["workers"],
         pin_memory=device == "cuda",
-        persistent_workers=workers > 0,
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context="fork" if sizes["workers"] else None,
     )
-    mean, std = 0.5, 0.5
-
-    def features(batches: Iterator[torch.Tensor]) -> int:
-        rows = 0
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=encoder.dtype_name == "bfloat16"):
-            for batch in batches:
-                pixels = (batch.to(device, non_blocking=True).float() / 255 - mean) / std
-                encoder.model(pixel_values=pixels).last_hidden_state[:, 0].float().cpu()
-                rows += len(batch)
-                if rows >= sizes["slow_rows"]:
-                    break
-        return rows
-
-    batches = iter(loader)
-    features(batches) if sizes["rows"] >= 2 * sizes["slow_rows"] else features(iter(loader))
-    began = time.perf_counter()
-    rows = features(batches if sizes["rows"] >= 2 * sizes["slow_rows"] else iter(loader))
-    return rows / (time.perf_counter() - began)
+    for pixels, rows in loader:
+        scaled = (pixels.to(device, non_blocking=True).float() / 255 - 0.5) / 0.5
+        yield {"pixel_values": scaled}, rows.to(device, non_blocking=True)
 
 
-def _product(session: EncoderSession, source: Listed, rows: int, sizes: dict[str, Any]) -> tuple[float, np.ndarray]:
-    """Shards one after the other, each prepared while the one before is in the forward pass, as a worker does it."""
-    from concurrent.futures import ThreadPoolExecutor
+def _train(record: Record, meter: Meter, folder: Path, jpegs: list[bytes], device: str, sizes: dict[str, Any]) -> None:
+    rows = [jpegs[row % len(jpegs)] for row in range(sizes["train_rows"])]
+    config = EncoderConfig(model=str(folder), pooling="cls")
+    task = Task(config, "image", rows, sizes["train_batch"], sizes["epochs"], sizes["plain_steps"])
 
-    shards = [
-        ShardJob(place, start, min(start + sizes["shard"], rows), "float32")
-        for place, start in enumerate(range(0, rows, sizes["shard"]))
-    ]
-    session.use(None, None, torch.get_num_threads())
-    _warm_up(session, source, sizes)
-    with ThreadPoolExecutor(2) as threads:
-        seconds = []
-        for _ in range(sizes["repeats"]):
-            began = time.perf_counter()
-            tables = list(threads.map(lambda shard: session.extract(shard, source), shards))  # type: ignore[arg-type]
-            seconds.append(time.perf_counter() - began)
-    column = tables[0].column("feature").combine_chunks()
-    return rows / min(seconds), np.asarray(column.flatten()).reshape(len(column), -1)
+    def batches() -> Iterator[Any]:
+        for inputs, numbers in _loaded(rows, task.batch, device, sizes):
+            yield inputs, numbers % CLASSES
+
+    training(record, meter, task, batches, device)
 
 
-def _alone(session: EncoderSession, jpegs: list[bytes], sizes: dict[str, Any], device: str) -> dict[str, float]:
+def _least_cosines(
+    folder: Path, jpegs: list[bytes], ways: list[str], device: str, sizes: dict[str, Any]
+) -> dict[str, float]:
+    """The smallest cosine similarity of a feature to that of the pixels that Pillow makes, by way of decoding."""
+    features = {way: Encoder.load(_config(folder, way, sizes), "image", device=device).encode(jpegs) for way in ways}
+    lengths = {way: np.linalg.norm(found, axis=1) for way, found in features.items()}
+    return {
+        way: float(((features["pil"] * found).sum(1) / lengths["pil"] / lengths[way]).min())
+        for way, found in features.items()
+    }
+
+
+def _alone(folder: Path, jpegs: list[bytes], sizes: dict[str, Any], device: str) -> dict[str, float]:
     """Rows a second of what a GPU does before the forward pass, when it does nothing else."""
-    encoder, rows = session.encoder, sizes["batch"]
+    encoder, rows = Encoder.load(_config(folder, "gpu", sizes), "image", device=device), sizes["batch"]
     contents = [jpegs[row % len(jpegs)] for row in range(rows)]
-    side = encoder.model.config.image_size
+    side = _side(sizes)
     steps, resizing = Steps((side, side), None, 2, None), MatrixResizing(torch.device(device))
     whole = torch.randint(0, 256, (rows, 3, *sizes["image"]), dtype=torch.uint8, device=device)
     rivals: dict[str, Callable[[], Any]] = {
@@ -295,62 +344,45 @@ def _alone(session: EncoderSession, jpegs: list[bytes], sizes: dict[str, Any], d
     rates = {}
     for name, rival in rivals.items():
         rival()
-        _wait(device)
+        wait(device)
         began = time.perf_counter()
         for _ in range(10):
             rival()
-        _wait(device)
+        wait(device)
         rates[name] = 10 * rows / (time.perf_counter() - began)
     return rates
 
 
-def _warm_up(session: EncoderSession, source: Listed, sizes: dict[str, Any]) -> None:
-    """Use everything once, and wait until the processes that decode have come, where there are any."""
-    few = ShardJob(0, 0, min(len(source), max(sizes["batch"], 512)), "float32")
-    session.extract(few, source)  # type: ignore[arg-type]
-    end = time.perf_counter() + 30
-    processes = session.encoder.inputs._decoder.processes.current  # type: ignore[union-attr]
-    while processes is not None and not processes.ready and time.perf_counter() < end:
-        time.sleep(0.05)
-
-
-def _free(session: EncoderSession) -> None:
-    session.encoder.inputs._decoder.processes.close()  # type: ignore[union-attr]
-    session.encoder.model.to("cpu")
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _least_cosine(one: np.ndarray, other: np.ndarray) -> float:
-    rows = min(len(one), len(other))
-    one, other = one[:rows], other[:rows]
-    return float(((one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)).min())
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def _besides(record: Record) -> list[tuple[str, str, str]]:
+    """What is told besides, for `finish`."""
+    more = record.groups["extraction"].more
+    cosines, alone = more["least_cosine_to_pil"], more.get("alone", {})
+    return [
+        *((f"{way}: least cosine similarity to pil", f"{least:.5f}", "") for way, least in cosines.items()),
+        *((f"{what} alone, on the GPU: rows a second", f"{rate:,.0f}", "") for what, rate in alone.items()),
+    ]
 
 
 def main() -> None:
     """Measure what the arguments ask for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--out", type=Path, help="file for what is printed")
+    parser.add_argument("--out", type=Path, help="file for everything measured, as JSON")
     parser.add_argument("--decoding", action="store_true", help="decoding alone, by processes")
     parser.add_argument("--rows", type=int, default=512, help="of --decoding")
     parser.add_argument("--repeats", type=int, default=3, help="of --decoding")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     if arguments.decoding:
         cores = os.cpu_count() or 1
         counts = [0, *(count for count in (1, 2, 4, 8, 15) if count <= cores)]
         print(json.dumps(decoding(32 if arguments.tiny else arguments.rows, counts, arguments.repeats), indent=1))
         return
-    told = images(TINY if arguments.tiny else FULL, arguments.device)
-    print(json.dumps(told, indent=1))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    with tempfile.TemporaryDirectory(prefix="asvp-", ignore_cleanup_errors=True) as name:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        record = measure(TINY if arguments.tiny else FULL, device, Path(name), arguments.out)
+    print_table(record.groups.values())
+    finish("Besides", {}, _besides(record), None)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 BATCH = 64
-"""Rows of a batch of the loops, as most of them have it."""
+"""Rows of a batch of the loops over texts, as most of them have it."""
 
 
-def transformers_loop(folder: Path, texts: list[str], tokens: int, device: str) -> float:
-    """Rows a second of transformers alone: batches in order, padded to their longest, means copied back one by one.
+def bare_forward(folder: Path, batches: Callable[[], Sequence[dict[str, Any]]], device: str) -> Callable[[], None]:
+    """What does the forward pass alone, in bfloat16, of inputs that are on the device.
+
+    Parameters
+    ----------
+    folder : Path
+        Checkpoint.
+    batches : callable
+        Makes the inputs, by name.
+    device : str
+    """
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False).to(device).eval()
+    ready = batches()
+
+    def work() -> None:
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+            for inputs in ready:
+                model(**inputs)
+
+    return work
+
+
+def transformers_loop(folder: Path, texts: list[str], tokens: int, device: str) -> Callable[[], None]:
+    """The loop with transformers alone: batches in order, padded to their longest, means copied back one by one.
 
     Parameters
     ----------
@@ -29,33 +55,41 @@ def transformers_loop(folder: Path, texts: list[str], tokens: int, device: str) 
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder).to(device).eval()
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False).to(device).eval()
 
-    def features(rows: list[str]) -> None:
-        for start in range(0, len(rows), BATCH):
+    def work() -> None:
+        for start in range(0, len(texts), BATCH):
             batch = tokenizer(
-                rows[start : start + BATCH], padding=True, truncation=True, max_length=tokens, return_tensors="pt"
+                texts[start : start + BATCH], padding=True, truncation=True, max_length=tokens, return_tensors="pt"
             ).to(device)
             with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
                 hidden = model(**batch).last_hidden_state
             weights = batch["attention_mask"].unsqueeze(2).float()
             ((hidden.float() * weights).sum(1) / weights.sum(1)).cpu()
 
-    return _rate(features, texts)
+    return work
 
 
-def sentence_transformers(folder: Path, texts: list[str], tokens: int, device: str) -> float | None:
-    """Rows a second of `SentenceTransformer.encode` in bfloat16; None where the package is not installed."""
-    if importlib.util.find_spec("sentence_transformers") is None:
-        return None
+def has_sentence_transformers() -> bool:
+    """Whether the package is installed."""
+    return importlib.util.find_spec("sentence_transformers") is not None
+
+
+def sentence_transformers(folder: Path, texts: list[str], tokens: int, device: str) -> Callable[[], None]:
+    """What calls `SentenceTransformer.encode` in bfloat16."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer
 
     words = Transformer(str(folder), max_seq_length=tokens)
-    pooling = Pooling(words.get_word_embedding_dimension())
-    model = SentenceTransformer(modules=[words, pooling], device=device).to(torch.bfloat16)
-    return _rate(lambda rows: model.encode(rows, batch_size=BATCH, show_progress_bar=False), texts)
+    model = SentenceTransformer(modules=[words, Pooling(_width(words))], device=device).to(torch.bfloat16)
+    return lambda: model.encode(texts, batch_size=BATCH, show_progress_bar=False)
+
+
+def _width(words: Any) -> int:
+    # The method has another name since version 5.
+    named = getattr(words, "get_embedding_dimension", None) or words.get_word_embedding_dimension
+    return int(named())
 
 
 def forward_flops(model: Any, lengths: np.ndarray) -> float:
@@ -78,6 +112,24 @@ def forward_flops(model: Any, lengths: np.ndarray) -> float:
     return float(model.num_hidden_layers * (matrices + attention).mean())
 
 
+def image_flops(model: Any) -> float:
+    """The same of a ViT's forward pass of one image, the projection of its patches included.
+
+    Parameters
+    ----------
+    model : PreTrainedConfig
+        Of a ViT with one class token.
+    """
+    patches = (model.image_size // model.patch_size) ** 2
+    projection = 2.0 * patches * model.num_channels * model.patch_size**2 * model.hidden_size
+    return projection + forward_flops(model, np.array([patches + 1]))
+
+
+def training_flops(forward: float) -> float:
+    """Of a training step, by those of its forward pass: the gradients of inputs and of weights take one such each."""
+    return 3.0 * forward
+
+
 def device_flops(device: str, size: int) -> float:
     """Floating-point operations a second of one product of square bfloat16 matrices: what the device can do at most."""
     import torch
@@ -94,10 +146,3 @@ def device_flops(device: str, size: int) -> float:
 
     products(3)
     return 10 * 2.0 * size**3 / products(10)
-
-
-def _rate(work: Any, texts: list[str]) -> float:
-    work(texts[: 4 * BATCH])
-    began = time.perf_counter()
-    work(texts)
-    return len(texts) / (time.perf_counter() - began)
