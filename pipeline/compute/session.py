@@ -97,7 +97,10 @@ class EncoderSession:
             # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
             with self._encode_lock, cpu_threads(self._extraction_threads), rows_named(source, rows):
                 self._turn_to("extraction")
-                features = encoder.encode_prepared(prepared)
+                fetch = encoder.begin_encoding(prepared)
+            # A GPU goes on with the next shard meanwhile.
+            with rows_named(source, rows):
+                features = fetch()
                 self._check_finite(features)
         return feature_table(features, job.start, job.dtype)
 

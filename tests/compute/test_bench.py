@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -257,7 +258,7 @@ class TestEncoder:
         shards = [ShardJob(place, 20 * place, 20 * place + 20, "float32") for place in range(2)]
         # The session has its encoder and the weights.
         bench.extract(order, shards[0], SHARE)
-        prepare, encode, both_read = Encoder.prepare, Encoder.encode_prepared, threading.Event()
+        prepare, begin, both_read = Encoder.prepare, Encoder.begin_encoding, threading.Event()
         read: list[int] = []
 
         def prepared(encoder: Encoder, rows: Any) -> Any:
@@ -269,15 +270,39 @@ class TestEncoder:
 
         def encoded(encoder: Encoder, rows: Any) -> Any:
             assert both_read.wait(30), "the second shard waits for the first one's forward pass"
-            return encode(encoder, rows)
+            return begin(encoder, rows)
 
         monkeypatch.setattr(Encoder, "prepare", prepared)
-        monkeypatch.setattr(Encoder, "encode_prepared", encoded)
+        monkeypatch.setattr(Encoder, "begin_encoding", encoded)
         with ThreadPoolExecutor(2) as threads:
             found = list(threads.map(lambda shard: bench.extract(order, shard, SHARE)[0], shards))
         for table, shard in zip(found, shards, strict=True):
-            expected = encode(encoder, prepare(encoder, dataset.pool.take(np.arange(shard.start, shard.stop))))
+            expected = begin(encoder, prepare(encoder, dataset.pool.take(np.arange(shard.start, shard.stop))))()
             np.testing.assert_array_equal(features_of(table), expected)
+
+    def test_the_next_shard_is_queued_while_features_are_fetched(
+        self, bench: Bench, dataset: Dataset, spec: EncoderSpec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a GPU is through with travels while it works on the next shard."""
+        begin, both_queued, queued = Encoder.begin_encoding, threading.Event(), []
+
+        def begun(encoder: Encoder, rows: Any) -> Callable[[], np.ndarray]:
+            fetch = begin(encoder, rows)
+            queued.append(rows)
+            if len(queued) == 2:
+                both_queued.set()
+
+            def fetched() -> np.ndarray:
+                assert both_queued.wait(30), "the second shard waits for the first one's features"
+                return fetch()
+
+            return fetched
+
+        monkeypatch.setattr(Encoder, "begin_encoding", begun)
+        order = ExtractionOrder("key", Held(dataset.pool), spec)
+        shards = [ShardJob(place, 20 * place, 20 * place + 20, "float32") for place in range(2)]
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda shard: bench.extract(order, shard, SHARE), shards))
 
     @pytest.mark.parametrize("other", ["extraction", "training"])
     def test_work_that_needs_other_weights_waits_for_a_shard_that_is_being_made(

@@ -115,7 +115,7 @@ def test_the_next_shard_is_asked_for_while_the_present_one_is_being_encoded(
 ) -> None:
     session = EncoderSession(EncoderConfig(model=str(tiny_image_encoder(tmp_path)), batch_size=4), "image", 1)
     alone = [features_of(session.extract(ShardJob(0, start, start + 24, "float32"), folder)) for start in (0, 24)]
-    asked, really, encode = threading.Event(), Storage.read, session.encoder.encode_prepared
+    asked, really, encode = threading.Event(), Storage.read, session.encoder.begin_encoding
     last = folder.ids()[24].as_py()
 
     def read(self: Storage, path: str, most: int | None = None) -> bytes:
@@ -123,12 +123,12 @@ def test_the_next_shard_is_asked_for_while_the_present_one_is_being_encoded(
             asked.set()
         return really(self, path, most)
 
-    def encode_prepared(prepared: Any) -> Any:
+    def begin_encoding(prepared: Any) -> Any:
         assert asked.wait(30)
         return encode(prepared)
 
     monkeypatch.setattr(Storage, "read", read)
-    monkeypatch.setattr(session.encoder, "encode_prepared", encode_prepared)
+    monkeypatch.setattr(session.encoder, "begin_encoding", begin_encoding)
     second: list[Any] = []
     beside = threading.Thread(target=lambda: second.append(session.extract(ShardJob(1, 24, 48, "float32"), folder)))
     beside.start()

@@ -174,6 +174,14 @@ class Encoder:
         WorkError
             If the machine's memory is not enough, or the model fails.
         """
+        return self.begin_encoding(prepared)()
+
+    def begin_encoding(self, prepared: Prepared) -> Callable[[], np.ndarray]:
+        """Queue the forward passes of prepared rows; what is returned waits for them, and returns what they come to.
+
+        As `encode_prepared`, errors included, but that other rows may be queued before a GPU is through with these: it
+        goes on with them, rather than wait until somebody has fetched features of six megabytes.
+        """
         home = self.device if prepared.rows <= _ROWS_ON_DEVICE else torch.device("cpu")
         self.model.train(False)
         # One context around all batches: autocast then converts each weight once, not once a batch.
@@ -186,7 +194,25 @@ class Encoder:
             for positions, found in self._in_pieces_that_fit(prepared.batches):
                 # Without waiting, so that the next batch's kernels are queued before this one's are through.
                 features[sent(torch.from_numpy(positions), home)] = found.to(home)
-            return features.cpu().numpy()
+            return self._fetching(features)
+
+    def _fetching(self, features: Tensor) -> Callable[[], np.ndarray]:
+        """What waits for features on their way from a GPU; those of a CPU are there."""
+        if features.device.type == "cpu":
+            return features.numpy
+        held = torch.empty(features.shape, pin_memory=True)
+        held.copy_(features, non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+
+        def fetch() -> np.ndarray:
+            with work_errors("encoding", batch="encoder.batch_size", size=self.config.batch_size):
+                event.synchronize()
+            # Memory that the system may not move is scarce, and is used again.
+            fetched: np.ndarray = held.numpy().copy()
+            return fetched
+
+        return fetch
 
     def features(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Features (n, D) float32 of one collated batch, with gradients: what fine-tuning differentiates."""
