@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
@@ -13,20 +14,26 @@ import numpy as np
 import psutil
 import pytest
 from numpy.testing import assert_array_equal
+from PIL import Image
 from ray_pools import backend_of, whole
 from recording import Told
 from safetensors.numpy import load_file, save_file
+from tiny_encoders import tiny_image_encoder
 from tiny_runs import wait_until, wide_config
 
+from asvp.actors.backend import PoolBackend
+from asvp.actors.pool import worker_pool
 from asvp.compute import Extraction
 from asvp.compute.in_process import InProcessBackend
 from asvp.compute.jobs import EncoderSpec
-from asvp.config import Config
+from asvp.compute.placement import Placement
+from asvp.config import Config, EncoderConfig
 from asvp.data import Dataset, open_dataset
 from asvp.errors import DataError, WorkError
 from asvp.features import FeatureSet, features_of
 from asvp.features.cache import Cache, CacheEntry
 from asvp.models.encoder import Encoder
+from asvp.models.encoder.decoding import trouble
 from asvp.progress import SilentReporter
 from asvp.spent import NOTHING
 
@@ -109,6 +116,55 @@ def test_features_are_the_same_with_one_worker_two_workers_and_none(
     assert_array_equal(whole(made_by_two), whole(expected))
     assert one.fingerprint == made_by_two.fingerprint == expected.fingerprint
     assert_array_equal(one.moments.mean, made_by_two.moments.mean)
+
+
+def test_eight_workers_and_the_cache_give_the_features_of_none(
+    ray_local: Any, expected: FeatureSet, config: Config, dataset: Dataset, tmp_path: Path
+) -> None:
+    pictures, model = painted(60), str(tiny_image_encoder(tmp_path / "encoder"))
+    ways: list[Any] = ["pil", *([] if trouble("torchvision", "cpu") else ["torchvision"])]
+    specs = {way: EncoderSpec(EncoderConfig(model=model, decode=way, batch_size=4), "image") for way in ways}
+    alone = {}
+    for way, spec in specs.items():
+        work = Extraction(pictures, way, 0, config.extraction.model_copy(update={"shard_rows": 7}))
+        alone[way] = work, whole(InProcessBackend(spec, None, SilentReporter()).extract(work))
+    cache = Cache(str(tmp_path / "cache"))
+    with worker_pool(Placement(8, 0.5, 0.0)) as pool:
+        for spec, work, features in (
+            (EncoderSpec(config.encoder, "text"), extraction(config, dataset), whole(expected)),
+            *((specs[way], *alone[way]) for way in ways),
+        ):
+            backend = PoolBackend(pool, spec, cache, SilentReporter())
+            made, read = backend.extract(work), backend.extract(work)
+            backend.close()
+            assert_array_equal(whole(made), features)
+            assert_array_equal(whole(read), features)
+            assert (made.saved, read.saved) == (NOTHING, made.spent)
+
+
+def painted(count: int) -> Any:
+    """A source of JPEGs and PNGs of a few sizes."""
+    contents = []
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        image = Image.fromarray(noise).resize((40 + number % 3, 50), Image.Resampling.BICUBIC)
+        image.save(buffer, "PNG" if number % 4 == 0 else "JPEG")
+        contents.append(buffer.getvalue())
+
+    class Painted:
+        kind = "image"
+
+        def __len__(self) -> int:
+            return count
+
+        def take(self, rows: np.ndarray) -> list[bytes]:
+            return [contents[row] for row in rows]
+
+        def digest(self) -> str:
+            return "painted"
+
+    return Painted()
 
 
 def test_features_read_in_another_process_are_views_on_the_store(ray_local: Any, made_by_two: FeatureSet) -> None:
