@@ -125,7 +125,7 @@ class EncoderConfig(_Section):
     )
     batch_size: Annotated[int, Field(ge=1)] | Auto = Field(
         "auto",
-        description="Most rows in one forward pass; auto: 131,072 tokens or 256 images on a GPU, 4,096 tokens or 32 images on a CPU.",
+        description="Most rows in one forward pass; auto: 131,072 tokens or 256 images on a GPU, 4,096 or 32 on a CPU.",
     )
     decode: Literal["auto", "pil", "torchvision", "gpu"] = Field(
         "auto", description="What decodes images; auto: gpu where that is an NVIDIA GPU that decodes JPEGs, else pil."
