@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 
 import ray
 import ray.exceptions
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asvp.actors.admission import require_admission
@@ -169,12 +171,12 @@ def _connect(address: str | None) -> None:
         _require_answer(wanted, key)
         require_admission(wanted, key)
     _require_short_sockets(address)
-    with _signals_as_they_were():
+    with _signals_as_they_were(), _paths_as_here():
         _initialise(address, key, wanted)
 
 
 def _initialise(address: str | None, key: str, wanted: str | None) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "job_config": _PathsAsHere()}
     try:
         if address == "local":
             ray.init(address="local", include_dashboard=False, **options)
@@ -188,6 +190,32 @@ def _initialise(address: str | None, key: str, wanted: str | None) -> None:
         if type(error) is Exception or isinstance(error, (OSError, RuntimeError, ValueError, ray.exceptions.RayError)):
             raise _unreachable(error, key, wanted) from None
         raise
+
+
+class _PathsAsHere(JobConfig):
+    """Has workers look for packages where this process does.
+
+    Ray has them look in the current folder first, where a folder called ray or asvp, or a file random.py, would be
+    taken for what is installed.
+    """
+
+    def _get_proto_job_config(self) -> Any:
+        self._py_driver_sys_path = [path for path in self._py_driver_sys_path if path in sys.path]
+        return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _paths_as_here() -> Iterator[None]:
+    """The same for the programs that Ray starts meanwhile: for some, Python looks in the current folder first."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager

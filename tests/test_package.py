@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -131,6 +132,27 @@ def test_in_a_folder_with_names_like_ours_it_checks_and_sweeps_on_ray(hostile: P
     run(load_config(hostile / "config.yaml"), out=hostile / "run", in_process=True)
     alone = (hostile / "run" / "labelled.parquet").read_bytes()
     assert (hostile / "sweep" / "runs" / "svp-seed0" / "labelled.parquet").read_bytes() == alone
+
+
+def test_in_a_folder_with_names_of_packages_the_command_runs_on_ray(hostile: Path, tmp_path: Path) -> None:
+    """The command finds no package in the current folder; neither do Ray's workers, dashboard and Tune."""
+    folder = tmp_path / "more hostile"
+    for name in ("asvp", "ray", "torch", "numpy"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise RuntimeError('the wrong {name} was imported')\n")
+    for name in ("random", "queue", "select"):
+        (folder / f"{name}.py").write_text(f"raise RuntimeError('the wrong {name} was imported')\n")
+    space = {"arms": {"svp": {"mode": "svp"}}, "seeds": [0]}
+    (folder / "space.yaml").write_text(yaml.safe_dump(space))
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir="/tmp") as short:
+        # A cluster of its own, with a dashboard, whatever runs on this machine.
+        patch.setenv("RAY_TMPDIR", short)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        done = command(folder, "-P", "-m", "asvp", "sweep", "space.yaml", f"{hostile}/config.yaml", "--out", "sweep")
+    assert done.returncode == 0, done.stderr
+    assert "wrong" not in done.stdout + done.stderr
+    assert "dashboard" not in done.stderr
+    assert (folder / "sweep" / "runs" / "svp-seed0" / "labelled.parquet").exists()
 
 
 @pytest.fixture(scope="module")
