@@ -57,11 +57,11 @@ class Comparison:
 
     def print(self, console: Console) -> None:
         """Show tables, notes and the answer in a terminal."""
-        console.print(self.arms.rich())
+        console.print(self.arms.rich(), crop=False)
         for table in (self.rankings, self.savings):
             if table.rows:
                 console.print()
-                console.print(table.rich())
+                console.print(table.rich(), crop=False)
         console.print()
         for note in self.notes:
             console.print(f"Note: {note}", markup=False, highlight=False)
