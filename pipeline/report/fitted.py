@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-_NAME, _SHORT_NAME, _PART_OF_A_WORD = 24, 12, 4
+_NAME, _SHORT_NAME, _PART_OF_A_WORD = 32, 12, 4
 """Widths of a name that other columns may take room from, at first and at last; of a piece of a heading."""
 _BETWEEN = 3
 """A border and two blanks, which each column has."""
