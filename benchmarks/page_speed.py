@@ -42,7 +42,9 @@ def make_sweep(folder: Path, arms: int, seeds: int, rounds: int) -> None:
             name = "random" if arm == 0 else f"arm {arm}"
             directory = RunDirectory(folder / "runs" / f"{name}-seed{seed}")
             directory.path.mkdir(parents=True)
-            config = build_config({"seed": seed, "budget": [A_ROUND] * rounds, "mode": "svp", "cost": PRICES})
+            selection = {"strategy": "margin" if arm else "random"}
+            told = {"seed": seed, "budget": [A_ROUND] * rounds, "mode": "svp", "selection": selection, "cost": PRICES}
+            config = build_config(told)
             with directory.opened(config, {"processor": "made up"}, resume=False):
                 _fill(directory, config, random, name, place, rounds)
             place += 1

@@ -50,8 +50,8 @@ class Reporter(Protocol):
         """A context manager that keeps a table in sight.
 
         It yields what is to be called when the table has changed; None where no table is shown, so that news has to
-        be told in lines. `draw` gives the table as it is now, with at most so many rows: an object with `rich()` and
-        `html()`.
+        be told in lines. `draw` gives the table as it is now, with at most so many rows: an object with
+        `rich(folded=False)`, whose rows are lines where there is room for that, and `html()`.
         """
         ...
 
@@ -153,7 +153,7 @@ class RichReporter:
 
         def render() -> Any:
             # Title, head, foot and note take lines too.
-            return draw(max(3, self._console.height - 8)).rich()
+            return draw(max(3, self._console.height - 8)).rich(folded=False)
 
         with Live(get_renderable=render, console=self._console, refresh_per_second=1, transient=True) as live:
             yield live.refresh

@@ -17,7 +17,7 @@ from asvp.errors import AsvpError, ConfigError, did_you_mean
 from asvp.files import parse_json
 from asvp.holds import Hold
 from asvp.record.run_directory import RunDirectory
-from asvp.report.curves import BASELINE
+from asvp.report.baseline import random_arms
 from asvp.tune_spaces.space import Trial
 
 Name = Literal["none", "asha", "median"]
@@ -101,7 +101,8 @@ class Stop:
 class EarlyStopping:
     """Decides which trials of a sweep are stopped, as their rounds come in.
 
-    The arm of random picks is never stopped, since all others are measured against it, nor is one without a proxy.
+    The arm of random picks that all others are measured against (`asvp.report.baseline`) is never stopped, nor is one
+    without a proxy.
 
     Parameters
     ----------
@@ -132,7 +133,11 @@ class EarlyStopping:
         """A trial has finished a round: whether it is stopped there."""
         trial = self._trials[name]
         ended = record[_TIME] >= sum(trial.config.budget)
-        return self._stops(name, record) and not ended and trial.arm != BASELINE
+        return self._stops(name, record) and not ended and trial.arm != self._baseline()
+
+    def _baseline(self) -> str | None:
+        known = self._trials.values()
+        return next(iter(random_arms((one.arm, one.config.model_dump(mode="json")) for one in known)), None)
 
     def told(self, name: str, rounds: Sequence[Mapping[str, Any]]) -> Stop:
         """Why a trial is stopped after these rounds."""

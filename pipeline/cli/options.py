@@ -32,9 +32,9 @@ class _Out(Console):
         raise BrokenPipeError
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich does; a WorkError where that fails."""
+        """Print as rich does, and what is wider than the terminal whole; a WorkError where that fails."""
         with _printed():
-            super().print(*objects, **options)
+            super().print(*objects, **{"crop": False, **options})
 
     def print_values(self, values: Any) -> None:
         """Print plain values as JSON, on one line; a WorkError where that fails."""

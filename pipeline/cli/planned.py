@@ -62,7 +62,8 @@ def show_plan(
 def aligned(pairs: Iterable[tuple[str, str]]) -> Table:
     """Names in a column, and what is told of them beside it."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
+    for _ in range(2):
+        table.add_column(overflow="fold")
     for name, told in pairs:
         table.add_row(Text(name), Text(told))
     return table

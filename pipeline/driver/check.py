@@ -62,6 +62,8 @@ class RunPlan:
     def rich(self) -> Group:
         """For a terminal."""
         table = Table(title="Plan", title_justify="left", show_header=False, box=None)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
         for name, text in self.lines.items():
             table.add_row(name, text)
         warnings = [Text(f"Warning: {warning}") for warning in self.warnings]

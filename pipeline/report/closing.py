@@ -68,7 +68,7 @@ def strategy_list(strategies: Mapping[str, StrategyInfo], package_of: Callable[[
     """The strategies for a terminal: what each picks, and below it what it needs, costs and comes from."""
     table = RichTable(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, info in strategies.items():
         first = "; can make the first picks" if info.cold_start else ""
         table.add_row(name, Text(info.summary))

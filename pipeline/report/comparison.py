@@ -15,8 +15,9 @@ import asvp
 from asvp.errors import AsvpError
 from asvp.folders import require_room, settle, write_owned
 from asvp.remote.copies import at_hand, place_of, put_rest
+from asvp.report.baseline import RANDOM, baseline_of, random_arms
 from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
-from asvp.report.curves import BASELINE, by_arm
+from asvp.report.curves import by_arm
 from asvp.report.figures import figure_images
 from asvp.report.page.beside import Beside, read_beside
 from asvp.report.page.page import NAME, page_bytes
@@ -56,11 +57,11 @@ class Comparison:
 
     def print(self, console: Console) -> None:
         """Show tables, notes and the answer in a terminal."""
-        console.print(self.arms.rich())
+        console.print(self.arms.rich(), crop=False)
         for table in (self.rankings, self.savings):
             if table.rows:
                 console.print()
-                console.print(table.rich())
+                console.print(table.rich(), crop=False)
         console.print()
         for note in self.notes:
             console.print(f"Note: {note}", markup=False, highlight=False)
@@ -188,7 +189,7 @@ def _compared(
         records=tuple(records),
         arms=arm_table(records),
         rankings=rankings_table([one for one in answer.rankings if one.behind]),
-        savings=savings_table(savings(finished, wanted, redrawn=drawn)),
+        savings=savings_table(savings(finished, wanted, baseline=baseline_of(records), redrawn=drawn)),
         rounds=curve_table(records),
         verdict=answer,
         notes=tuple(_notes(records, drawn, beside)),
@@ -226,8 +227,8 @@ def _notes(records: Sequence[RunRecord], drawn: Redrawn | None, beside: Beside) 
     if stopped:
         notes.append(f"{stopped} of {len(records)} runs were stopped early: they are in the curves until then.")
     arms = by_arm(records)
-    if len(arms) > 1 and BASELINE not in arms:
-        notes.append("There is no arm with random picks, so no labels saved are given.")
+    if len(arms) > 1:
+        notes += _told_baseline(random_arms((run.arm, run.config) for run in records))
     finished = [run for run in records if run.finished]
     flat = [arm for arm, runs in by_arm(finished).items() if not any(has_curve(run) for run in runs)]
     if flat:
@@ -254,3 +255,12 @@ def _notes(records: Sequence[RunRecord], drawn: Redrawn | None, beside: Beside) 
     if all(run.total("cost", "compute") == 0 for run in records):
         notes.append("Compute was free (cost.gpu_hour and cost.cpu_hour are 0): the cost is that of labels alone.")
     return notes
+
+
+def _told_baseline(arms: Sequence[str]) -> list[str]:
+    """What labels saved are told against, where the name alone does not say so."""
+    if not arms:
+        return ["There is no arm with random picks and without refreshes, so no labels saved are given."]
+    if len(arms) > 1:
+        return [f"Labels saved are told against {arms[0]}, one of {len(arms)} arms with random picks."]
+    return [] if arms[0] == RANDOM else [f"Labels saved are told against {arms[0]}, the arm with random picks."]

@@ -113,8 +113,9 @@ def savings_table(found: Sequence[Saving]) -> Table:
         rows=tuple(rows),
         numbers=tuple(numbers),
         names=2,
-        note="By straight lines between final models. Saved: against random picks with the same seed, mean and range. "
-        "\u2264: a curve begins above this accuracy, so fewer labels might do.",
+        note="By straight lines between final models. Labels saved: against random picks with the same seed, mean and "
+        "range over seeds; the 95 % interval is of that mean. \u2264: a curve begins above this accuracy, so fewer "
+        "labels might do.",
     )
 
 

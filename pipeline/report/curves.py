@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from asvp.report.baseline import baseline_of
 from asvp.report.records import Measure, RunRecord
-
-BASELINE = "random"
-"""The arm that others are held against."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,12 @@ class Curve:
 
 def by_arm(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     """The runs of each arm: random picks first, then in the order of their first run."""
-    arms: dict[str, list[RunRecord]] = {BASELINE: []}
-    for record in records:
+    runs = list(records)
+    first = baseline_of(runs)
+    arms: dict[str, list[RunRecord]] = {} if first is None else {first: []}
+    for record in runs:
         arms.setdefault(record.arm, []).append(record)
-    return {arm: runs for arm, runs in arms.items() if runs}
+    return arms
 
 
 def learning_curves(records: Iterable[RunRecord], measure: Measure = "final") -> list[Curve]:

@@ -16,7 +16,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 import asvp
 from asvp.folders import write_owned
-from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
+from asvp.report.baseline import baseline_of
+from asvp.report.curves import Curve, by_arm, learning_curves
 from asvp.report.records import Measure, RunRecord
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that white swallows.
@@ -180,7 +181,8 @@ def _class_balance(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -> 
     shares = {arm: share for arm, share in shares.items() if share}
     if not shares:
         return None
-    reference = shares.get(BASELINE) or {
+    baseline = baseline_of(records)
+    reference = shares.get(baseline or "") or {
         name: fmean(share.get(name, 0.0) for share in shares.values()) for name in set().union(*shares.values())
     }
     names = set().union(*shares.values())
@@ -188,8 +190,8 @@ def _class_balance(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -> 
     figure, axes = _figure(height=1.6 + 0.22 * len(ranked) + 0.25)
     for arm, share in shares.items():
         axes.plot([share.get(name, 0.0) for name in ranked], range(len(ranked)), color=looks[arm][0], linestyle="",
-                  marker="|" if arm == BASELINE else "o", markersize=11 if arm == BASELINE else 6,
-                  markeredgewidth=2.5 if arm == BASELINE else 0, alpha=0.9, label=arm)  # fmt: skip
+                  marker="|" if arm == baseline else "o", markersize=11 if arm == baseline else 6,
+                  markeredgewidth=2.5 if arm == baseline else 0, alpha=0.9, label=arm)  # fmt: skip
     axes.set_yticks(range(len(ranked)), [_short(name) for name in ranked], fontsize=10)
     axes.set_ylim(len(ranked) - 0.5, -0.5)
     left_out = len(names) - len(ranked)
@@ -204,11 +206,12 @@ def _class_balance(records: Sequence[RunRecord], looks: Mapping[str, _Look]) -> 
 
 def _looks(records: Sequence[RunRecord]) -> dict[str, _Look]:
     """A colour and a line style for each arm; grey for random picks."""
-    others = [arm for arm in by_arm(records) if arm != BASELINE]
+    baseline = baseline_of(records)
+    others = [arm for arm in by_arm(records) if arm != baseline]
     looks = {
         arm: (_COLOURS[i % len(_COLOURS)], _STYLES[i // len(_COLOURS) % len(_STYLES)]) for i, arm in enumerate(others)
     }
-    return {BASELINE: (_GREY, "-"), **looks}
+    return looks if baseline is None else {baseline: (_GREY, "-"), **looks}
 
 
 def _canvas(height: float) -> Figure:

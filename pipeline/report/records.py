@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -17,6 +16,7 @@ from asvp.errors import DataError, RunDirectoryError
 from asvp.files import parse_json
 from asvp.folders import settle
 from asvp.parquet import read_parquet
+from asvp.report.arm_names import arm_of, differences
 from asvp.report.results import TrialRounds, read_results
 from asvp.report.test_rows import TEST_ROWS, Correct, read_test_rows
 
@@ -206,7 +206,7 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-_SECTIONS = ("data", "encoder", "selection", "cost")
+_SECTIONS = ("data", "encoder", "selection", "refresh", "cost")
 _LEAVE_OUT = "Leave this run out, or run it again"
 
 
@@ -216,13 +216,6 @@ def _is_count(value: Any) -> bool:
 
 def _is_section(config: Mapping[str, Any], name: str) -> bool:
     return isinstance(config.get(name, {}), Mapping)
-
-
-def arm_of(config: Mapping[str, Any]) -> str:
-    """A name for a run that has none: random, or its mode and strategy."""
-    strategy = str(config.get("selection", {}).get("strategy", "?"))
-    mode = str(config.get("mode", "?"))
-    return "random" if strategy == "random" and mode == "svp" else f"{mode} {strategy}"
 
 
 def _read_folder(folder: Path, unread: dict[Path, str] | None) -> list[RunRecord]:
@@ -367,64 +360,16 @@ def _read_correct(path: Path, rounds: Iterable[Mapping[str, Any]]) -> Correct:
     }
 
 
-_UNSET = "unset"
-
-
 def _tell_apart(records: list[RunRecord]) -> list[RunRecord]:
     """Add what differs to names that runs with different options share."""
     by_arm: dict[str, list[RunRecord]] = {}
     for record in records:
         by_arm.setdefault(record.arm, []).append(record)
-    differing = {arm: _differing_keys(runs) for arm, runs in by_arm.items()}
+    told = {
+        id(run): differs
+        for runs in by_arm.values()
+        for run, differs in zip(runs, differences([run.config for run in runs]), strict=True)
+    }
     return [
-        replace(record, arm=f"{record.arm} ({', '.join(f'{key}={flat.get(key, _UNSET)}' for key in keys)})")
-        if (keys := differing[record.arm]) and (flat := _flat(record.config))
-        else record
-        for record in records
+        replace(record, arm=f"{record.arm} ({told[id(record)]})") if told[id(record)] else record for record in records
     ]
-
-
-def _differing_keys(runs: list[RunRecord]) -> list[str]:
-    flat = [_flat(run.config) for run in runs]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    return [key for key in keys if key not in _NOT_OF_AN_ARM and len({one.get(key, _UNSET) for one in flat}) > 1]
-
-
-def _flat(config: Mapping[str, Any]) -> dict[str, str]:
-    """Dotted keys and values as text."""
-    flat: dict[str, str] = {}
-    for section, options in config.items():
-        if isinstance(options, Mapping):
-            flat.update({f"{section}.{key}": _text(value) for key, value in options.items()})
-        else:
-            flat[section] = _text(options)
-    return flat
-
-
-def _text(value: Any) -> str:
-    """A value as JSON, with 1.0 and 1 alike."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-_NOT_OF_AN_ARM = {
-    "seed",
-    "extraction.shard_rows",
-    "extraction.cache",
-    "extraction.cache_limit",
-    "report.rows",
-    "training.devices",
-    "training.checkpointing",
-    "workers.count",
-    "workers.cpus",
-    "workers.gpus",
-    "workers.per_gpu",
-    # Of earlier versions.
-    "extraction.actors",
-    "extraction.cpus_per_actor",
-    "extraction.gpus_per_actor",
-    "resources.cpus_per_trial",
-    "resources.gpus_per_trial",
-}
-"""Options that change who does the work, not what comes out of it."""

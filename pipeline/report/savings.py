@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asvp.report.curves import BASELINE, Curve, by_arm, learning_curves
+from asvp.report.baseline import baseline_of
+from asvp.report.curves import Curve, by_arm, learning_curves
 from asvp.report.intervals import Interval, interval
 from asvp.report.records import RunRecord
 from asvp.report.redrawn import Redrawn
@@ -110,7 +111,7 @@ def savings(
     records: Iterable[RunRecord],
     targets: Iterable[float],
     *,
-    baseline: str = BASELINE,
+    baseline: str | None = None,
     redrawn: Redrawn | None = None,
 ) -> list[Saving]:
     """What every arm needs for every target, target by target, by the curves of its final models.
@@ -122,13 +123,15 @@ def savings(
     ----------
     records : iterable of RunRecord
     targets : iterable of float
-    baseline : str
-        The arm that others are held against.
+    baseline : str, optional
+        The arm that others are held against; None: that with random picks (`asvp.report.baseline`).
     redrawn : Redrawn, optional
         The same runs on other draws of test rows, for the intervals.
     """
-    arms = {arm: {run.seed: run for run in runs if has_curve(run)} for arm, runs in by_arm(records).items()}
-    return [_saving(arms, arm, target, baseline, redrawn) for target in targets for arm in arms]
+    runs = list(records)
+    against = baseline_of(runs) if baseline is None else baseline
+    arms = {arm: {run.seed: run for run in its if has_curve(run)} for arm, its in by_arm(runs).items()}
+    return [_saving(arms, arm, target, against, redrawn) for target in targets for arm in arms]
 
 
 def has_curve(run: RunRecord) -> bool:
@@ -137,9 +140,9 @@ def has_curve(run: RunRecord) -> bool:
 
 
 def _saving(
-    arms: Mapping[str, Mapping[int, RunRecord]], arm: str, target: float, baseline: str, redrawn: Redrawn | None
+    arms: Mapping[str, Mapping[int, RunRecord]], arm: str, target: float, baseline: str | None, redrawn: Redrawn | None
 ) -> Saving:
-    runs, against = arms[arm], arms.get(baseline, {})
+    runs, against = arms[arm], {} if baseline is None else arms.get(baseline, {})
     labels = _by_seed(runs, target)
     at_most = frozenset(seed for seed in labels if _begins_above(runs[seed], target))
     reference = {seed: n for seed, n in _by_seed(against, target).items() if not _begins_above(against[seed], target)}

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from rich.table import Table as RichTable
-from rich.text import Text
-
 from asvp.errors import one_line
+from asvp.report.fitted import FittedTable
 
 
 @dataclass(frozen=True)
@@ -42,16 +40,16 @@ class Table:
     note: str = ""
     names: int = 1
 
-    def rich(self) -> RichTable:
-        """For a terminal."""
-        # As `Text`, whatever the console thinks of square brackets: names come from outside and are never markup.
-        note = Text(one_line(self.note)) if self.note else None
-        table = RichTable(title=Text(self.title), title_justify="left", caption=note, caption_justify="left")
-        for i, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if i < self.names else "right", no_wrap=i < self.names)
-        for row in self.rows:
-            table.add_row(*(Text(one_line(cell)) for cell in row))
-        return table
+    def rich(self, *, folded: bool = True) -> FittedTable:
+        """For a terminal, to be printed with `crop=False`: numbers are whole, if need be beyond its width.
+
+        Parameters
+        ----------
+        folded : bool
+            Whether names that have no room go on in a further line; otherwise they are shortened.
+        """
+        rows = [[one_line(cell) for cell in row] for row in self.rows]
+        return FittedTable(self.title, self.columns, rows, one_line(self.note), self.names, folded)
 
     def markdown(self) -> str:
         """For a document."""

@@ -41,11 +41,31 @@ def make_round(
     }
 
 
+def settings_of(arm):
+    """What the name of an arm promises: random picks, or margin's."""
+    return {"mode": "svp", "selection": {"strategy": "random" if arm == "random" else "margin"}}
+
+
 @pytest.fixture
 def make_run():
-    """A record in memory: accuracies of the final model (or `proxy`) after 100, 200, ... labels."""
+    """A record in memory: accuracies of the final model (or `proxy`) after 100, 200, ... labels.
 
-    def make(arm, seed, finals=(), *, proxies=(), finished=True, rounds=None, picks=None, correct=None, **options):
+    `config` is instead of what the arm's name promises.
+    """
+
+    def make(
+        arm,
+        seed,
+        finals=(),
+        *,
+        proxies=(),
+        finished=True,
+        rounds=None,
+        picks=None,
+        correct=None,
+        config=None,
+        **options,
+    ):
         count = max(len(finals), len(proxies))
         made = rounds or [
             make_round(
@@ -57,9 +77,10 @@ def make_run():
             )
             for i in range(count)
         ]
-        config = build_config({"seed": seed, "budget": [100] * max(count, 1), "mode": "svp"}).model_dump(mode="json")
+        told = {"seed": seed, "budget": [100] * max(count, 1), **(settings_of(arm) if config is None else config)}
+        resolved = build_config(told).model_dump(mode="json")
         summary = {} if finished else None
-        return RunRecord(arm, seed, config, tuple(made), summary, Path("runs"), picks or {}, correct or {})
+        return RunRecord(arm, seed, resolved, tuple(made), summary, Path("runs"), picks or {}, correct or {})
 
     return make
 
@@ -70,7 +91,7 @@ def write_run():
 
     def write(folder, *, arm=None, seed=0, rounds=(), finished=True, overrides=(), labels=None, budget="100x3"):
         folder.mkdir(parents=True)
-        config = build_config({"seed": seed, "budget": budget, "mode": "svp"}, overrides)
+        config = build_config({"seed": seed, "budget": budget, **settings_of(arm)}, overrides)
         (folder / "config.yaml").write_text(config.to_yaml())
         (folder / "rounds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rounds))
         if arm is not None:

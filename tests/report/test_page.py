@@ -201,6 +201,17 @@ def test_runs_that_tell_less_make_a_page_that_says_so(make_run, show):
     assert "Recall of a class" in page.inner_text("#classes") or "do not tell the labels" in page.inner_text("#classes")
 
 
+def test_random_picks_are_grey_and_the_others_held_against_them_whatever_they_are_called(make_run, show):
+    names = {"random": "rnd", "margin": "random"}
+    page = show([replace(run, arm=names[run.arm]) for run in _runs(make_run, ["random", "margin"])])
+    curve = "document.querySelector('#curves .figure').data.map((one) => [one.name, one.line.color])"
+    colours = {name: colour for name, colour in page.evaluate(curve) if name in names.values()}
+    assert colours == {"rnd": "#6B6B6B", "random": "#0072B2"}
+    told = page.inner_text("#savings")
+    assert "random" in told
+    assert "rnd" not in told
+
+
 def test_figures_are_drawn_when_they_come_near_the_screen_and_all_of_them_for_paper(make_run, show):
     page = show(_runs(make_run, ["random", "margin"]), whole=False)
     page.wait_for_selector("#curves .main-svg")

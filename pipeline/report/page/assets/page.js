@@ -7,7 +7,7 @@
   const at = (id) => document.getElementById(id);
   const note = (section, text) => section.append(element("p", { class: "quiet" }, text));
   const three = (value) => fixed(value, 3), whole = (value) => Math.round(value).toLocaleString("en");
-  const place = new Map(data.arms.filter((arm) => arm !== "random").map((arm, i) => [arm, i]));
+  const place = new Map(data.arms.filter((arm) => arm !== data.baseline).map((arm, i) => [arm, i]));
   const style = (arm) => look(place.has(arm) ? place.get(arm) : -1);
   const hex = (colour, alpha) => `rgba(${[1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)).join(",")},${alpha})`;
   const redrawn = [];
@@ -157,7 +157,7 @@
   }
 
   function savings() {
-    const section = at("savings"), told = data.savings.filter((one) => one.arm !== "random" && Object.keys(one.ratio).length);
+    const section = at("savings"), told = data.savings.filter((one) => one.arm !== data.baseline && Object.keys(one.ratio).length);
     if (!told.length) return note(section, "There is no arm with random picks and a curve to hold the others against.");
     const percent = (value) => `${fixed(100 * value, 1)} %`;
     const seeds = [...new Set(told.flatMap((one) => Object.keys(one.ratio)))];
@@ -228,7 +228,7 @@
     if (!names.length) return note(at("classes"), "These runs do not tell the labels of their picks.");
     const percent = (value) => `${fixed(100 * value, 1)} %`;
     const shares = new Map(data.classes.map((one) => [one.arm, one.picks]));
-    const common = (name) => shares.has("random") ? shares.get("random")[name] ?? 0 : mean(data.classes.map((one) => one.picks[name] ?? 0));
+    const common = (name) => shares.has(data.baseline) ? shares.get(data.baseline)[name] ?? 0 : mean(data.classes.map((one) => one.picks[name] ?? 0));
     const ranked = [...names].sort((a, b) => common(b) - common(a)).slice(0, MOST_CLASSES);
     dots("class_balance", "Share of each class among the picks", "picks", "share of the picks", ranked);
     dots("class_recall", "Recall of each class, of final models", "recall", "recall", ranked);
