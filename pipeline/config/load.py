@@ -34,7 +34,8 @@ def load_config(path_or_name: str | Path | None = None, overrides: Iterable[str]
     path_or_name : str or Path, optional
         A YAML file, or the name of a preset. None: the defaults.
     overrides : iterable of str
-        `key=value` with a dotted key; what the option wants is text is taken as typed, any other value is read as YAML.
+        `key=value` with a dotted key; where the option takes text it is taken as typed, unless all of it is quoted as
+        in YAML; any other value is read as YAML.
 
     Raises
     ------

@@ -30,7 +30,9 @@ budget: 300+200x6
 mode: asvp
 ```
 
-`-s` changes single options by their dotted name. The value is read as YAML:
+`-s` changes single options by their dotted name. The value is read as YAML, but where an option takes text, it needs no
+quotation marks: `010`, `yes` and `a: b` are that text. Marks around all of it are those of YAML, as in
+`-s 'data.id="null"'`:
 
 ```
 asvp check mine.yaml -s encoder.max_length=32 -s 'proxy.hidden=[256, 256]' -s refresh.threshold=null
