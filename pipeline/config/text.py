@@ -96,8 +96,9 @@ def _unquoted(text: str) -> str:
         node = yaml.compose(stripped, Loader=_Loader)
     except YAML_ERRORS:
         return text
-    whole = isinstance(node, yaml.ScalarNode) and node.end_mark.index == len(stripped)
-    return str(node.value) if whole else text
+    if not isinstance(node, yaml.ScalarNode) or node.end_mark.index < len(stripped):
+        return text
+    return str(node.value)
 
 
 def read_value(text: str) -> Any:
