@@ -18,7 +18,8 @@ from asvp.errors import ConfigError
 
 def presets() -> dict[str, str]:
     """Names and texts of the presets that come with the package."""
-    folder = files("asvp.config.presets")
+    # Not files("asvp.config.presets"), which would import that folder as a module in place of this function.
+    folder = files("asvp.config").joinpath("presets")
     return {
         entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
