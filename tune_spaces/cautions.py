@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from asvp.compute.placement import Placement
+from asvp.driver.cautions import WHOLE_POOL, told_of_arms
 from asvp.driver.prepared import Prepared
 from asvp.tune_spaces.behaviour import refreshes
 from asvp.tune_spaces.rates import Rates
@@ -27,6 +28,10 @@ def cautions(
         By `shared_by`.
     """
     arms = {trial.arm: prepared for trial, prepared in zip(trials, each, strict=True)}
+    # A trial that goes on has more in its configuration: what was decided when it began.
+    yield from told_of_arms(
+        [(trial.config, prepared.dataset.kind) for trial, prepared in zip(trials, each, strict=True)]
+    )
     asking = [arm for arm, one in arms.items() if one.mode.refresh.policy != "never"]
     never = [arm for arm in asking if not refreshes(arms[arm].config).rounds]
     if never:
@@ -36,10 +41,7 @@ def cautions(
         )
     whole = [arm for arm, one in arms.items() if sum(one.config.budget) == len(one.dataset.pool)]
     if whole:
-        yield (
-            f"{_listed(whole)}: the budget is the whole pool, so that every strategy ends with the same rows. "
-            "Lower budget, or raise data.limit"
-        )
+        yield f"{_listed(whole)}: {WHOLE_POOL}. Lower budget, or raise data.limit"
     if placement.gpus and not any(_works_on_an_encoder(one, rates) for one in arms.values()):
         yield (
             f"The workers hold {placement.workers * placement.gpus:g} GPUs, and no arm extracts or fine-tunes: the "

@@ -47,6 +47,13 @@ def check_sweep(
 def check_directory(out: Path, *, resume: bool) -> None:
     """Raise a RunDirectoryError unless a sweep can begin in a directory, or go on there."""
     require_room(out)
+    if RunDirectory(out).holds_run:
+        raise RunDirectoryError(
+            "holds a run, not a sweep",
+            key="--out",
+            value=str(out),
+            mend="Name another folder; `asvp run --resume DIR` goes on with the run",
+        )
     if resume and not _holds_sweep(out):
         raise RunDirectoryError(
             "holds no sweep to resume", key="--out", value=str(out), mend="Name the directory of a sweep"

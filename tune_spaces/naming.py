@@ -78,7 +78,9 @@ def settings_line(changes: Mapping[str, Any], path: str = "") -> str:
 
 
 def _typed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    # Text needs no quotation marks, unless it begins with some of its own.
+    plain = isinstance(value, str) and not value.lstrip().startswith(("'", '"'))
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _budget(value: Any) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from asvp.errors import ConfigError, did_you_mean
 from asvp.files import parse_json
+from asvp.tune_spaces.axes import Sampled
 from asvp.tune_spaces.draws import drawn_arms
-from asvp.tune_spaces.space import Space, Trial, told_same, trials, with_seeds
+from asvp.tune_spaces.space import Space, Trial, told_same, trials, varying_arms, with_seeds
 
 METHODS = ("grid", "random", "optuna")
 FILE = "search.json"
@@ -71,6 +72,16 @@ def settled(method: str | None, samples: int | None, before: Search | None = Non
             mend="Add for example --samples 20",
         )
     return found
+
+
+def require_sampled(space: Space) -> None:
+    """Raise a ConfigError where the samples of a grid would do nothing: no axis of the space is drawn at random."""
+    if not any(isinstance(axis, Sampled) for arm in varying_arms(space) for axis in arm.axes.values()):
+        raise ConfigError(
+            "is of no use: no axis of this space is drawn at random, and a search by grid runs all its arms",
+            key="--samples",
+            mend="Leave it out, or draw so many arms: add --search random",
+        )
 
 
 def planned_trials(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asvp.config import Config, with_curves
 from asvp.tune_spaces.checks import TrialChecker, check_directory
-from asvp.tune_spaces.search import Search, planned_trials, read_search, settled
+from asvp.tune_spaces.search import Search, planned_trials, read_search, require_sampled, settled
 from asvp.tune_spaces.space import Space, Trial
 from asvp.tune_spaces.suggestions import Suggestions
 
@@ -64,6 +64,8 @@ def begin_search(
     check_directory(out, resume=resume)
     before, suggested = read_search(out) if resume else (None, [])
     wanted, base = settled(search, samples, before), with_curves(config).model_dump()
+    if samples is not None and wanted.method == "grid":
+        require_sampled(space)
     if wanted.method != "optuna":
         return BegunSearch(wanted, planned_trials(space, base, wanted, seeds, say))
     suggestions = Suggestions(space, base, seeds, wanted, TrialChecker(out / "runs", resume=resume), say)

@@ -18,7 +18,8 @@ from asvp.errors import ConfigError
 
 def presets() -> dict[str, str]:
     """Names and texts of the presets that come with the package."""
-    folder = files("asvp.config.presets")
+    # Not files("asvp.config.presets"), which would import that folder as a module in place of this function.
+    folder = files("asvp.config").joinpath("presets")
     return {
         entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
@@ -34,7 +35,8 @@ def load_config(path_or_name: str | Path | None = None, overrides: Iterable[str]
     path_or_name : str or Path, optional
         A YAML file, or the name of a preset. None: the defaults.
     overrides : iterable of str
-        `key=value` with a dotted key; what the option wants is text is taken as typed, any other value is read as YAML.
+        `key=value` with a dotted key; where the option takes text it is taken as typed, unless all of it is quoted as
+        in YAML; any other value is read as YAML.
 
     Raises
     ------

@@ -30,7 +30,9 @@ budget: 300+200x6
 mode: asvp
 ```
 
-`-s` changes single options by their dotted name. The value is read as YAML:
+`-s` changes single options by their dotted name. The value is read as YAML, but where an option takes text, it needs no
+quotation marks: `010`, `yes` and `a: b` are that text. Marks around all of it are those of YAML, as in
+`-s 'data.id="null"'`:
 
 ```
 asvp check mine.yaml -s encoder.max_length=32 -s 'proxy.hidden=[256, 256]' -s refresh.threshold=null
@@ -38,8 +40,9 @@ asvp run mine.yaml -s seed=1
 ```
 
 An unknown option, a value out of bounds and options that contradict each other end a command with status 2 before any
-work is done, and the message names option, value and mend. A run saves its whole configuration, defaults included, as
-`config.yaml`.
+work is done, and the message names option, value and mend. What is set to another value than its default and has no
+part in what is to be done, such as `refresh.at` with another policy than `at`, is told of by `asvp check`, `run` and
+`sweep`; in a sweep if it has none in any arm. A run saves its whole configuration, defaults included, as `config.yaml`.
 """
 
 _BUDGET = """\

@@ -22,6 +22,7 @@ _MOST_VALUES = 1_000_000
 _UNDER_WAY = -1
 _MOST_PARTS = 32
 """Of a key, with dots between."""
+_QUOTES = ("'", '"')
 _NULLS = ("", "null", "Null", "NULL", "~")
 _DECIMAL = re.compile(r"[-+]?[0-9][0-9_]*")
 _TIME = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
@@ -48,8 +49,9 @@ def parse_override(text: str, kind: Callable[[Sequence[str]], Kind] = lambda pat
     ----------
     text : str
     kind : callable
-        Given the parts of the key, what the option takes: "text" is kept as it was typed; of "text or null" only the
-        word null (or nothing at all) is not text; a "word" is stripped of blanks; any other "value" is read as YAML.
+        Given the parts of the key, what the option takes: "text" is kept as it was typed, unless all of it is quoted as
+        in YAML; of "text or null" only the word null (or nothing at all) is not text; a "word" is stripped of blanks;
+        any other "value" is read as YAML.
 
     Raises
     ------
@@ -78,11 +80,25 @@ def _read_override(key: str, value: str, kind: Kind) -> Any:
     if kind != "value":
         if kind.endswith("or null") and value.strip() in _NULLS:
             return None
-        return value.strip() if kind.startswith("word") else value
+        return _unquoted(value.strip() if kind.startswith("word") else value)
     try:
         return read_value(value)
     except YAML_ERRORS:
         raise ConfigError("the value is no YAML", key=key, value=value, mend="Write a list as [1, 2]") from None
+
+
+def _unquoted(text: str) -> str:
+    """What a text says that YAML would quote as a whole; any other is what was typed."""
+    stripped = text.strip()
+    if stripped[:1] not in _QUOTES:
+        return text
+    try:
+        node = yaml.compose(stripped, Loader=_Loader)
+    except YAML_ERRORS:
+        return text
+    if not isinstance(node, yaml.ScalarNode) or node.end_mark.index < len(stripped):
+        return text
+    return str(node.value)
 
 
 def read_value(text: str) -> Any:
@@ -96,7 +112,7 @@ def read_value(text: str) -> Any:
         If it begins as a list, a mapping or a quoted text, and is none.
     """
     stripped = text.strip()
-    if stripped[:1] in ("[", "{", "'", '"'):
+    if stripped[:1] in ("[", "{", *_QUOTES):
         node = yaml.compose(stripped, Loader=_Loader)
         if node is None or node.end_mark.index < len(stripped):
             raise ValueError("something follows the value")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from asvp.data.cursor import Cursor
 from asvp.data.digests import Digests, combine
-from asvp.data.feature_column import KEY, check_finite, stored_dtype
+from asvp.data.feature_column import KEY, as_stored, stored_dtype
 from asvp.data.labels import check_label_type, is_text, normalise
 from asvp.data.source import Kind, check_rows
 from asvp.data.storage import Storage, StoredFile, nearest, outside
@@ -160,7 +160,7 @@ class ArraySource:
         blocks = self._stream() if mapped is None else (mapped[row : row + step] for row in range(0, len(self), step))
         for block in blocks:
             rows = np.arange(first, first + len(block))
-            check_finite(block.astype(stored_dtype(self._dtype)), rows, self.name, self.value)
+            as_stored(block, rows, self.name, self.value)
             first += len(block)
         return "yes"
 

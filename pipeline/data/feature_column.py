@@ -51,9 +51,8 @@ class FeatureColumn:
         """(n, D) float32, or float16 where it is stored so."""
         parts = []
         for positions, values in tables.gather(self.name, rows):
-            features = _matrix(values, self.name, tables, rows[positions])
-            check_finite(features, rows[positions], self.name, tables.value)
-            parts.append((positions, features))
+            matrix = _matrix(values, self.name, tables, rows[positions])
+            parts.append((positions, as_stored(matrix, rows[positions], self.name, tables.value)))
         if not parts:
             return np.empty((0, self.take(tables, np.zeros(1, dtype=np.int64)).shape[1]), dtype=np.float32)
         features = np.empty((len(rows), parts[0][1].shape[1]), dtype=np.result_type(*(part.dtype for _, part in parts)))
@@ -77,20 +76,34 @@ class FeatureColumn:
         for block in tables.scan(self.name, number):
             if not len(block):
                 continue
-            features = _matrix(block, self.name, tables, before + np.arange(first, first + len(block)))
-            check_finite(features, np.arange(first, first + len(block)), self.name, where)
+            matrix = _matrix(block, self.name, tables, before + np.arange(first, first + len(block)))
+            features = as_stored(matrix, np.arange(first, first + len(block)), self.name, where)
             if width and features.shape[1] != width:
                 raise _ragged(self.name, width, where, features.shape[1], where)
             width, first = features.shape[1], first + len(block)
         return str(width)
 
 
-def check_finite(features: np.ndarray, rows: np.ndarray, column: str, where: str) -> None:
-    """Raise a DataError where features hold NaN or infinite numbers; `rows` are their row numbers."""
-    bad = rows[~np.isfinite(features).all(axis=1)]
-    if len(bad):
-        message = f"{len(bad)} rows of {where} hold NaN or infinite numbers, the first is row {bad.min()}"
-        raise DataError(message, key=KEY, value=column, mend="Leave these rows out or make their features again")
+def as_stored(values: np.ndarray, rows: np.ndarray, column: str, where: str) -> np.ndarray:
+    """Features (n, D) in the type they are stored in; `rows` are their row numbers.
+
+    Raises
+    ------
+    DataError
+        If some are NaN, infinite, or beyond what that type holds.
+    """
+    with np.errstate(over="ignore"):
+        features = values.astype(stored_dtype(values.dtype), copy=False)
+    lost = ~np.isfinite(features).all(axis=1)
+    if not lost.any():
+        return features
+    never = lost & ~np.isfinite(values).all(axis=1)
+    bad = rows[never if never.any() else lost]
+    most = np.finfo(features.dtype)
+    what = "NaN or infinite numbers" if never.any() else f"numbers beyond {most.dtype} ({most.max:.2g} at most)"
+    message = f"{len(bad)} rows of {where} hold {what}, the first is row {bad.min()}"
+    mend = "Leave these rows out or make their features again"
+    raise DataError(message, key=KEY, value=column, mend=mend)
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -113,8 +126,7 @@ def _matrix(values: pa.Array, column: str, tables: Tables, rows: np.ndarray) -> 
         message = f"lists are empty, the first is that of {tables.place(int(rows[0]))}"
         raise DataError(message, key=KEY, value=column, mend="Store at least one number a row")
     flat = values.flatten().to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):
-        return np.asarray(flat, dtype=stored_dtype(flat.dtype)).reshape(len(values), width)
+    return np.asarray(flat).reshape(len(values), width)
 
 
 def _ragged(column: str, width: int, where: str, other: int, other_where: str) -> DataError:

@@ -129,9 +129,7 @@ class Tables:
             where = self.storage.shown(file.stored.path)
             names = _names(file)
             if names.count(column) != 1:
-                problem = "is no column of" if column not in names else "is more than one column of"
-                mend = f"{nearest(column, names)}Columns there: {', '.join(names)}{_separator_hint(file, names)}"
-                raise DataError(f"{problem} {where}", key=key, value=column, mend=mend)
+                raise _not_one_column(file, column, names, where, key)
             if column in file.schema.names:
                 found.append((plain_type(file.schema.field(column).type), where))
             else:
@@ -304,10 +302,17 @@ def _partition_types(files: tuple[TableFile, ...]) -> dict[str, pa.DataType]:
     }
 
 
-def _separator_hint(file: TableFile, names: list[str]) -> str:
-    if file.format not in ("csv", "tsv") or len(names) != 1 or not re.search(r"[;|\t,]", names[0]):
-        return ""
-    return ". Is another separator used? .csv files are read with commas, .tsv files with tabs"
+def _not_one_column(file: TableFile, column: str, names: list[str], where: str, key: str) -> DataError:
+    """The error for a column that a file lacks, or has twice."""
+    columns = f"Columns there: {', '.join(names)}"
+    if column in names:
+        mend = f"Rename all but one of them. {columns}"
+        return DataError(f"is the name of {names.count(column)} columns of {where}", key=key, value=column, mend=mend)
+    if file.format in ("csv", "tsv") and len(names) == 1 and re.search(r"[;|\t,]", names[0]):
+        mend = f"Is another separator used? .csv files are read with commas, .tsv files with tabs. {columns}"
+    else:
+        mend = f"{nearest(column, names)}{columns}"
+    return DataError(f"is no column of {where}", key=key, value=column, mend=mend)
 
 
 def _survey_parquet(opened: Any, stored: StoredFile) -> TableFile:

@@ -20,6 +20,7 @@ from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.data.examine import rows_sampled
+from asvp.driver.cautions import WHOLE_POOL, told_before
 from asvp.driver.fit import ClusterFit, room_warnings
 from asvp.driver.model_disk import ModelDisk, model_disk
 from asvp.driver.preparation import prepare
@@ -124,7 +125,8 @@ def check_config(
     speed = measure_speed(prepared)
     sources = (dataset.pool, dataset.test)
     read = sum(len(source) if all_rows else rows_sampled(source) for source in sources)
-    told = [*map(code_is_run, prepared.trusted), *map(str, findings)]
+    told = [*map(code_is_run, prepared.trusted), *told_before(prepared), *_budget_warnings(prepared)]
+    told += map(str, findings)
     return _plan(prepared, speed, told, read, _fit(prepared, address, out))
 
 
@@ -290,6 +292,12 @@ def _told_times(seconds: dict[str, float] | None) -> dict[str, str]:
         "time": f"about {duration(seconds['extraction'])} for a version of the features, "
         f"{duration(seconds['final_model'])} for the final model (from a small sample)"
     }
+
+
+def _budget_warnings(prepared: Prepared) -> list[str]:
+    if sum(prepared.config.budget) < len(prepared.dataset.pool):
+        return []
+    return [f"{WHOLE_POOL[:1].upper()}{WHOLE_POOL[1:]}. Lower budget, or raise data.limit"]
 
 
 def _memory_warnings(feature_bytes: int, versions: int, store: int, disk: int | None) -> list[str]:

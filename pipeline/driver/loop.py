@@ -12,6 +12,7 @@ from asvp.compute import Backend
 from asvp.config import Config
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.active_learning import ActiveLearning
+from asvp.driver.cautions import told_before
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.prepared import Prepared, tell_of_code, tell_of_data
 from asvp.errors import ConfigError, RunDirectoryError
@@ -108,6 +109,8 @@ def run(
             from asvp.driver.preparation import prepare
 
             prepared = prepare(config)
+        # What a run was begun with was told then, and what is wrong with a trial by its sweep.
+        cautions = told_before(prepared) if backend is None and not resume else []
         # A trial's process was called by nobody who could call it again: its sweep was.
         called = directory if backend is None else None
         if backend is None:
@@ -122,6 +125,8 @@ def run(
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
         tell_of_code(prepared.trusted, news.say)
+        for caution in cautions:
+            news.say(f"Warning: {caution}")
         learning = ActiveLearning(prepared, backend, news, directory, features)
         kept = prepared.config.training.keep == "all"
         if directory is not None and learning.state.summary and kept and not directory.model.exists():

@@ -105,8 +105,9 @@ class RunDirectory:
                 "holds a run already", key="--out", value=str(self.path), mend="Add --resume to go on, or name another"
             )
         if not resume and not self._only_begun(there):
+            lying = f"is not empty ({min(there - _BEFORE_THE_FIRST_ROUND or there)} lies there), and holds no run"
             raise RunDirectoryError(
-                f"is not empty ({min(there - _BEFORE_THE_FIRST_ROUND or there)} lies there), and holds no run",
+                "holds a sweep, not a run" if self._holds_sweep else lying,
                 key="--out",
                 value=str(self.path),
                 mend="Name a new or empty folder",
@@ -441,16 +442,22 @@ class RunDirectory:
             self._write_text(self._config, config.to_yaml())
         self.remove(self._summary)
 
+    @property
+    def _holds_sweep(self) -> bool:
+        return (read_marker(self.path) or {}).get("kind") == "sweep"
+
     def _nothing_to_resume(self) -> RunDirectoryError:
+        mend = "Name the directory of a run, as `asvp run` told it"
         if not self.path.exists():
             message = "is no folder, so it holds no run to resume"
+        elif self._holds_sweep:
+            message = "holds a sweep, not a run"
+            mend = "Go on with it by `asvp sweep SPACE --out DIR --resume`, or name a run in its folder runs/"
         elif self._config.exists():
             message = "holds no run to resume: its environment.json is missing or no longer what asvp wrote"
         else:
             message = "holds no run to resume"
-        return RunDirectoryError(
-            message, key="--resume", value=str(self.path), mend="Name the directory of a run, as `asvp run` told it"
-        )
+        return RunDirectoryError(message, key="--resume", value=str(self.path), mend=mend)
 
     def _only_begun(self, there: set[str]) -> bool:
         """Whether nothing is here but what a run of ours leaves that is killed before it has a configuration."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,23 @@ def waits():
 
 run_command(waits)
 """
+
+
+def test_ctrl_c_is_heard_while_the_command_is_imported(tmp_path: Path) -> None:
+    # Click is what the command imports first.
+    (tmp_path / "click.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ended = subprocess.run(
+        [sys.executable, "-m", "asvp", "strategies"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "asvp: interrupted; nothing was begun yet\n"
 
 
 def test_a_signal_that_a_library_takes_for_ctrl_c_keeps_its_exit_status(tmp_path: Path) -> None:

@@ -134,6 +134,22 @@ def test_a_dry_run_is_refused_where_the_sweep_would_be(
     assert told in err
 
 
+@pytest.mark.parametrize("going_on", [[], ["--resume"]])
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_run_is_told_from_a_sweep(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    going_on: list[str],
+    more: list[str],
+) -> None:
+    assert asvp(monkeypatch, capsys, "run", "config.yaml", "--in-process", "--until-round", "0", "--out", "r")[0] == 0
+    code, out, err = asvp(monkeypatch, capsys, "sweep", "strategies", "config.yaml", "--out", "r", *going_on, *more)
+    assert (code, out) == (2, "")
+    assert "holds a run, not a sweep" in err
+    assert "Name another folder; `asvp run --resume DIR` goes on with the run" in err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -142,6 +158,8 @@ def test_a_dry_run_is_refused_where_the_sweep_would_be(
         (["--search", "optuna"], "--samples: a search by optuna needs to know how many arms"),
         (["--search", "random", "--samples", "0"], "--samples: is no whole number from 1 (got 0)"),
         (["--samples", "some"], "Invalid value for '--samples'"),
+        (["--samples", "3"], "--samples: is of no use: no axis of this space is drawn at random"),
+        (["--search", "grid", "--samples", "3"], "Leave it out, or draw so many arms: add --search random"),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 
 import pytest
@@ -61,6 +62,11 @@ def test_overrides_win_over_the_file_and_later_ones_over_earlier(tmp_path):
     path.write_text("seed: 3\ndata: {limit: 100, text: words}\n")
     config = load_config(path, ["data.limit=50", "data.limit=60", "budget=[10, 20]"])
     assert (config.seed, config.data.limit, config.data.text, config.budget) == (3, 60, "words", [10, 20])
+
+
+def test_presets_can_be_imported_after_they_were_read():
+    presets()
+    assert importlib.import_module("asvp.config").presets is presets
 
 
 def test_every_preset_is_a_valid_config():

@@ -1,4 +1,4 @@
-"""Values given by -s: the option's type decides what they are, and text stays as it was typed."""
+"""Values given by -s: the option's type decides what they are; text stays as it was typed, or quoted as in YAML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asvp.config import build_config, load_config
@@ -22,7 +23,8 @@ def value_at(key: str, typed: str) -> Any:
 
 SURPRISES = [
     "set #2", "a: b", "@x", "`x", "no", "on", "yes", "true", "1", "1e3", "0o7", "010", "1:30", "2024-01-01", "~",
-    "null", "", " x ", '"quoted"', "'x'", "[a]", "{a", "!tag", "*star", "&and", "%x", "| x", "> x", "- x", "?", "é本",
+    "null", "", " x ", '"open', "'x", "'a' b", '"a": b', "'a' # b",
+    "[a]", "{a", "!tag", "*star", "&and", "%x", "| x", "> x", "- x", "?", "é本",
     "a\tb", "a=b",
 ]  # fmt: skip
 
@@ -35,7 +37,8 @@ def test_text_for_an_option_that_takes_text_stays_as_typed(typed: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_stays_as_typed(typed: str) -> None:
+def test_any_text_that_is_not_quoted_stays_as_typed(typed: str) -> None:
+    assume(not typed.strip().startswith(("'", '"')))
     assert value_at("encoder.model", typed) == typed
     assert load_config(None, [f"data.pool={typed}"]).data.pool == typed
 
@@ -43,6 +46,32 @@ def test_any_text_stays_as_typed(typed: str) -> None:
 @pytest.mark.parametrize("typed", [one for one in SURPRISES if one not in ("~", "null", "")])
 def test_text_stays_as_typed_where_null_is_possible(typed: str) -> None:
     assert value_at("data.test", typed) == typed
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.sampled_from(["'", '"']))
+def test_text_that_is_quoted_is_what_yaml_reads(text: str, mark: str) -> None:
+    quoted = yaml.safe_dump(text, default_style=mark, width=10_000, allow_unicode=True).rstrip("\n")
+    assert value_at("encoder.model", quoted) == yaml.safe_load(quoted) == text
+    assert value_at("data.test", f" {quoted} ") == text
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "value"),
+    [
+        ("selection.strategy", '"margin"', "margin"),
+        ("data.pool", "'pool.csv'", "pool.csv"),
+        ("data.pool", "'it''s'", "it's"),
+        ("data.pool", r'"a\tb"', "a\tb"),
+        ("data.id", "'null'", "null"),
+        ("data.label", '"010"', "010"),
+        ("data.test", "''", ""),
+        ("mode", '"svp"', "svp"),
+        ("proxy.class_weight", "'balanced'", "balanced"),
+    ],
+)
+def test_quotation_marks_of_yaml_are_no_part_of_a_text(key: str, typed: str, value: str) -> None:
+    assert value_at(key, typed) == value
 
 
 @pytest.mark.parametrize("typed", ["null", "~", ""])

@@ -257,9 +257,26 @@ class TestImages:
 
 class TestFeatures:
     def test_not_finite(self, make, good):
-        for bad in (float("nan"), float("inf"), 1e300):
+        for bad in (float("nan"), float("inf")):
             path = make(f=[[1.0, 2.0], [3.0, bad], [5.0, 6.0]])
-            refused("data.features", "the first is row 1", pool=path, test=path, features="f")
+            told = ("data.features", "1 rows of", "hold NaN or infinite numbers, the first is row 1")
+            refused(*told, pool=path, test=path, features="f")
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("form", ["table", "npz", "compressed"])
+    def test_beyond_what_a_feature_holds(self, make, tmp_path, form):
+        features = np.array([[1.0, 2.0], [3.0, 1e300], [-1e39, 6.0]])
+        if form == "table":
+            path = make(f=features.tolist())
+        else:
+            path = self.npz(tmp_path, save=np.savez if form == "npz" else np.savez_compressed, f=features)
+        told = "2 rows of {} hold numbers beyond float32 (3.4e+38 at most), the first is row 1"
+        refused("data.features", told.format(path), pool=path, test=path, features="f")
+
+    @pytest.mark.filterwarnings("error")
+    def test_what_never_was_finite_is_told_first(self, tmp_path):
+        path = self.npz(tmp_path, features=np.array([[1e300, 1.0], [np.inf, 1.0], [1.0, 1.0]]))
+        refused("1 rows of", "hold NaN or infinite numbers, the first is row 1", pool=path, test=path)
 
     def test_missing_number_in_a_list(self, make):
         path = make(f=[[1.0, 2.0], [3.0, None], [5.0, 6.0]])
@@ -284,9 +301,9 @@ class TestFeatures:
     def test_images_and_features_at_once(self, good):
         refused("data.image", "data.features", pool=good, test=good, image="a", features="b")
 
-    def npz(self, tmp_path, **arrays):
+    def npz(self, tmp_path, save=np.savez, **arrays):
         good = {"features": np.ones((3, 2)), "labels": np.array(["x", "y", "x"]), "ids": np.arange(3)}
-        np.savez(tmp_path / "f.npz", **{**good, **arrays})
+        save(tmp_path / "f.npz", **{**good, **arrays})
         return str(tmp_path / "f.npz")
 
     @pytest.mark.parametrize(

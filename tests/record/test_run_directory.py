@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 
 from asvp.config import Config, build_config
 from asvp.errors import RunDirectoryError
+from asvp.folders import mark
 from asvp.record.run_directory import RunDirectory
 from asvp.record.same_config import MAY_CHANGE, config_digest
 
@@ -60,6 +62,26 @@ def test_every_key_that_may_change_is_one_of_the_configuration_and_tried_here() 
         inner = section.model_fields[name].annotation
         options = inner.model_fields if isinstance(inner, type) and issubclass(inner, BaseModel) else None
         assert {key} <= set(LEAVES) if options is None else {f"{key}.{one}" for one in options} <= set(LEAVES)
+
+
+def test_the_readme_names_all_that_may_change() -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    told = re.search(
+        r"it was begun with, except for (.*?), which may be others, and a longer `budget`", readme, re.DOTALL
+    )
+    assert told is not None
+    assert sorted([*re.findall(r"`(.*?)`", told[1]), "budget"]) == sorted(MAY_CHANGE)
+
+
+@pytest.mark.parametrize("going_on", [False, True])
+def test_a_sweep_is_told_from_a_run(going_on: bool, tmp_path: Path) -> None:
+    mark(tmp_path, "sweep", "1")
+    (tmp_path / "results.parquet").touch()
+    with pytest.raises(RunDirectoryError, match="holds a sweep, not a run") as caught:
+        RunDirectory(tmp_path).check(resume=going_on)
+    assert caught.value.mend is not None
+    assert ("`asvp sweep SPACE --out DIR --resume`" in caught.value.mend) == going_on
+    assert ("new or empty folder" in caught.value.mend) != going_on
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from asvp.config import build_config
 from asvp.errors import ConfigError
 from asvp.tune_spaces import Space, budgets, cross, refreshes, strategies
 from asvp.tune_spaces.arms import intervals
+from asvp.tune_spaces.naming import settings_line
 from asvp.tune_spaces.space import chosen_arms
 
 
@@ -77,3 +78,9 @@ def test_a_cross_in_which_two_arms_change_one_option_is_refused() -> None:
 
 def test_intervals_leave_a_round_to_choose_in() -> None:
     assert [intervals(rounds) for rounds in (1, 2, 3, 4, 5, 9)] == [[], [1], [1, 2], [1, 2], [1, 2, 4], [1, 2, 4, 8]]
+
+
+@pytest.mark.parametrize("text", ["margin", "010", "a b", "'quoted'", '"quoted"', "'", "é'\"", '"\\', "'\t😀"])
+def test_what_an_arm_changes_is_told_as_an_override_takes_it(text: str) -> None:
+    line = settings_line({"data": {"pool": text}})
+    assert build_config({}, [line]).data.pool == text
