@@ -87,16 +87,6 @@ def decode_image(content: bytes, *, near: int | None = None, even: bool = False)
         raise UndecodableError(f"{type(error).__name__}: {text}" if text else type(error).__name__) from None
 
 
-def pixels_of(content: bytes) -> int:
-    """Pixels of an encoded image as its first bytes tell them, without decoding it; 0 of what gives none."""
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            return opened.width * opened.height
-    except Exception:
-        # Whatever is wrong with it, decoding will say.
-        return 0
-
-
 def _enough(width: int, height: int, near: int) -> tuple[int, int]:
     """The smallest even fraction of a size whose short side is enough."""
     fits = (part for part in (8, 4, 2) if not (width % part or height % part) and min(width, height) // part >= near)

@@ -158,17 +158,6 @@ class Canvas:
         return _planes(image)
 
 
-@dataclass(frozen=True)
-class Whole:
-    """All pixels of an image, for a device that resizes them."""
-
-    side: int
-
-    def __call__(self, content: bytes) -> np.ndarray:
-        """Pixels (3, h, w) uint8."""
-        return _planes(usable(content, self.side))
-
-
 def usable(content: bytes, side: int, *, near: int | None = None) -> Image.Image:
     """The image of some bytes, for a model whose longer side is given; UnusableError if it is none, or far too long.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asvp.data.jpeg import plain_jpeg
-from asvp.data.pixels import Steps, check_size, usable
+from asvp.data.pixels import BySteps, Steps, check_size
 
 _MODES = {2: "bilinear", 3: "bicubic"}
 """By Pillow's numbers, the interpolations that PyTorch has too."""
@@ -104,26 +105,24 @@ def _whole_levels(levels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ByTorchvision:
-    """Decodes plain JPEGs with torchvision, whatever else with Pillow, and resizes either with PyTorch."""
+    """Decodes plain JPEGs with torchvision and resizes them with PyTorch; whatever else is Pillow's to do."""
 
     steps: Steps
     side: int
 
     def __call__(self, content: bytes) -> np.ndarray:
         """Pixels (3, H, W) uint8; UnusableError where there are none."""
-        resized: np.ndarray = bring_to_size(self._whole(content).unsqueeze(0), self.steps)[0].numpy()
-        return resized
-
-    def _whole(self, content: bytes) -> Tensor:
         size = plain_jpeg(content)
         if size is not None:
             check_size(*size, self.side)
-            try:
-                return _decode(content)
-            except RuntimeError:
-                # Pillow has the last word on what can be decoded, and says what is wrong with it.
-                pass
-        return torch.from_numpy(np.moveaxis(np.array(usable(content, self.side)), -1, 0).copy())
+            whole = None
+            with suppress(RuntimeError):
+                whole = _decode(content)
+            if whole is not None:
+                resized: np.ndarray = bring_to_size(whole.unsqueeze(0), self.steps)[0].numpy()
+                return resized
+        # Pillow has the last word on what can be decoded, and says what is wrong with it.
+        return BySteps(self.steps, self.side)(content)
 
 
 def _decode(content: bytes) -> Tensor:

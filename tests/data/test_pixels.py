@@ -13,7 +13,7 @@ from PIL import Image
 from asvp.data.decoding import decode_image
 from asvp.data.jpeg import plain_jpeg
 from asvp.data.pixels import ByProcessor, BySteps, Steps, UnusableError
-from asvp.data.tensors import MatrixResizing, bring_to_size, tensors_can
+from asvp.data.tensors import ByTorchvision, MatrixResizing, bring_to_size, tensors_can
 from asvp.models.encoder.steps import steps_of
 
 apply = Steps.apply
@@ -127,6 +127,20 @@ def test_tensors_are_within_two_levels_of_pillow(
     assert difference.max() <= 2
     assert difference.mean() < 0.2
     np.testing.assert_array_equal(several[1].numpy(), several[0].flip(0).numpy())
+
+
+def test_what_torchvision_does_not_decode_has_exactly_the_pixels_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(content: bytes) -> torch.Tensor:
+        raise RuntimeError("torchvision does not like it")
+
+    monkeypatch.setattr("asvp.data.tensors._decode", refused)
+    steps = Steps(None, 32, 3, (32, 32))
+    image = photograph(75, 100)
+    exif = Image.Exif()
+    exif[274] = 6
+    for content in (encoded(image, "PNG"), encoded(image.convert("L"), "JPEG"), encoded(image, "JPEG", exif=exif),
+                    encoded(image, "JPEG")):  # fmt: skip
+        np.testing.assert_array_equal(ByTorchvision(steps, 32)(content), BySteps(steps, 32)(content))
 
 
 def test_an_image_far_too_long_is_refused() -> None:

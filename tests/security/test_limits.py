@@ -20,7 +20,7 @@ from asvp.config import DataConfig
 from asvp.data import open_dataset
 from asvp.data.decoding import MOST_PIXELS, UndecodableError, decode_image
 from asvp.data.excerpts import thumbnail
-from asvp.data.pixels import BySteps, Canvas, Steps, UnusableError, Whole
+from asvp.data.pixels import BySteps, Canvas, Steps, UnusableError
 from asvp.data.storage import read_all
 from asvp.data.tensors import ByTorchvision
 from asvp.errors import AsvpError, DataError
@@ -60,7 +60,6 @@ BOMBS = {
 READERS = {
     "by steps": BySteps(STEPS, 8),
     "canvas": Canvas(8),
-    "whole": Whole(8),
     "by torchvision": ByTorchvision(STEPS, 8),
 }
 
@@ -89,11 +88,11 @@ def test_a_gpu_never_sees_it() -> None:
 
     def decode(contents: list[torch.Tensor]) -> list[torch.Tensor]:
         seen.append(len(contents))
-        return [torch.from_numpy(Whole(8)(bytes(one.numpy()))) for one in contents]
+        return [torch.zeros((3, 10, 10), dtype=torch.uint8) for one in contents]
 
     rows = [encoded("JPEG"), BOMBS["jpeg"], encoded("JPEG")]
     found = GpuDecoding(STEPS, 8, torch.device("cpu"), decode)(
-        rows, lambda some: Decoder({"whole": Whole(8)}).read("whole", some, 1)
+        rows, lambda some: Decoder({"scored": BySteps(STEPS, 8)}).read("scored", some, 1)
     )
     assert isinstance(found, tuple)
     assert found[0] == 1

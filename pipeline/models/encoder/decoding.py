@@ -20,6 +20,8 @@ from asvp.models.failures import find_device
 
 Way = Literal["pil", "torchvision", "gpu"]
 
+PIXELS = {"torchvision": "torchvision-2", "gpu": "gpu-2"}
+"""What ways of decoding other than Pillow's make of images; it belongs to the key of their features."""
 _WORTH = 256
 """Images after which processes are started: they take a second to come, and memory."""
 

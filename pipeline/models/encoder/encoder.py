@@ -29,7 +29,7 @@ from asvp.models.encoder.backbone import (
     prefix_tokens,
 )
 from asvp.models.encoder.compiling import DIFFERENCE, TRIED_ROWS, check_compiling, compiled
-from asvp.models.encoder.gpu_decoding import GPU_PIXELS
+from asvp.models.encoder.decoding import PIXELS
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
 from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
@@ -587,9 +587,9 @@ def _spec_fingerprint(config: EncoderConfig, backbone: Backbone, inputs: Inputs 
         parts.append(str(config.max_length))
     else:
         parts += [DECODING, CONVOLUTIONS]
-        if config.decode in ("torchvision", "gpu"):
+        if config.decode in PIXELS:
             # Pillow's pixels are what features had before there were others.
-            parts += ["decode", GPU_PIXELS if config.decode == "gpu" else config.decode]
+            parts += ["decode", PIXELS[config.decode]]
         if isinstance(inputs, ImageInputs) and inputs.scaling.measured:
             # What a processor declares is what all features had before it was held against what the processor does.
             parts += ["scaling", MEASURED]

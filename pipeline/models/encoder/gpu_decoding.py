@@ -1,24 +1,22 @@
-"""JPEGs decoded and brought to size on an NVIDIA GPU; what only Pillow can decode is resized there too."""
+"""JPEGs decoded and brought to size on an NVIDIA GPU; what only Pillow can decode, Pillow resizes as well."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asvp.data.decoding import pixels_of
 from asvp.data.jpeg import plain_jpeg
 from asvp.data.pixels import Steps, UnusableError, check_size
 from asvp.data.tensors import MatrixResizing, bring_to_size
 from asvp.models.failures import device_out_of_memory, empty_device_cache
+from asvp.models.sending import sent
 
 _PIXELS_AT_ONCE = 1 << 26
-"""Decoded and not yet resized, by whomever: 200 MB as bytes, and three times that while they are resized."""
-GPU_PIXELS = "gpu-2"
-"""What this way makes of images; it belongs to the key of their features."""
+"""Decoded and not yet resized: 200 MB as bytes, and three times that while they are resized."""
 
 OnCpu = Callable[[Sequence[bytes]], list[np.ndarray | UnusableError]]
 
@@ -58,7 +56,7 @@ class GpuDecoding:
         ----------
         contents : sequence of bytes
         on_cpu : callable
-            All pixels of images that are no plain JPEGs, of as many at a time as there is room for.
+            What images that are no plain JPEGs become, (3, H, W) uint8 each.
 
         Raises
         ------
@@ -71,27 +69,32 @@ class GpuDecoding:
             jpegs = {row: size[0] * size[1] for row, size in enumerate(sizes) if size and self._is_usable(size)}
             others = [row for row in range(len(contents)) if row not in jpegs]
             for rows in _portions(jpegs):
-                others += self._as_it_fits(lambda some: self._decoded(contents, some, found), rows)
-            for rows in _portions({row: pixels_of(contents[row]) for row in sorted(others)}):
-                unusable = self._from_cpu(contents, rows, on_cpu, found)
-                if unusable is not None:
-                    return unusable
+                others += self._as_it_fits(contents, rows, found)
+            others.sort()
+            made = on_cpu([contents[row] for row in others]) if others else []
+            for row, pixels in zip(others, made, strict=True):
+                if isinstance(pixels, UnusableError):
+                    return row, pixels
+            if made:
+                moved = sent(torch.from_numpy(np.stack(cast(list[np.ndarray], made))), self._device)
+                for row, on_device in zip(others, moved, strict=True):
+                    found[row] = on_device
             together = torch.stack([pixels for pixels in found if pixels is not None])
             if self._stream is not None:
                 self._stream.synchronize()
             return together
 
-    def _as_it_fits(self, act: Callable[[list[int]], list[int]], rows: list[int]) -> list[int]:
-        """What acting on rows gives, on half of them at a time where the device's memory is not enough for all."""
+    def _as_it_fits(self, contents: Sequence[bytes], rows: list[int], found: list[Tensor | None]) -> list[int]:
+        """As `_decoded`, half of the rows at a time where the device's memory is not enough for all."""
         try:
-            return act(rows)
+            return self._decoded(contents, rows, found)
         except RuntimeError as error:
             if len(rows) == 1 or not device_out_of_memory(error):
                 raise
         # After the handler, whose error holds what was made of them.
         empty_device_cache(self._device)
         middle = len(rows) // 2
-        return self._as_it_fits(act, rows[:middle]) + self._as_it_fits(act, rows[middle:])
+        return [failed for half in (rows[:middle], rows[middle:]) for failed in self._as_it_fits(contents, half, found)]
 
     def _decoded(self, contents: Sequence[bytes], rows: list[int], found: list[Tensor | None]) -> list[int]:
         """Decode and resize some JPEGs; returns those that could not be decoded."""
@@ -108,32 +111,14 @@ class GpuDecoding:
             return [
                 failed for half in (rows[:middle], rows[middle:]) for failed in self._decoded(contents, half, found)
             ]
-        for places in _of_one_size([image.shape for image in decoded]):
-            self._resized(torch.stack([decoded[place] for place in places]), [rows[place] for place in places], found)
+        groups: dict[torch.Size, list[int]] = {}
+        for place, image in enumerate(decoded):
+            groups.setdefault(image.shape, []).append(place)
+        for places in groups.values():
+            whole = torch.stack([decoded[place] for place in places])
+            for place, pixels in zip(places, bring_to_size(whole, self._steps, self._resizing), strict=True):
+                found[rows[place]] = pixels
         return []
-
-    def _from_cpu(
-        self, contents: Sequence[bytes], rows: list[int], on_cpu: OnCpu, found: list[Tensor | None]
-    ) -> tuple[int, UnusableError] | None:
-        """Let the CPU decode some images and the device resize them; the first that is none, if there is one."""
-        whole = dict(zip(rows, on_cpu([contents[row] for row in rows]), strict=True))
-        for row, pixels in whole.items():
-            if isinstance(pixels, UnusableError):
-                return row, pixels
-        self._as_it_fits(lambda some: self._moved(whole, some, found), rows)
-        return None
-
-    def _moved(self, whole: Mapping[int, Any], rows: list[int], found: list[Tensor | None]) -> list[int]:
-        """Copy pixels of the CPU to the device and resize them there; nothing is left to do for any."""
-        for places in _of_one_size([whole[row].shape for row in rows]):
-            some = [rows[place] for place in places]
-            self._resized(torch.from_numpy(np.stack([whole[row] for row in some])).to(self._device), some, found)
-        return []
-
-    def _resized(self, images: Tensor, rows: list[int], found: list[Tensor | None]) -> None:
-        """Resize images (n, 3, h, w) uint8 of one size."""
-        for row, pixels in zip(rows, bring_to_size(images, self._steps, self._resizing), strict=True):
-            found[row] = pixels
 
     def _is_usable(self, size: tuple[int, int]) -> bool:
         try:
@@ -161,11 +146,3 @@ def _portions(pixels: Mapping[int, int]) -> Iterator[list[int]]:
         room -= wanted
     if portion:
         yield portion
-
-
-def _of_one_size(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Places of equal shapes, together."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place, shape in enumerate(shapes):
-        groups.setdefault(tuple(shape), []).append(place)
-    return list(groups.values())

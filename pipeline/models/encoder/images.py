@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from asvp.data.pixels import ByProcessor, BySteps, Canvas, Reader, UnusableError, Whole
+from asvp.data.pixels import ByProcessor, BySteps, Canvas, Reader, UnusableError
 from asvp.data.tensors import ByTorchvision
 from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.augmentation import Crops, cut
@@ -73,7 +73,7 @@ class ImageInputs:
             scored = ByTorchvision(steps, side)
         if steps is not None and self.way == "gpu":
             self._on_gpu = GpuDecoding(steps, side, device)
-        self._decoder = Decoder({"scored": scored, "canvas": Canvas(side), "whole": Whole(side)})
+        self._decoder = Decoder({"scored": scored, "canvas": Canvas(side)})
 
     def read(self, rows: Sequence[Any]) -> list[bytes]:
         """The rows as they are: decoding waits for their batch, as pixels would fill the memory."""
@@ -98,7 +98,7 @@ class ImageInputs:
         """Images (3, h, w) uint8, decoded, or what augmentation cuts out of them; of a GPU's decoder a batch there."""
         contents = [examples[position] for position in positions.tolist()]
         if numbers is None and self._on_gpu is not None:
-            pixels = self._on_gpu(contents, lambda others: self._decoder.read("whole", others, self._cores()))
+            pixels = self._on_gpu(contents, lambda others: self._decoder.read("scored", others, self._cores()))
             if isinstance(pixels, Tensor):
                 return pixels
             place, error = pixels
