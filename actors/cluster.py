@@ -21,6 +21,7 @@ os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 
 import ray
 import ray.exceptions
+from ray._private.services import find_bootstrap_address
 from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -184,7 +185,7 @@ def _initialise(address: str | None, key: str, wanted: str | None) -> None:
             ray.init(address=address, **options)
         else:
             # A cluster already on this machine is joined; otherwise this starts one.
-            ray.init(dashboard_host=_LOOPBACK, **options)
+            ray.init(address="local" if _is_gone() else None, dashboard_host=_LOOPBACK, **options)
     except Exception as error:
         # A node that does not start in time is told by a plain Exception.
         if type(error) is Exception or isinstance(error, (OSError, RuntimeError, ValueError, ray.exceptions.RayError)):
@@ -344,11 +345,27 @@ def listed(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _require_answer(address: str, key: str) -> None:
-    host, _, port = address.rpartition(":")
+def _is_gone() -> bool:
+    """Whether the cluster that was started last on this machine was killed: Ray would wait for it for minutes."""
+    noted = None if os.environ.get("RAY_ADDRESS") else find_bootstrap_address(None)
+    if noted is None:
+        return False
     try:
-        with socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS):
-            return
+        _call(noted)
+    except (OSError, ValueError, OverflowError):
+        return True
+    return False
+
+
+def _call(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS):
+        pass
+
+
+def _require_answer(address: str, key: str) -> None:
+    try:
+        _call(address)
     except (OSError, ValueError, OverflowError) as error:
         raise ClusterError(
             f"nothing answers there: {error}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,17 @@ def test_an_address_in_the_environment_that_does_not_answer_is_named(folder: Pat
     said = command(folder, "run", "config.yaml", "--out", "never", RAY_ADDRESS=place)
     assert f"RAY_ADDRESS: nothing answers there: [Errno 111] Connection refused (got {place!r})" in said
     assert not (folder / "never").exists()
+
+
+def test_a_cluster_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
+    """Ray notes the address of the cluster that was started last, and takes it for one that runs."""
+    program = "from asvp.actors.cluster import cluster, nodes\nwith cluster():\n    print(len(nodes()), 'nodes')"
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        (Path(short) / "ray").mkdir()
+        (Path(short) / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{closed_port()}")
+        process = Forked("-c", program, cwd=tmp_path, environment={"RAY_TMPDIR": short, "RAY_ADDRESS": ""})
+        out, err = process.communicate(timeout=120)
+    assert out.strip() == "1 nodes", err
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "http://127.0.0.1:8265"])

@@ -169,7 +169,7 @@ def test_a_sweep_that_another_package_disturbs_writes_no_secret_anywhere(tmp_pat
     (tmp_path / "leaky.py").write_text(f"ADDRESS = {WITH_SECRETS['aws']!r}\n{LEAKY}")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "MY_API_KEY": f"{SECRET}-of-the-environment"}
-    command = [sys.executable, "-m", "asvp", "sweep", "space.yaml", "config.yaml", "--out", "out"]
+    command = [sys.executable, "-m", "asvp", "sweep", "space.yaml", "config.yaml", "--out", "out", "--address", "local"]
     done = subprocess.run(
         command,
         env=environment,
