@@ -129,9 +129,13 @@ def shards_at_a_time(share: Share, kind: Kind = "text") -> int:
     """How many shards a worker has at a time: one in the forward pass, the others being read or kept.
 
     On a GPU the forward pass of a shard of texts may take no longer than it takes to tokenise one, or to keep one, so
-    that each of these is a shard's on its own, and one waits. Images are decoded while the forward pass takes them.
+    that each of these is a shard's on its own, and one waits. Images are decoded while the forward pass takes them, but
+    a shard's first batch must be ready when the shard before has been launched, and the one before that is still on the
+    GPU then.
     """
-    return 4 if share.gpus and kind == "text" else 2
+    if not share.gpus:
+        return 2
+    return 4 if kind == "text" else 3
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from asvp.data.source import ChosenRows, Kind, Source, rows_named
 from asvp.errors import DeviceMemoryError, RowError, WorkError
 from asvp.features.table import feature_table
 from asvp.models.encoder import Encoder
+from asvp.models.encoder.inputs import Prepared
 from asvp.models.failures import empty_device_cache, no_room_for_a_row
 from asvp.models.head import Head
 from asvp.models.threads import cpu_threads
@@ -57,7 +59,9 @@ class EncoderSession:
         self._micro_batch: int | None = None
         self._extraction_threads = threads
         self._prepare_lock = threading.Lock()
+        self._two_prepare = threading.Semaphore(2)
         self._encode_lock = threading.Lock()
+        self._launcher: ThreadPoolExecutor | None = None
 
     @property
     def encoder(self) -> Encoder:
@@ -92,17 +96,41 @@ class EncoderSession:
         else:
             with self._prepare_lock:
                 encoder = self.encoder
-                with rows_named(source, rows):
-                    prepared = encoder.prepare(ChosenRows(source, rows))
-            # OpenMP keeps the number for each calling thread, so it is set in the one that encodes.
-            with self._encode_lock, cpu_threads(self._extraction_threads), rows_named(source, rows):
+            with self._preparing(encoder), rows_named(source, rows):
+                prepared = encoder.prepare(ChosenRows(source, rows))
+            with self._encode_lock, rows_named(source, rows):
                 self._turn_to("extraction")
-                fetch = encoder.begin_encoding(prepared)
+                fetch = self._launched(encoder, prepared)
             # A GPU goes on with the next shard meanwhile.
             with rows_named(source, rows):
                 features = fetch()
                 self._check_finite(features)
         return feature_table(features, job.start, job.dtype)
+
+    def _preparing(self, encoder: Encoder) -> AbstractContextManager[object]:
+        """Within, rows are read and tokenised: one shard at a time, where cores are what it takes.
+
+        Beside a GPU processes do it, which would have nothing to do between two shards.
+        """
+        return self._prepare_lock if encoder.device.type == "cpu" else self._two_prepare
+
+    def _launched(self, encoder: Encoder, prepared: Prepared) -> Callable[[], NDArray[np.float32]]:
+        """The forward passes of a shard, begun; for a GPU always in one thread.
+
+        Each thread has its own handles of CUDA's libraries, with memory of their own on the GPU, and its own plans,
+        which take longer to make than a shard takes.
+        """
+
+        def begin() -> Callable[[], NDArray[np.float32]]:
+            # OpenMP keeps the number for each calling thread.
+            with cpu_threads(self._extraction_threads):
+                return encoder.begin_encoding(prepared)
+
+        if encoder.device.type == "cpu":
+            return begin()
+        if self._launcher is None:
+            self._launcher = ThreadPoolExecutor(1, "asvp launch")
+        return self._launcher.submit(begin).result()
 
     def train(
         self, job: FineTuneJob, threads: int | None = None, mates: Mates | None = None

@@ -105,7 +105,7 @@ def test_shards_lie_on_all_workers_and_give_way_to_another_driver(ray_local: Any
 
 @pytest.mark.parametrize(
     ("shards", "kind", "gpus", "most"),
-    [(4, "text", 1.0, 1), (40, "text", 1.0, 4), (40, "image", 1.0, 2), (40, "text", 0.0, 2)],
+    [(4, "text", 1.0, 1), (40, "text", 1.0, 4), (40, "image", 1.0, 3), (40, "text", 0.0, 2)],
 )
 def test_a_worker_has_no_more_shards_at_a_time_than_there_are_for_each(
     shards: int, kind: Any, gpus: float, most: int, ray_local: Any

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
 import numpy as np
 import pytest
+import torch
 from tiny_runs import tiny_config
 
 from asvp.compute.jobs import FineTuneJob, ShardJob
@@ -103,3 +108,29 @@ def test_a_row_that_half_precision_cannot_hold_is_named_with_the_type(config: Co
     session.encoder.load_state(state)
     with pytest.raises(DataError, match=rf"row {with_word[0]}\b.*not finite in bfloat16.*encoder.dtype float32"):
         features(session, dataset)
+
+
+def test_shards_go_to_a_gpu_from_one_thread_whoever_asks(session: EncoderSession) -> None:
+    seen: list[int] = []
+
+    class Gpu:
+        """An encoder on a GPU, as far as it is asked here."""
+
+        device = torch.device("cuda")
+
+        def begin_encoding(self, prepared: object) -> object:
+            seen.append(threading.get_ident())
+            assert torch.get_num_threads() == 3
+            if prepared == "bad":
+                raise DataError("no features", key="row")
+            return prepared
+
+    session.use(None, threads=3)
+    gpu = cast(Any, Gpu())
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda shard: session._launched(gpu, shard), range(12))) == list(range(12))
+    with pytest.raises(DataError, match="no features"):
+        session._launched(gpu, cast(Any, "bad"))
+    assert len(seen) == 13
+    assert len(set(seen)) == 1
+    assert threading.get_ident() not in seen

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gpus import on_a_gpu
 from torch.nn import functional
 
 from asvp.compute import jobs
@@ -71,6 +72,14 @@ def test_pieces_are_resized_and_turned_as_by_pytorch_one_by_one() -> None:
         wanted = wanted.flip(-1) if numbers[row, -1] < 0.5 else wanted
         assert (made[row].float() - wanted).abs().max() <= 1
         assert (together[row].float() - wanted).abs().max() <= 0.51
+
+
+@on_a_gpu
+def test_a_gpu_makes_the_same_pixels_up_to_a_level() -> None:
+    crops = cut(pictures(70), drawn_numbers(70, 1, 3))
+    made = crops.resized((17, 23), torch.device("cuda"))
+    assert made.is_cuda
+    assert (made.cpu().int() - crops.resized((17, 23), CPU).int()).abs().max() <= 1
 
 
 def test_no_row_depends_on_those_beside_it() -> None:

@@ -19,6 +19,7 @@ from asvp.data.tokens import Tokens
 from asvp.errors import DataError, EncoderError
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, resolve_dtype
 from asvp.models.encoder import inputs as inputs_module
+from asvp.models.encoder.inputs import TextInputs
 
 TEXTS = tiny_texts(50, seed=3)[0]
 
@@ -128,6 +129,23 @@ def test_small_shards_of_texts_have_little_padding(folder: Path) -> None:
         batches = inputs.plan(examples, "auto")
         assert sum(len(batch) * rows[batch].max() for batch in batches) <= most * rows.sum()
         assert len(batches) < len(rows) / 16
+
+
+def test_batches_for_a_gpu_are_few_and_have_little_padding(folder: Path) -> None:
+    inputs = TextInputs(load(folder).inputs.tokenizer, 64, torch.device("cuda"))
+    random = np.random.default_rng(0)
+    for lengths, most in (
+        (random.poisson(10, 4096) + 2, 3),
+        (random.integers(20, 257, 4096), 8),
+        (np.full(4096, 128), 4),
+    ):
+        batches = inputs.plan(Tokens(np.zeros(lengths.sum(), np.int32), lengths), "auto")
+        assert sorted(np.concatenate(batches).tolist()) == list(range(4096))
+        assert len(batches) <= most
+        for batch in batches:
+            real, padded = lengths[batch].sum(), len(batch) * lengths[batch].max()
+            assert padded <= 131_072
+            assert padded - real <= max(8192, 0.1 * real)
 
 
 def test_rows_prepared_in_another_thread_encode_to_the_same(folder: Path) -> None:

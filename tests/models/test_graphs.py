@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gpus import on_a_gpu
 from tiny_encoders import tiny_text_encoder
 from torch import Tensor, nn
 
@@ -19,8 +20,6 @@ from asvp.data.tokens import Tokens
 from asvp.models.encoder import Encoder
 from asvp.models.training import finetune, graphs
 from asvp.models.training.graphs import StepGraphs, step_graphs
-
-on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
 WORDS = ["python", "library", "tool", "server", "editor", "game"]
 ROWS = [" ".join(WORDS[(row * 7 + place) % 6] for place in range(1 + row % 20)) for row in range(200)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gpus import on_a_gpu
 from tiny_encoders import tiny_image_encoder, tiny_images, tiny_text_encoder, tiny_texts
 from torch import Tensor
 
@@ -149,6 +150,27 @@ def test_images_have_the_same_augmentation(tmp_path: Path) -> None:
     assert isinstance(first, tuple), first
     assert isinstance(second, tuple), second
     assert_close(first, train(None))
+
+
+@on_a_gpu
+def test_numbers_go_over_nccl_on_a_gpu(folder: Path) -> None:
+    """A team of one: NCCL wants a GPU for each, and one is what most machines with a GPU have."""
+
+    def train(team: Team | None) -> Trained:
+        encoder = Encoder.load(EncoderConfig(model=str(folder), dtype="float32"), "text", device="cuda")
+        # In pieces, so that steps are not replayed as graphs.
+        head = fine_tune(
+            encoder, TEXTS, LABELS, classes=3, config=CONFIG, seed=4, micro_batch=CONFIG.batch_size, team=team
+        )
+        return head, encoder.state()
+
+    store = open_store()
+    begin(store)
+    with process_team(store, 0, 1, torch.device("cuda")) as team:
+        found = train(team)
+    assert_close(found, train(None))
+    with pytest.raises(KeyError), process_team(open_store(), 0, 1, torch.device("cuda")):
+        raise KeyError("its connections are let go too")
 
 
 def test_a_failure_of_one_ends_the_training_of_all_and_the_one_says_what_it_was(

@@ -20,6 +20,7 @@ from asvp.data.decoding import DECODING
 from asvp.data.read_ahead import ReadAhead
 from asvp.data.source import Kind
 from asvp.errors import EncoderError, RowError
+from asvp.models.encoder.attention_kernels import attention_kernels
 from asvp.models.encoder.backbone import (
     CONVOLUTIONS,
     Backbone,
@@ -371,7 +372,8 @@ class Encoder:
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: sent(tensor, self.device) for name, tensor in tensors.items()}
-        with known_padding(tensors.get("attention_mask")):
+        mask = tensors.get("attention_mask")
+        with known_padding(mask), attention_kernels(mask, self.device):
             outputs = forward(**self.inputs.on_device(moved))
         return self._pool(outputs, moved.get("attention_mask"))
 

@@ -17,7 +17,7 @@ from asvp.models.encoder.tokenising import Tokeniser
 
 BatchSize = int | Literal["auto"]
 """Most rows that go through a model together."""
-BATCHES = "asvp-batches-3"
+BATCHES = "asvp-batches-4"
 """Of the rules by which batches are cut, which decide the last bits of features."""
 
 _ROWS_ON_CPU = 64
@@ -28,11 +28,14 @@ _PADDING_ON_CPU = 1.05
 _BATCH_ON_CPU = 128
 """Tokens in the time of what a batch takes by itself: 35 were measured in float32, 200 in bfloat16."""
 _TOKENS_ON_GPU = 131072
-_ENOUGH_ON_GPU = 16384
-"""Tokens from which a batch keeps a GPU busy; a larger one is made only as long as little of it is padding."""
-_PADDING_ON_GPU = 1.1
+_PADDING_ON_GPU = 8192
+"""Tokens of padding that a batch may have: fewer than a GPU gets through in the time in which one is launched."""
+_PADDING_SHARE_ON_GPU = 0.1
+"""Of a batch's tokens that are no padding, what it may have in any case."""
 _CHARACTERS_A_TOKEN = 1000
 """Far more than tokens have, so that what follows cannot change the tokens that are kept."""
+_TOGETHER = 64
+"""Texts that are looked at together; they may be megabytes each."""
 _MOSTLY = 0.9
 """Share of unknown tokens in a sample from which a tokenizer is taken for that of another language or model."""
 
@@ -146,8 +149,7 @@ class TextInputs:
 
     def read(self, rows: Sequence[Any]) -> Tokens:
         """Token numbers of each text, cut at `max_length`."""
-        for number, row in enumerate(rows):
-            _check_text(number, row)
+        _check_texts(rows)
         if not rows:
             return Tokens.of([])
         # Of a text of megabytes all would be tokenised, and then cut.
@@ -273,12 +275,13 @@ def _cheapest_ends(lengths: np.ndarray, rows: int) -> list[int]:
 
 
 def _ends_on_gpu(lengths: np.ndarray, batch_size: int) -> list[int]:
-    """As `_ends_on_cpu`: as many rows as fit, but of many lengths only as many as keep the device busy."""
+    """As `_ends_on_cpu`: as many rows as fit, but of many lengths only as many as need little padding."""
 
     def fitting(following: np.ndarray) -> int:
         some = following[:batch_size]
         sizes, real = some * np.arange(1, len(some) + 1), np.cumsum(some)
-        wanted = (sizes <= _TOKENS_ON_GPU) & ((sizes <= _ENOUGH_ON_GPU) | (sizes <= _PADDING_ON_GPU * real))
+        padding = np.maximum(_PADDING_ON_GPU, _PADDING_SHARE_ON_GPU * real)
+        wanted = (sizes <= _TOKENS_ON_GPU) & (sizes - real <= padding)
         refused = np.flatnonzero(~wanted)
         return int(refused[0]) if len(refused) else len(some)
 
@@ -293,6 +296,18 @@ def _ends(lengths: np.ndarray, fitting: Callable[[np.ndarray], int]) -> list[int
         start += max(1, fitting(lengths[start:]))
         ends.append(start)
     return ends
+
+
+def _check_texts(rows: Sequence[Any]) -> None:
+    """RowError for the first that is no text."""
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        try:
+            # With few steps of Python's: whoever launches a GPU's kernels waits for each.
+            "".join(some).encode()
+        except (TypeError, UnicodeEncodeError):
+            for number, row in enumerate(some, start):
+                _check_text(number, row)
 
 
 def _check_text(number: int, row: Any) -> None:

@@ -24,7 +24,7 @@ class Tokeniser:
 
     The tokenizers library has its threads, but its numbers leave it through Python objects, and for them Python's lock
     is held as long as a small encoder's forward pass takes: whoever launches that pass waits. So it may be done in
-    processes. What comes out is the same.
+    processes. What comes out is the same. Thread-safe.
 
     Parameters
     ----------
@@ -65,9 +65,10 @@ class Tokeniser:
             return Tokens.of(self._by_transformers(texts))
         with self._lock:
             reader = self._reader_of(backend, texts)
-        processes = self._processes_for(reader, len(texts), cores)
-        if processes is None:
-            return reader.tokens(texts)
+            processes = self._processes_for(reader, len(texts), cores)
+            if processes is None:
+                # Nobody may set up the tokenizer, as is done above, while it is at work.
+                return reader.tokens(texts)
         step = -(-len(texts) // processes.count)
         parts = [texts[start : start + step] for start in range(0, len(texts), step)]
         found: list[Any] = self.processes.read(processes, _READER, [packed_texts(part) for part in parts])

@@ -16,6 +16,7 @@ from asvp.data.read_ahead import ReadAhead
 from asvp.data.tokens import Tokens
 from asvp.errors import ConfigError, DataError, WorkError
 from asvp.models.encoder import Encoder
+from asvp.models.encoder.attention_kernels import attention_kernels
 from asvp.models.encoder.augmentation import drawn_numbers
 from asvp.models.encoder.inputs import TextInputs
 from asvp.models.failures import work_errors
@@ -333,13 +334,16 @@ class _Step:
         begin, end = piece_of(self._team, len(targets))
         shares = []
         for first, last in _pieces(max(1, end - begin), self._micro_batch):
-            features = self.encoder.features({name: tensor[first:last] for name, tensor in tensors.items()})
-            loss = _share_of_loss(self.output(features), targets, start + first, start + last, self._weights)
-            if begin == end:
-                # A row of others, so that there are gradients to add.
-                loss = 0.0 * loss
-            shares.append(loss.detach())
-            torch.autograd.backward(self._scaler.scale(loss))
+            piece = {name: tensor[first:last] for name, tensor in tensors.items()}
+            # Around the gradients too, for which activations may be computed again.
+            with attention_kernels(piece.get("attention_mask"), self.encoder.device):
+                features = self.encoder.features(piece)
+                loss = _share_of_loss(self.output(features), targets, start + first, start + last, self._weights)
+                if begin == end:
+                    # A row of others, so that there are gradients to add.
+                    loss = 0.0 * loss
+                shares.append(loss.detach())
+                torch.autograd.backward(self._scaler.scale(loss))
         return torch.stack(shares).sum()
 
     def update(self, share: Tensor) -> Tensor:
