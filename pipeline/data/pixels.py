@@ -147,6 +147,11 @@ class Canvas:
 
     side: int
 
+    @property
+    def usual_bytes(self) -> int:
+        """Of the largest that it makes of images no longer than one and a half times their width."""
+        return 3 * (2 * self.side) * (3 * self.side)
+
     def __call__(self, content: bytes) -> np.ndarray:
         """Pixels (3, h, w) uint8."""
         image = usable(content, self.side, near=_ENOUGH * 2 * self.side)

@@ -20,6 +20,7 @@ from transformers import ViTImageProcessorPil
 from asvp.config import EncoderConfig
 from asvp.data.decoding import decode_image
 from asvp.data.pixels import ByProcessor, BySteps, Canvas, Steps, UnusableError
+from asvp.data.shared_memory import stacked
 from asvp.errors import DataError, DeviceMemoryError, EncoderError, WorkError
 from asvp.models.encoder import Encoder, decoding, gpu_decoding
 from asvp.models.encoder.decoding import Decoder, decide_way
@@ -29,6 +30,8 @@ from asvp.models.encoder.processes import ReadingProcesses
 IMAGES, _ = tiny_images(40)
 STEPS = Steps((32, 24), None, 2, None)
 READERS = {"scored": BySteps(STEPS, 32), "canvas": Canvas(32)}
+ROOMS = {"scored": 3 * 32 * 24, "canvas": 3 * 40 * 64}
+"""Not all canvases fit."""
 BROKEN = IMAGES[3][:60]
 
 
@@ -50,14 +53,50 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_processes_give_the_same_pixels_in_order(count: int) -> None:
-    processes = ReadingProcesses(READERS, count)
+@pytest.mark.parametrize("rooms", [{}, ROOMS], ids=["lines", "memory"])
+def test_processes_give_the_same_pixels_in_order(count: int, rooms: dict[str, int]) -> None:
+    processes = ReadingProcesses(READERS, count, rooms=rooms)
     for name in READERS:
         found = processes.read(name, [*IMAGES, BROKEN])
         for content, pixels in zip(IMAGES, found[:-1], strict=True):
             np.testing.assert_array_equal(pixels, READERS[name](content))
         assert isinstance(found[-1], UnusableError)
         assert found[-1].message.startswith("is no readable image")
+    processes.close()
+
+
+def test_pixels_in_shared_memory_are_a_batch_without_a_copy_and_stay_as_long_as_somebody_has_them() -> None:
+    processes = ReadingProcesses(READERS, 2, rooms=ROOMS)
+    assert not any(isinstance(one, UnusableError) for one in processes.read("scored", IMAGES))
+    batches = [stacked(processes.read("scored", IMAGES[start : start + 9])) for start in (0, 9, 18)]
+    places = {batch.__array_interface__["data"][0] for batch in batches}
+    # What the first reading took is free again.
+    assert len(places) == 3
+    for start, batch in zip((0, 9, 18), batches, strict=True):
+        np.testing.assert_array_equal(batch, [READERS["scored"](one) for one in IMAGES[start : start + 9]])
+    kept = torch.from_numpy(batches.pop())
+    expected = kept.clone()
+    batches.clear()
+    for _ in range(5):
+        again = processes.read("scored", IMAGES[:9])
+        assert np.shares_memory(stacked(again), again[0])
+        assert stacked(again).__array_interface__["data"][0] in places - {kept.data_ptr()}
+        del again
+    processes.close()
+    del processes
+    assert torch.equal(kept, expected)
+    # Whatever does not lie side by side is put there.
+    both = stacked([np.zeros((3, 2), np.uint8), np.ones((3, 2), np.uint8)])
+    assert both.sum(axis=(1, 2)).tolist() == [0, 6]
+    several = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    np.testing.assert_array_equal(stacked([several[2], several[0]]), several[[2, 0]])
+
+
+def test_where_memory_cannot_be_shared_pixels_come_over_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    processes = ReadingProcesses(READERS, 1, rooms=ROOMS)
+    for content, pixels in zip(IMAGES, processes.read("scored", IMAGES), strict=True):
+        np.testing.assert_array_equal(pixels, READERS["scored"](content))
     processes.close()
 
 
@@ -73,7 +112,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_batch_has_new_ones(
     sent: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding, "_WORTH", 0)
-    decoder = Decoder(READERS)
+    decoder = Decoder(READERS, ROOMS)
     decoder.read("scored", IMAGES, 2)
     first = decoder.processes.current
     assert first is not None
@@ -188,7 +227,7 @@ class TestOnADevice:
     refuses = False
 
     def on_cpu(self, contents: list[bytes]) -> list[object]:
-        return Decoder(READERS).read("scored", contents, 1)
+        return Decoder(READERS, ROOMS).read("scored", contents, 1)
 
     def test_rows_keep_their_order_whoever_decodes_them(self) -> None:
         jpegs = [_jpeg(number, 40 + number % 3, 50) for number in range(9)]

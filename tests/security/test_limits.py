@@ -92,7 +92,7 @@ def test_a_gpu_never_sees_it() -> None:
 
     rows = [encoded("JPEG"), BOMBS["jpeg"], encoded("JPEG")]
     found = GpuDecoding(STEPS, 8, torch.device("cpu"), decode)(
-        rows, lambda some: Decoder({"scored": BySteps(STEPS, 8)}).read("scored", some, 1)
+        rows, lambda some: Decoder({"scored": BySteps(STEPS, 8)}, {}).read("scored", some, 1)
     )
     assert isinstance(found, tuple)
     assert found[0] == 1

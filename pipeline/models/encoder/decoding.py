@@ -96,15 +96,18 @@ class Decoder:
     ----------
     readers : mapping of str to Reader
         What it can be asked for.
+    rooms : mapping of str to int
+        As of `ReadingProcesses`.
 
     Attributes
     ----------
     processes : ProcessesOnDemand
     """
 
-    def __init__(self, readers: Mapping[str, Reader]) -> None:
+    def __init__(self, readers: Mapping[str, Reader], rooms: Mapping[str, int]) -> None:
         self.processes = ProcessesOnDemand(_WORTH)
         self._readers = readers
+        self._rooms = rooms
 
     def read(self, name: str, contents: Sequence[bytes], cores: int) -> list[np.ndarray | UnusableError]:
         """Pixels (3, h, w) uint8 of each image, or why it has none.
@@ -115,7 +118,11 @@ class Decoder:
             If a process that decodes ended.
         """
         wanted = cores if cores > 1 else 0
-        processes = self.processes.ready(len(contents), wanted, lambda: ReadingProcesses(self._readers, wanted))
+
+        def begin() -> ReadingProcesses:
+            return ReadingProcesses(self._readers, wanted, rooms=self._rooms)
+
+        processes = self.processes.ready(len(contents), wanted, begin)
         if processes is not None:
             return self.processes.read(processes, name, contents)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from asvp.data.pixels import ByProcessor, BySteps, Canvas, Reader, UnusableError
+from asvp.data.shared_memory import stacked
 from asvp.data.tensors import ByTorchvision
 from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.augmentation import Crops, cut
@@ -73,7 +74,10 @@ class ImageInputs:
             scored = ByTorchvision(steps, side)
         if steps is not None and self.way == "gpu":
             self._on_gpu = GpuDecoding(steps, side, device)
-        self._decoder = Decoder({"scored": scored, "canvas": Canvas(side)})
+        canvas = Canvas(side)
+        self._decoder = Decoder(
+            {"scored": scored, "canvas": canvas}, {"scored": 3 * height * width, "canvas": canvas.usual_bytes}
+        )
 
     def read(self, rows: Sequence[Any]) -> list[bytes]:
         """The rows as they are: decoding waits for their batch, as pixels would fill the memory."""
@@ -131,7 +135,7 @@ class ImageInputs:
                 key="encoder.model",
                 mend="Set a crop_size or a fixed size in its preprocessor_config.json",
             )
-        return {"pixel_values": torch.from_numpy(np.stack(decoded))}
+        return {"pixel_values": torch.from_numpy(stacked(decoded))}
 
     def on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scale and normalise as the image processor would have."""

@@ -6,6 +6,7 @@ Threads of one process would wait for Python's lock most of the time, and so wou
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import socket
@@ -19,19 +20,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asvp.data.pixels import Reader, UnusableError
-from asvp.data.reading_process import receive, receive_head, send
+from asvp.data.reading_process import Place, receive, receive_head, send
+from asvp.data.shared_memory import SharedMemory
 from asvp.errors import WorkError
 
 _MOST_A_REQUEST = 8
 _LINES = 2
 """To each process: it reads for one while the other is busy with what was asked or answered."""
-_REQUESTS = 8
+_REQUESTS = 4
 """For each process in a batch, so that the last ones to finish are waited for only shortly."""
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from asvp.data.reading_process import serve; serve(json.loads(sys.argv[2]))"
+    "from asvp.data.reading_process import serve; serve(*json.loads(sys.argv[2]))"
 )
 
 
@@ -60,19 +63,30 @@ class ReadingProcesses:
         What they do, for messages.
     threads : int
         That the tokenizers library may use in each.
+    rooms : mapping of str to int, optional
+        Bytes of most of what a reader makes: it comes back in memory that all of them see. What is larger, and what
+        readers make that are not named, comes over the line.
     """
 
     def __init__(
-        self, readers: Mapping[str, Reader], count: int, *, work: str = "decodes images", threads: int = 1
+        self,
+        readers: Mapping[str, Reader],
+        count: int,
+        *,
+        work: str = "decodes images",
+        threads: int = 1,
+        rooms: Mapping[str, int] | None = None,
     ) -> None:
         self.count = count
         self._work = work
+        self._rooms = dict(rooms or {})
+        self._memory = SharedMemory()
         self._lanes: list[_Lane] = []
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(_LINES * count, thread_name_prefix="reading")
         self._close = weakref.finalize(self, _hang_up, self._lanes, self._threads)
         for _ in range(count):
-            self._lanes += _start(threads)
+            self._lanes += _start(threads, self._memory.descriptor)
         # A process has its second request before it has more than one.
         for line in range(_LINES):
             for lane in self._lanes[line::_LINES]:
@@ -100,14 +114,25 @@ class ReadingProcesses:
     def read(self, name: str, contents: Sequence[bytes]) -> list[np.ndarray | UnusableError]:
         """What a reader makes of some contents, in their order, whichever process had which.
 
+        Arrays that have come in shared memory lie there one behind the other, as `stacked` likes them.
+
         Raises
         ------
         WorkError
             If one of them ended.
         """
         step = max(1, min(_MOST_A_REQUEST, len(contents) // (_REQUESTS * self.count)))
-        parts = [contents[start : start + step] for start in range(0, len(contents), step)]
-        done = list(self._threads.map(lambda part: self._ask(name, part), parts))
+        room = self._rooms.get(name, 0)
+        block = self._memory.take(room * len(contents)) if room else None
+
+        def ask(start: int) -> list[np.ndarray | UnusableError]:
+            part = contents[start : start + step]
+            if block is None:
+                return self._ask(name, part, None, None)
+            offset, content = block
+            return self._ask(name, part, Place(offset, len(content), start * room, room), content)
+
+        done = list(self._threads.map(ask, range(0, len(contents), step)))
         return [one for part in done for one in part]
 
     @property
@@ -119,16 +144,26 @@ class ReadingProcesses:
         """End them."""
         self._close()
 
-    def _ask(self, name: str, contents: Sequence[bytes]) -> list[np.ndarray | UnusableError]:
+    def _ask(
+        self, name: str, contents: Sequence[bytes], place: Place | None, block: NDArray[np.uint8] | None
+    ) -> list[np.ndarray | UnusableError]:
         lane = self._free.get()
         try:
             with self._named_end(lane):
                 lane.ready.result()
-                send(lane.connection, (name, [len(content) for content in contents]), contents)
-                return [
-                    one if isinstance(one, UnusableError) else _array(lane.connection, one)
-                    for one in receive_head(lane.connection)
-                ]
+                send(lane.connection, (name, [len(content) for content in contents], place), contents)
+                found: list[np.ndarray | UnusableError] = []
+                for number, one in enumerate(receive_head(lane.connection)):
+                    if isinstance(one, UnusableError):
+                        found.append(one)
+                        continue
+                    shape, is_placed = one
+                    if is_placed and place is not None and block is not None:
+                        begin = place.begin + number * place.room
+                        found.append(block[begin : begin + math.prod(shape)].reshape(shape))
+                    else:
+                        found.append(_array(lane.connection, shape))
+                return found
         finally:
             self._free.put(lane)
 
@@ -213,7 +248,7 @@ class ProcessesOnDemand:
             self.current = None
 
 
-def _start(threads: int) -> list[_Lane]:
+def _start(threads: int, memory: int) -> list[_Lane]:
     pairs = [socket.socketpair() for _ in range(_LINES)]
     descriptors = [theirs.fileno() for _, theirs in pairs]
     program = [sys.executable, "-c", _PROGRAM, json.dumps([path or os.getcwd() for path in sys.path])]
@@ -222,8 +257,8 @@ def _start(threads: int) -> list[_Lane]:
     environment |= {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true"}
     try:
         process = subprocess.Popen(
-            [*program, json.dumps(descriptors)],
-            pass_fds=descriptors,
+            [*program, json.dumps([descriptors, memory])],
+            pass_fds=[*descriptors, *([memory] if memory >= 0 else [])],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -242,7 +277,7 @@ def _introduce(lane: _Lane, readers: dict[str, Reader]) -> None:
 
 
 def _array(connection: socket.socket, shape: tuple[int, ...]) -> np.ndarray:
-    return np.frombuffer(receive(connection, int(np.prod(shape))), np.uint8).reshape(shape)
+    return np.frombuffer(receive(connection, math.prod(shape)), np.uint8).reshape(shape)
 
 
 def _how(process: subprocess.Popen[bytes]) -> str:
