@@ -149,7 +149,7 @@ class Canvas:
 
     @property
     def usual_bytes(self) -> int:
-        """Of the largest that it makes of images no longer than one and a half times their width."""
+        """Of the largest that it makes of images whose long side is at most one and a half times the short one."""
         return 3 * (2 * self.side) * (3 * self.side)
 
     def __call__(self, content: bytes) -> np.ndarray:

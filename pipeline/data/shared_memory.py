@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SMALLEST = 1 << 20
+"""Bytes of a block."""
 
 
 class SharedMemory:
@@ -84,9 +85,10 @@ def stacked(arrays: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Arrays (...) of one shape as one, (n, ...); no copy is made of such as lie side by side in a block."""
     first = arrays[0]
     base = first.base
-    if isinstance(base, np.ndarray) and all(one.base is base for one in arrays):
+    if isinstance(base, np.ndarray) and base.ndim == 1 and all(one.base is base for one in arrays):
         start = _address(first)
-        if all(_address(one) == start + number * first.nbytes for number, one in enumerate(arrays)):
+        places = (start + number * first.nbytes for number in range(len(arrays)))
+        if all(one.flags.c_contiguous and _address(one) == place for one, place in zip(arrays, places, strict=True)):
             begin = start - _address(base)
             return base[begin : begin + len(arrays) * first.nbytes].reshape(len(arrays), *first.shape)
     return np.stack(arrays)

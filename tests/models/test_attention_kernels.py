@@ -20,39 +20,47 @@ from asvp.models.encoder.attention_kernels import comes_again, masks_made_once
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def mask(rows: int, tokens: int) -> torch.Tensor:
-    return torch.ones((rows, tokens), dtype=torch.int64)
+def texts_of(rows: int, tokens: int) -> dict[str, torch.Tensor]:
+    ones = torch.ones((rows, tokens), dtype=torch.int64)
+    return {"input_ids": ones, "attention_mask": ones}
+
+
+def images_of(rows: int) -> dict[str, torch.Tensor]:
+    return {"pixel_values": torch.zeros((rows, 3, 2, 2), dtype=torch.uint8)}
 
 
 @pytest.mark.parametrize(
-    ("rows", "tokens", "again"),
+    ("tensors", "again"),
     [
         # As many tokens as a batch may have, of texts cut at so many.
-        (1024, 128, True),
-        (512, 256, True),
-        (256, 512, True),
+        (texts_of(1024, 128), True),
+        (texts_of(512, 256), True),
+        (texts_of(256, 512), True),
         # In training.
-        (32, 128, True),
-        (1023, 128, False),
-        (1024, 127, False),
-        (2048, 64, False),
-        (1312, 13, False),
+        (texts_of(32, 128), True),
+        (texts_of(1023, 128), False),
+        (texts_of(1024, 127), False),
+        (texts_of(2048, 64), False),
+        (texts_of(1312, 13), False),
+        (images_of(256), True),
+        (images_of(32), True),
+        (images_of(44), False),
     ],
 )
-def test_the_shape_decides(rows: int, tokens: int, again: bool) -> None:
-    assert comes_again(rows, tokens) == again
-    with kernels(mask(rows, tokens), CUDA):
+def test_the_shape_decides(tensors: dict[str, torch.Tensor], again: bool) -> None:
+    assert comes_again(tensors) == again
+    with kernels(tensors, CUDA):
         assert torch.backends.cuda.cudnn_sdp_enabled() == again
     assert torch.backends.cuda.cudnn_sdp_enabled()
 
 
-def test_images_and_the_cpu_are_left_alone_and_an_error_leaves_things_as_they_were() -> None:
-    for given, device in ((None, CUDA), (mask(3, 5), CPU)):
-        with kernels(given, device):
-            assert torch.backends.cuda.cudnn_sdp_enabled()
-            assert attention_kernels._BIASES.get() is None
-    with kernels(mask(3, 5), CUDA):
-        with pytest.raises(KeyError), kernels(mask(3, 5), CUDA):
+def test_the_cpu_is_left_alone_and_an_error_leaves_things_as_they_were() -> None:
+    few = texts_of(3, 5)
+    with kernels(few, CPU):
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+        assert attention_kernels._BIASES.get() is None
+    with kernels(few, CUDA):
+        with pytest.raises(KeyError), kernels(few, CUDA):
             raise KeyError
         assert not torch.backends.cuda.cudnn_sdp_enabled()
     assert torch.backends.cuda.cudnn_sdp_enabled()
@@ -86,7 +94,7 @@ def test_masks_made_once_give_the_same_features(
         return attend(module, query, key, value, given, **options)
 
     monkeypatch.setattr(attention_kernels, "sdpa_attention_forward", noted)
-    monkeypatch.setattr(encoder_module, "attention_kernels", lambda mask, device: masks_made_once())
+    monkeypatch.setattr(encoder_module, "attention_kernels", lambda tensors, device: masks_made_once())
     np.testing.assert_array_equal(encoder.encode(texts), plain)
     assert len(seen) >= 8
     # Both layers have the same numbers of a batch.

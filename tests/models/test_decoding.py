@@ -88,8 +88,11 @@ def test_pixels_in_shared_memory_are_a_batch_without_a_copy_and_stay_as_long_as_
     # Whatever does not lie side by side is put there.
     both = stacked([np.zeros((3, 2), np.uint8), np.ones((3, 2), np.uint8)])
     assert both.sum(axis=(1, 2)).tolist() == [0, 6]
-    several = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    np.testing.assert_array_equal(stacked([several[2], several[0]]), several[[2, 0]])
+    flat = np.arange(12, dtype=np.uint8)
+    for rows in ([2, 0], [0, 1, 2], [1, 2]):
+        several = flat.reshape(3, 4) if 0 in rows else flat.copy().reshape(3, 4)
+        np.testing.assert_array_equal(stacked([several[row] for row in rows]), several[rows])
+        np.testing.assert_array_equal(stacked([several[row, ::2] for row in rows]), several[rows, ::2])
 
 
 def test_where_memory_cannot_be_shared_pixels_come_over_the_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from asvp.data.pixels import Steps
 from asvp.errors import DataError, EncoderError
 from asvp.models.classifier import Classifier
 from asvp.models.encoder import Encoder, check_encoder, encoder_spec_fingerprint, images
+from asvp.models.encoder import encoder as encoder_module
 from asvp.models.encoder.augmentation import drawn_numbers
 from asvp.models.encoder.gpu_decoding import GpuDecoding
 from asvp.models.training import finetune
@@ -233,6 +234,28 @@ def test_batches_are_decoded_before_their_step_and_train_to_the_same_weights(
     assert weights.keys() == plain.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(array, plain[name], err_msg=name)
+
+
+def test_where_the_features_of_images_go_is_not_sent_to_the_device(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU's copies wait for each other: one behind the forward pass keeps the next images from being decoded."""
+    seen: list[torch.Tensor] = []
+
+    def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        seen.append(tensor)
+        return tensor
+
+    encoder = load(folders["vit"], batch_size=5)
+    expected = encoder.encode(IMAGES)
+    monkeypatch.setattr(encoder_module, "sent", sent)
+    np.testing.assert_array_equal(encoder.encode(IMAGES), expected)
+    assert [tensor.dtype for tensor in seen] == [torch.uint8] * 3
+    # Of rows in another order it is: those of texts are sorted by length.
+    home = torch.device("cpu")
+    assert encoder_module._places(np.array([4, 5, 6]), home) == slice(4, 7)
+    for places in ([3, 1, 2], [1, 3], [2, 2]):
+        assert encoder_module._places(np.array(places), home).tolist() == places  # type: ignore[union-attr]
 
 
 def test_without_augmentation_training_sees_the_scored_pixels(

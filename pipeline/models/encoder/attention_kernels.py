@@ -1,8 +1,8 @@
-"""Which of PyTorch's fused attention kernels a GPU takes for a batch of texts, and the masks it is given."""
+"""Which of PyTorch's fused attention kernels a GPU takes for a batch, and the masks it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-_TOKENS = 64
-_ROWS = 32
+_ROWS, _TOKENS = 32, 64
+"""Of whole batches, which have multiples of them; few others do."""
 _SHORT = 128
 """Tokens below which attention is so small a part of a forward pass that its kernel hardly matters."""
 _ALIGNED = 8
@@ -26,23 +26,24 @@ _BIASES: ContextVar[_Biases | None] = ContextVar("_BIASES", default=None)
 
 
 @contextmanager
-def attention_kernels(mask: Tensor | None, device: torch.device) -> Iterator[None]:
-    """Within, a batch of texts on a GPU attends by cuDNN's kernel only if its shape is one that comes again and again.
+def attention_kernels(tensors: Mapping[str, Tensor], device: torch.device) -> Iterator[None]:
+    """Within, a batch on a GPU attends by cuDNN's kernel only if its shape is one that comes again and again.
 
     Where cuDNN has the fastest kernel PyTorch prefers it, but for each shape that a thread has not met yet it makes a
     plan, which takes some 50 ms on an H200: ten times what launching the forward pass of a batch takes. Batches of
-    texts have a new shape nearly every time. The shape alone decides, so that equal batches have equal features.
+    texts have a new shape nearly every time, and so has the last batch of a training. The shape alone decides, so that
+    equal batches have equal features.
 
-    The choice holds for the whole process. Images, all of one size, are left alone, and so is the CPU.
+    The choice holds for the whole process. On a CPU there is none.
 
     Parameters
     ----------
-    mask : Tensor or None
-        (n, T), of the tokens that count; None: of images.
+    tensors : mapping of str to Tensor
+        A model's inputs: n rows, and of texts the mask (n, T) of the tokens that count.
     device : torch.device
         Of the forward pass.
     """
-    if device.type != "cuda" or mask is None or comes_again(*mask.shape):
+    if device.type != "cuda" or comes_again(tensors):
         yield
         return
     before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
@@ -54,9 +55,12 @@ def attention_kernels(mask: Tensor | None, device: torch.device) -> Iterator[Non
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
-def comes_again(rows: int, tokens: int) -> bool:
-    """Whether it is the shape of a whole batch of texts that were cut at a common length, or of one in training."""
-    return rows % _ROWS == 0 and tokens % _TOKENS == 0 and tokens >= _SHORT
+def comes_again(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether it is the shape of a whole batch: of images, of texts cut at a common length, or in training."""
+    if len(next(iter(tensors.values()))) % _ROWS:
+        return False
+    mask = tensors.get("attention_mask")
+    return mask is None or (mask.shape[1] % _TOKENS == 0 and mask.shape[1] >= _SHORT)
 
 
 @contextmanager

@@ -194,7 +194,7 @@ class Encoder:
             features = torch.empty((prepared.rows, self.dim), device=home)
             for positions, found in self._in_pieces_that_fit(prepared.batches):
                 # Without waiting, so that the next batch's kernels are queued before this one's are through.
-                features[sent(torch.from_numpy(positions), home)] = found.to(home)
+                features[_places(positions, home)] = found.to(home)
             return self._fetching(features)
 
     def _fetching(self, features: Tensor) -> Callable[[], np.ndarray]:
@@ -372,8 +372,7 @@ class Encoder:
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: sent(tensor, self.device) for name, tensor in tensors.items()}
-        mask = tensors.get("attention_mask")
-        with known_padding(mask), attention_kernels(mask, self.device):
+        with known_padding(tensors.get("attention_mask")), attention_kernels(tensors, self.device):
             outputs = forward(**self.inputs.on_device(moved))
         return self._pool(outputs, moved.get("attention_mask"))
 
@@ -477,6 +476,18 @@ def _try_once(config: str, kind: Kind, state: tuple[object, ...]) -> None:
         update={"dtype": "float32", "decode": "pil", "compile": False}
     )
     Encoder.load(plain, kind, device="cpu").try_out()
+
+
+def _places(positions: np.ndarray, device: torch.device) -> slice | Tensor:
+    """Where a batch's features go among those of all rows.
+
+    Of neighbours nothing is sent to the device. A copy would be queued behind the forward pass, and a GPU's copies go
+    one after the other, whatever stream they are of: those of the next images' decoding would wait for it.
+    """
+    first, last = int(positions[0]), int(positions[-1])
+    if np.array_equal(positions, np.arange(first, last + 1)):
+        return slice(first, last + 1)
+    return sent(torch.from_numpy(positions), device)
 
 
 def _close(one: np.ndarray, other: np.ndarray, share: float) -> bool:

@@ -336,7 +336,7 @@ class _Step:
         for first, last in _pieces(max(1, end - begin), self._micro_batch):
             piece = {name: tensor[first:last] for name, tensor in tensors.items()}
             # Around the gradients too, for which activations may be computed again.
-            with attention_kernels(piece.get("attention_mask"), self.encoder.device):
+            with attention_kernels(piece, self.encoder.device):
                 features = self.encoder.features(piece)
                 loss = _share_of_loss(self.output(features), targets, start + first, start + last, self._weights)
                 if begin == end:
