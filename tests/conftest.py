@@ -39,6 +39,19 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_threads_left(one_thread: None) -> Iterator[None]:
+    """Whatever a test sets, the next one has one thread again.
+
+    With three or more, PyTorch 2.13 (oneDNN 3.12) writes past its memory in the gradient of a convolution of 8 channels
+    with stride 2, such as the tiny ResNet of tests/models/test_families.py has.
+    """
+    import torch
+
+    yield
+    torch.set_num_threads(1)
+
+
 def start_local_ray() -> None:
     """A Ray of this session's own with four logical CPUs and no GPU."""
     import ray

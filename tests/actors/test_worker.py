@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -24,6 +25,8 @@ def share(request: pytest.FixtureRequest) -> Share:
 def worker(share: Share, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("asvp.actors.metrics.count", lambda *told, **tags: None)
     monkeypatch.setattr("asvp.actors.worker.few_heaps", lambda count: None)
+    # What it says to the tokenizers library is for a process of its own.
+    monkeypatch.setattr("os.environ", dict(os.environ))
     return _Worker(share, 1.0)
 
 
