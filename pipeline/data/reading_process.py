@@ -129,13 +129,13 @@ def _answer(
             said.append(one)
             continue
         content = one.data.cast("B")
-        fits = place is not None and len(content) <= place.room
-        if place is not None and fits:
-            begin = place.begin + number * place.room
-            blocks.at(place.offset, place.size)[begin : begin + len(content)] = content
-        else:
+        if place is None or len(content) > place.room:
             parts.append(content)
-        said.append((one.shape, fits))
+            said.append((one.shape, False))
+            continue
+        begin = place.begin + number * place.room
+        blocks.at(place.offset, place.size)[begin : begin + len(content)] = content
+        said.append((one.shape, True))
     return said, parts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,9 @@ SHARD = 300
 
 
 @pytest.fixture(autouse=True)
-def four_threads() -> Iterator[None]:
+def four_threads() -> None:
     """With one there would be no processes that tokenise or decode."""
     torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(1)
 
 
 class Listed:

@@ -83,8 +83,8 @@ def _attend(
     """As transformers calls PyTorch's fused attention."""
     biases = _BIASES.get()
     # What else there may be to add is added to truth values in a way of its own.
-    alone = attention_mask is not None and attention_mask.dtype == torch.bool and options.get("position_bias") is None
-    if biases is not None and attention_mask is not None and alone:
+    alone = options.get("position_bias") is None
+    if biases is not None and alone and attention_mask is not None and attention_mask.dtype == torch.bool:
         attention_mask = _bias(biases, attention_mask, query.dtype)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
 

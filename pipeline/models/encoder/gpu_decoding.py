@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asvp.data.jpeg import plain_jpeg
 from asvp.data.pixels import Steps, UnusableError, check_size
+from asvp.data.shared_memory import stacked
 from asvp.data.tensors import MatrixResizing, bring_to_size
 from asvp.models.failures import device_out_of_memory, empty_device_cache
 from asvp.models.sending import sent
@@ -76,7 +77,7 @@ class GpuDecoding:
                 if isinstance(pixels, UnusableError):
                     return row, pixels
             if made:
-                moved = sent(torch.from_numpy(np.stack(cast(list[np.ndarray], made))), self._device)
+                moved = sent(torch.from_numpy(stacked(cast(list[np.ndarray], made))), self._device)
                 for row, on_device in zip(others, moved, strict=True):
                     found[row] = on_device
             together = torch.stack([pixels for pixels in found if pixels is not None])

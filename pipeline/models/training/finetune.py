@@ -335,14 +335,14 @@ class _Step:
         shares = []
         for first, last in _pieces(max(1, end - begin), self._micro_batch):
             piece = {name: tensor[first:last] for name, tensor in tensors.items()}
-            # Around the gradients too, for which activations may be computed again.
+            features = self.encoder.features(piece)
+            loss = _share_of_loss(self.output(features), targets, start + first, start + last, self._weights)
+            if begin == end:
+                # A row of others, so that there are gradients to add.
+                loss = 0.0 * loss
+            shares.append(loss.detach())
+            # As in the forward pass: activations may be computed again.
             with attention_kernels(piece, self.encoder.device):
-                features = self.encoder.features(piece)
-                loss = _share_of_loss(self.output(features), targets, start + first, start + last, self._weights)
-                if begin == end:
-                    # A row of others, so that there are gradients to add.
-                    loss = 0.0 * loss
-                shares.append(loss.detach())
                 torch.autograd.backward(self._scaler.scale(loss))
         return torch.stack(shares).sum()
 
