@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from asvp.config import EncoderConfig
-from asvp.data.decoding import DECODING
 from asvp.data.read_ahead import ReadAhead
 from asvp.data.source import Kind
 from asvp.errors import EncoderError, RowError
 from asvp.models.encoder.attention_kernels import attention_kernels
-from asvp.models.encoder.backbone import (
-    CONVOLUTIONS,
-    Backbone,
-    check_checkpointing,
-    find_backbone,
-    load_model,
-    prefix_tokens,
-)
-from asvp.models.encoder.compiling import DIFFERENCE, TRIED_ROWS, check_compiling, compiled
-from asvp.models.encoder.decoding import PIXELS
+from asvp.models.encoder.backbone import Backbone, find_backbone, load_model, prefix_tokens
+from asvp.models.encoder.compiling import DIFFERENCE, TRIED_ROWS, compiled
+from asvp.models.encoder.fingerprint import joined_digest, spec_fingerprint, weights_digest
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
-from asvp.models.encoder.location import preprocessing_files, weight_files, weights_are_here
 from asvp.models.encoder.masks import known_padding
 from asvp.models.encoder.pooling import Pool
+from asvp.models.encoder.preprocessing import check_vocabulary, load_inputs
 from asvp.models.encoder.reading import RowReader
-from asvp.models.encoder.remote_code import HOW_IT_IS_TRUSTED, code_files
-from asvp.models.encoder.scaling import MEASURED
 from asvp.models.failures import (
     device_out_of_memory,
     empty_device_cache,
@@ -47,23 +34,13 @@ from asvp.models.failures import (
     work_errors,
 )
 from asvp.models.precision import matmul_context
-from asvp.models.quiet import quiet_transformers
 from asvp.models.sending import sent
 
-_FINGERPRINT_VERSION = "asvp-encoder-1"
 _ROWS_AT_ONCE = 4096
 """Texts that `encode` holds prepared at a time, and once more while it prepares the next; of images it is a batch."""
 _PARTS_AHEAD = 2
 _ROWS_ON_DEVICE = 1 << 16
 """Features of longer lists are gathered in the machine's memory, not in the device's."""
-_TRIED = 2 << 30
-"""Bytes of weights up to which an encoder is loaded for a check: seconds, and memory that any machine has."""
-_SMALLEST_SHARE = 0.5
-"""Of an embedding table that its tokenizer uses; tables are padded, but not to twice their size."""
-_NOISE = 1e-3
-"""Share of a feature's length that may differ when the same row is encoded again."""
-_PADDING = 0.03
-"""Share that rows beside it may change: some families have convolutions that see a little of the padding."""
 
 
 class Encoder:
@@ -129,10 +106,10 @@ class Encoder:
             If the memory is not enough.
         """
         backbone = find_backbone(config, kind, device=device)
-        inputs = _load_inputs(config, backbone)
+        inputs = load_inputs(config, backbone)
         model = load_model(backbone, config)
         if isinstance(inputs, TextInputs):
-            _check_vocabulary(inputs, model, config)
+            check_vocabulary(inputs, model, config)
         return cls(config, backbone, model, inputs)
 
     def encode(self, rows: Sequence[str] | Sequence[bytes]) -> np.ndarray:
@@ -226,11 +203,11 @@ class Encoder:
         Encoders with equal fingerprints give equal features on one kind of machine. It follows the weights: it changes
         with fine-tuning and comes back when the first weights are loaded again.
         """
-        spec = _spec_fingerprint(self.resolved(), self._backbone, self.inputs)
+        spec = spec_fingerprint(self.resolved(), self._backbone, self.inputs)
         if self._pristine is None:
             return spec
-        present = _state_digest(self.model)
-        return spec if present == self._pristine else _digest(spec, "weights", present)
+        present = weights_digest(self.model)
+        return spec if present == self._pristine else joined_digest(spec, "weights", present)
 
     def resolved(self) -> EncoderConfig:
         """Its configuration with what `auto` became."""
@@ -268,43 +245,7 @@ class Encoder:
     def weights_will_change(self) -> None:
         """Remember what the pre-trained weights were, so that the fingerprint follows the weights from here on."""
         if self._pristine is None:
-            self._pristine = _state_digest(self.model)
-
-    def try_out(self) -> None:
-        """Put rows without content through the model, and hold what comes out against what features must be.
-
-        Raises
-        ------
-        EncoderError
-            If the model fails on the longest row that the configuration allows, or a row's feature changes with the
-            rows beside it, or from one time to the next.
-        """
-        tensors = self.inputs.collate(self.inputs.probe(), np.zeros(1, np.int64))
-        once, again = self._feature(tensors), self._feature(tensors)
-        if not _close(once, again, _NOISE):
-            raise EncoderError(
-                "gives another feature each time for the same row: it draws random numbers",
-                key="encoder.model",
-                value=self.config.model,
-                mend="Choose another model; of a masked autoencoder, load the encoder as a plain vit",
-            )
-        if not isinstance(self.inputs, TextInputs):
-            return
-        with encoder_errors(
-            "the model fails on a text of this many tokens",
-            key="encoder.max_length",
-            value=self.config.max_length,
-            mend="Lower it",
-        ):
-            self._feature(self.inputs.longest())
-        if not _close(once, self._feature(self.inputs.padded()), _PADDING):
-            raise EncoderError(
-                "a row's feature depends on how long the rows beside it are: the model does not heed the attention "
-                "mask, or the tokenizer pads with another token than the model expects",
-                key="encoder.model",
-                value=self.config.model,
-                mend="Choose another model, or give the tokenizer that belongs to this one",
-            )
+            self._pristine = weights_digest(self.model)
 
     def _in_parts(self, rows: Sequence[Any]) -> Prepared:
         """Prepare each part while the one before it is in the forward pass, and read the rows of those behind it."""
@@ -395,7 +336,7 @@ class Encoder:
         mend = "Set encoder.compile to false"
         with encoder_errors("the model cannot be compiled", key="encoder.compile", value=True, mend=mend):
             found = self._feature(tensors, self._forward)
-        if not _close(self._feature(tensors), found, DIFFERENCE):
+        if not close_features(self._feature(tensors), found, DIFFERENCE):
             raise EncoderError("compiling changes the features", key="encoder.compile", value=True, mend=mend)
 
     def _blank_feature(self) -> np.ndarray:
@@ -420,64 +361,6 @@ class Encoder:
         return feature
 
 
-def check_encoder(
-    config: EncoderConfig,
-    kind: Kind,
-    sample: Sequence[Any] = (),
-    *,
-    device: str | None = None,
-    checkpointing: bool = False,
-) -> None:
-    """Raise what loading the encoder and using it for such rows would raise.
-
-    Weights that lie here are loaded and tried on the CPU, unless they are very large; those of the hub that are not
-    here yet are not fetched.
-
-    Parameters
-    ----------
-    config : EncoderConfig
-    kind : {"text", "image"}
-    sample : sequence of str, optional
-        Some of the texts, which the tokenizer must be able to tell apart.
-    device : str, optional
-        Where it is to run, which must know the type of the matrix products; None takes a GPU if there is one.
-    checkpointing : bool
-        Whether it is to be trained with gradient checkpointing.
-
-    Raises
-    ------
-    EncoderError
-        If the encoder cannot be found, loaded or used.
-    ConfigError
-        If there is no such device here, or the encoder has no gradient checkpointing.
-    """
-    backbone = find_backbone(config, kind, device=device, weights=False)
-    if checkpointing:
-        check_checkpointing(backbone.model_class)
-    if config.compile:
-        check_compiling(backbone.device)
-    if config.decode == "gpu" and backbone.device.type == "cpu":
-        # The workers' machines may have what this one has not, and say so themselves if they have not either.
-        config = config.model_copy(update={"decode": "pil"})
-    inputs = _load_inputs(config, backbone)
-    if isinstance(inputs, TextInputs):
-        inputs.check_understanding(sample, config.model)
-    if weights_are_here(backbone.folder, largest=_TRIED):
-        files = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
-        files += [*weight_files(backbone.folder, config.model), *code_files(backbone.folder, config)]
-        state = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-        _try_once(config.model_dump_json(), kind, state)
-
-
-@lru_cache(maxsize=64)
-def _try_once(config: str, kind: Kind, state: tuple[object, ...]) -> None:
-    """Load and try an encoder; once for one state of its files, as a sweep checks many arms with one encoder."""
-    plain = EncoderConfig.model_validate_json(config).model_copy(
-        update={"dtype": "float32", "decode": "pil", "compile": False}
-    )
-    Encoder.load(plain, kind, device="cpu").try_out()
-
-
 def _places(positions: np.ndarray, device: torch.device) -> slice | Tensor:
     """Where a batch's features go among those of all rows.
 
@@ -490,144 +373,6 @@ def _places(positions: np.ndarray, device: torch.device) -> slice | Tensor:
     return sent(torch.from_numpy(positions), device)
 
 
-def _close(one: np.ndarray, other: np.ndarray, share: float) -> bool:
+def close_features(one: np.ndarray, other: np.ndarray, share: float) -> bool:
     """Whether two features differ by no more than a share of their length."""
     return bool(np.linalg.norm(one - other) <= share * max(float(np.linalg.norm(one)), 1e-12))
-
-
-def encoder_spec_fingerprint(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> str:
-    """The fingerprint that `Encoder.load(config, kind, device=device)` will have, from its files alone.
-
-    Weights that come from the hub are fetched; they are hashed but not loaded.
-    """
-    backbone = find_backbone(config, kind, device=device)
-    if kind == "text":
-        return _spec_fingerprint(config, backbone)
-    # What decodes elsewhere may not be here.
-    here = config if config.decode == "auto" else config.model_copy(update={"decode": "pil"})
-    inputs = _load_image(here, backbone)
-    if config.decode == "auto":
-        config = config.model_copy(update={"decode": inputs.way})
-    return _spec_fingerprint(config, backbone, inputs)
-
-
-def resolve_dtype(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> str:
-    """What `dtype: auto` becomes here for this encoder: float32 or bfloat16; other values come back as they are."""
-    return find_backbone(config, kind, device=device, weights=False).dtype_name
-
-
-def resolve_encoder(config: EncoderConfig, kind: Kind, *, device: str | None = None) -> EncoderConfig:
-    """The configuration with each `auto` that decides features replaced by what it becomes here for this encoder.
-
-    Raises
-    ------
-    EncoderError
-        If images are to be decoded in a way that is not possible here.
-    """
-    backbone = find_backbone(config, kind, device=device, weights=False)
-    changed = {"dtype": backbone.dtype_name}
-    if kind == "image":
-        changed["decode"] = _load_image(config, backbone).way
-    return config.model_copy(update=changed)
-
-
-def _load_inputs(config: EncoderConfig, backbone: Backbone) -> Inputs:
-    return _load_text(config, backbone) if backbone.kind == "text" else _load_image(config, backbone)
-
-
-def _load_image(config: EncoderConfig, backbone: Backbone) -> ImageInputs:
-    with (
-        encoder_errors(
-            "the image processor cannot be loaded",
-            key="encoder.model",
-            value=config.model,
-            mend=f"The folder needs its preprocessor_config.json; {HOW_IT_IS_TRUSTED}",
-        ),
-        quiet_transformers(),
-    ):
-        # The same backend everywhere: torchvision's resizing gives other pixels than PIL's.
-        processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-            backbone.folder, backend="pil", trust_remote_code=config.trust_remote_code, local_files_only=True
-        )
-        return ImageInputs(processor, backbone.device, config.decode)
-
-
-def _load_text(config: EncoderConfig, backbone: Backbone) -> TextInputs:
-    with (
-        encoder_errors(
-            "the tokenizer cannot be loaded",
-            key="encoder.model",
-            value=config.model,
-            mend=f"The folder needs the tokenizer's files too; {HOW_IT_IS_TRUSTED}",
-        ),
-        quiet_transformers(),
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(
-            backbone.folder, trust_remote_code=config.trust_remote_code, local_files_only=True
-        )
-    longest = getattr(backbone.config, "max_position_embeddings", None)
-    # XLNet says -1 for as many as one likes.
-    if isinstance(longest, int) and 0 < longest < config.max_length:
-        raise EncoderError(
-            f"this model has {longest} positions", key="encoder.max_length", value=config.max_length, mend="Lower it"
-        )
-    with encoder_errors("the tokenizer cannot be used", key="encoder.model", value=config.model):
-        return TextInputs(tokenizer, config.max_length, backbone.device)
-
-
-def _check_vocabulary(inputs: TextInputs, model: PreTrainedModel, config: EncoderConfig) -> None:
-    """EncoderError if the tokenizer is not the one that the model's embedding table was trained with."""
-    try:
-        table = model.get_input_embeddings()
-    except NotImplementedError:
-        return
-    rows = getattr(table, "num_embeddings", None)
-    tokens = inputs.vocabulary()
-    if rows is None or _SMALLEST_SHARE * rows <= tokens <= rows:
-        return
-    raise EncoderError(
-        f"the tokenizer has {tokens:,} tokens, and the model's embedding table {rows:,}: it belongs to another model, "
-        "or its files are missing",
-        key="encoder.model",
-        value=config.model,
-        mend="Copy the tokenizer's files (tokenizer.json, vocab.txt and the like) into the folder",
-    )
-
-
-def _spec_fingerprint(config: EncoderConfig, backbone: Backbone, inputs: Inputs | None = None) -> str:
-    parts = [_FINGERPRINT_VERSION, backbone.kind, backbone.pooling, backbone.dtype_name]
-    if backbone.kind == "text":
-        parts.append(str(config.max_length))
-    else:
-        parts += [DECODING, CONVOLUTIONS]
-        if config.decode in PIXELS:
-            # Pillow's pixels are what features had before there were others.
-            parts += ["decode", PIXELS[config.decode]]
-        if isinstance(inputs, ImageInputs) and inputs.scaling.measured:
-            # What a processor declares is what all features had before it was held against what the processor does.
-            parts += ["scaling", MEASURED]
-    if config.compile:
-        parts.append("compile")
-    parts.append(json.dumps(config.options, sort_keys=True, default=str))
-    names = [backbone.folder / "config.json", *preprocessing_files(backbone.folder)]
-    names += code_files(backbone.folder, config)
-    for path in [*names, *weight_files(backbone.folder, config.model)]:
-        with path.open("rb") as opened:
-            parts += [path.name, hashlib.file_digest(opened, "sha256").hexdigest()]
-    return _digest(*parts)
-
-
-def _state_digest(model: PreTrainedModel) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        digest.update(f"{name}:{array.dtype}:{array.shape};".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _digest(*parts: str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{len(part)}:{part}".encode())
-    return digest.hexdigest()
