@@ -174,8 +174,10 @@ def test_a_family_works_from_the_check_to_the_saved_classifier(
     assert np.isfinite(features).all()
     with monkeypatch.context() as patched:
         # It is the same whether a batch is known to be padded, or the model looks.
-        patched.setattr("asvp.models.encoder.encoder.known_padding", lambda mask: nullcontext())
+        patched.setattr("asvp.models.encoder.encoder.known_padding", lambda mask, unaltered: nullcontext())
         np.testing.assert_array_equal(encoder.encode(rows), features)
+        alone = encoder.encode(rows[5:6])
+    np.testing.assert_array_equal(encoder.encode(rows[5:6]), alone)
     # A row's feature is its own, whatever is beside it.
     # (A random MobileNetV2 turns last bits into some percent.)
     assert np.linalg.norm(encoder.encode(rows[5:6])[0] - features[5]) < 0.1 * np.linalg.norm(features[5])

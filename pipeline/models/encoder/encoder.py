@@ -22,7 +22,7 @@ from asvp.models.encoder.compiling import DIFFERENCE, TRIED_ROWS, compiled
 from asvp.models.encoder.fingerprint import joined_digest, spec_fingerprint, weights_digest
 from asvp.models.encoder.images import ImageInputs
 from asvp.models.encoder.inputs import Batch, Inputs, Prepared, TextInputs
-from asvp.models.encoder.masks import known_padding
+from asvp.models.encoder.masks import known_padding, leaves_masks_unaltered
 from asvp.models.encoder.pooling import Pool
 from asvp.models.encoder.preprocessing import check_vocabulary, load_inputs
 from asvp.models.encoder.reading import RowReader
@@ -74,6 +74,7 @@ class Encoder:
         prefix = prefix_tokens(model, self.kind)
         self._pool = Pool(backbone.pooling, prefix, has_class_token=self.kind == "text" or prefix > 0)
         self._forward: Any = compiled(model, backbone.device) if config.compile else model
+        self._masks_stay = leaves_masks_unaltered(model)
         self._pristine: str | None = None
         self._too_large: float = math.inf
         """Numbers in the smallest batch that ever did not fit in the GPU's memory."""
@@ -313,7 +314,8 @@ class Encoder:
 
     def _features(self, forward: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         moved = {name: sent(tensor, self.device) for name, tensor in tensors.items()}
-        with known_padding(tensors.get("attention_mask")), attention_kernels(tensors, self.device):
+        known = known_padding(tensors.get("attention_mask"), unaltered=self._masks_stay)
+        with known, attention_kernels(tensors, self.device):
             outputs = forward(**self.inputs.on_device(moved))
         return self._pool(outputs, moved.get("attention_mask"))
 
