@@ -38,18 +38,18 @@ class Rates:
 
 def known_rates(prepared: Iterable[Prepared], *, gpu: bool) -> dict[Hashable, Rates]:
     """What is remembered of each encoder, by `asvp.tune_spaces.work.shared_by`, on workers with or without a GPU."""
-    return {shared: remembered(_resolved(one, gpu=gpu), gpu=gpu) for shared, one in each_encoder(prepared).items()}
+    return {shared: remembered(one, gpu=gpu) for shared, one in each_encoder(prepared).items()}
 
 
 def remembered(prepared: Prepared, *, gpu: bool) -> Rates:
-    """What the cache tells of an encoder, `auto` resolved, on workers with or without a GPU.
+    """What the cache tells of an encoder on workers with or without a GPU.
 
     Entries of a remote cache are not listed, which may take minutes: there only the features themselves are asked for.
     """
     cache, config = prepared.cache, prepared.config
     if cache is None:
         return Rates()
-    fingerprint = prepared.encoder_fingerprint
+    fingerprint = _resolved(prepared, gpu=gpu).encoder_fingerprint
     cached, told = set(), []
     for name, source in (("pool", prepared.dataset.pool), ("test", prepared.dataset.test)):
         extraction = Extraction(source, fingerprint, 0, config.extraction)
@@ -94,12 +94,13 @@ def cost_of(work: Work, rates: Mapping[Hashable, Rates]) -> Spent | None:
 def _resolved(prepared: Prepared, *, gpu: bool) -> Prepared:
     """With the encoder as it will be on the workers."""
     config, kind = prepared.config.encoder, prepared.dataset.kind
+    device = "cuda" if gpu else "cpu"
     if not config.left_open(kind):
-        return prepared
+        return prepared.resolved(config, device)
     # PyTorch comes with it.
     from asvp.models.encoder import resolve_encoder
 
-    return prepared.resolved(resolve_encoder(config, kind, device="cuda" if gpu else "cpu"))
+    return prepared.resolved(resolve_encoder(config, kind, device=device), device)
 
 
 def _told(entry: EntryInfo, kind: str, fingerprint: str, method: str | None = None) -> tuple[int, Spent] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import ray
@@ -52,22 +51,20 @@ class SharedFeatures:
         """What a trial runs with; features are made where none of those before has the same."""
         key = shared_by(one.config)
         if one.config.encoder.left_open(one.dataset.kind) and key in self._begun_with:
-            one = one.resolved(self._begun_with[key])
+            one = one.resolved(self._begun_with[key], one.device)
             key = shared_by(one.config)
         if key not in self._made:
             first, features = self._version_zero(one)
             # The sweep owns it and holds it, so that it outlives every trial.
             self._made[key] = first, features, ray.put((first, features))
         first, _, shared = self._made[key]
-        return Given.of(replace(one.resolved(first.config.encoder), fingerprint=first.fingerprint), shared)
+        return Given.of(one.resolved(first.config.encoder, first.device), shared)
 
     def _version_zero(self, prepared: Prepared) -> tuple[Prepared, VersionZero]:
         """What is resolved on the workers, and the features that all trials with this data and encoder share."""
         config, dataset = prepared.config, prepared.dataset
         backend = PoolBackend(self._pool, prepared.encoder, prepared.cache, self._reporter)
-        resolved = prepared.resolved(backend.resolve()).fingerprinted()
-        # It tells where GPUs are held for nothing.
-        backend.machine()
+        resolved = prepared.resolved_by(backend).fingerprinted()
         pool_set, test_set = (
             self._extracted(
                 backend, Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title)

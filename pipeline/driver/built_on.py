@@ -26,6 +26,7 @@ def built_on(prepared: Prepared) -> dict[str, str]:
         "pool": dataset.pool.digest(),
         "test": dataset.test.digest(),
         "oracle": dataset.oracle.digest(),
+        "device": prepared.device or "cpu",
         "test labels": hashlib.blake2b(dataset.test_labels.astype("<i8").tobytes(), digest_size=16).hexdigest(),
         "encoder": prepared.encoder_fingerprint,
     }
@@ -52,6 +53,14 @@ def _changed(name: str, before: str, prepared: Prepared, directory: Path) -> Run
             f"was begun with asvp {before}, and this is {asvp.__version__}, whose picks may be others",
             key=str(directory),
             mend=f"Go on with asvp {before}, or begin a new run",
+        )
+    if name == "device":
+        words = {"cpu": "on CPUs", "cuda": "on GPUs"}
+        return RunDirectoryError(
+            f"was computed {words[before]}, and the workers would now do it {words[prepared.device or 'cpu']}, where "
+            "features, and with them picks, differ a little",
+            key=str(directory),
+            mend=f"Go on {words[before]}, or begin a new run",
         )
     what, key, value = {
         "classes": ("the classes are others", "data.label", data.label),

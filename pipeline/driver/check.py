@@ -143,7 +143,7 @@ def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, 
     errors, warnings = ([], list(findings)) if fit is None else (list(fit.errors), [*findings, *fit.warnings])
     team = None
     with _beside_others(errors, fit):
-        team = _team(prepared.resolved(speed.encoder), fit)
+        team = _team(prepared.resolved(speed.encoder, find_device(None).type), fit)
     if team is not None:
         with _beside_others(errors, fit):
             _hold_devices(config, fit)

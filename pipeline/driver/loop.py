@@ -119,7 +119,7 @@ def run(
                 _tell_of_places(directory.path, prepared.config, news)
         # What no node can hold is refused before a worker is asked for anything.
         prepared = prepared.with_devices(backend.team_size(prepared.config.training))
-        prepared = prepared.resolved(backend.resolve())
+        prepared = prepared.resolved_by(backend)
         if directory is not None:
             stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))

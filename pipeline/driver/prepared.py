@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from asvp.compute import Backend
 from asvp.compute.jobs import Choice, EncoderSpec
 from asvp.compute.probe import Probe
 from asvp.config import Config, EncoderConfig
@@ -29,6 +30,8 @@ class Prepared:
     cache : Cache or None
     fingerprint : str or None
         Of the pre-trained encoder, where the encoder is resolved; None: it is found when it is asked for.
+    device : str or None
+        What the workers compute on, "cpu" or "cuda", where the encoder is resolved; None: as this process would.
     """
 
     config: Config
@@ -38,6 +41,7 @@ class Prepared:
     cold_start: Choice
     cache: Cache | None
     fingerprint: str | None = None
+    device: str | None = None
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -59,11 +63,16 @@ class Prepared:
         """What chooses the rows of a round."""
         return self.selection if number else self.cold_start
 
-    def resolved(self, encoder: EncoderConfig) -> Prepared:
-        """The same with what the encoder became where its configuration says `auto`."""
-        if encoder == self.config.encoder:
+    def resolved(self, encoder: EncoderConfig, device: str | None) -> Prepared:
+        """The same with what the encoder became where its configuration says `auto`, on a kind of device."""
+        if (encoder, device) == (self.config.encoder, self.device):
             return self
-        return replace(self, config=self.config.model_copy(update={"encoder": encoder}), fingerprint=None)
+        config = self.config.model_copy(update={"encoder": encoder})
+        return replace(self, config=config, device=device, fingerprint=None)
+
+    def resolved_by(self, backend: Backend) -> Prepared:
+        """The same as it is for those who do its work."""
+        return self.resolved(backend.resolve(), "cuda" if backend.machine().get("gpus") else "cpu")
 
     def with_devices(self, devices: int | Literal["auto"]) -> Prepared:
         """The same with so many workers that train a model together."""
@@ -86,16 +95,20 @@ class Prepared:
 
     @cached_property
     def encoder_fingerprint(self) -> str:
-        """Of the pre-trained encoder; the encoder must be resolved."""
+        """Of the pre-trained encoder, and of all else by which last bits of its features differ.
+
+        The encoder must be resolved.
+        """
         if self.fingerprint is not None:
             return self.fingerprint
         if self.dataset.kind == "features":
             return "none"
         # PyTorch comes with it.
         from asvp.models.encoder import BATCHES, encoder_spec_fingerprint
+        from asvp.models.failures import find_device
 
-        encoder = self.config.encoder
-        return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), BATCHES, encoder.batch_size)
+        encoder, device = self.config.encoder, self.device or find_device(None).type
+        return content_key(encoder_spec_fingerprint(encoder, self.dataset.kind), BATCHES, encoder.batch_size, device)
 
 
 def tell_of_code(models: Iterable[str], say: Callable[[str], None]) -> None:

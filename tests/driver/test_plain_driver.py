@@ -69,7 +69,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """With options and a wrapper, whose plan stays behind."""
     selection = {"strategy": "badge", "wrap": [{"subsample": {"rows": 100}}]}
     config = tiny_config(tmp_path_factory.mktemp("tiny"), mode="asvp", selection=selection)
-    return prepare(config).fingerprinted()
+    found = prepare(config)
+    return found.resolved(found.config.encoder, "cpu").fingerprinted()
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +252,8 @@ def test_a_whole_run_is_driven_without_pytorch(tmp_path: Path) -> None:
     selection = {"strategy": "margin", "wrap": [{"subsample": {"rows": 100}}]}
     refresh = {"policy": "at", "at": [30], "holdout": 0.5}
     config = tiny_config(tmp_path, mode="asvp", selection=selection, refresh=refresh)
-    workers, prepared = Noting(config), prepare(config).fingerprinted()
+    workers = Noting(config)
+    prepared = prepare(config).resolved_by(workers).fingerprinted()
     whole = run(config, out=tmp_path / "whole", prepared=prepared, backend=workers)
     (tmp_path / "given").write_bytes(pickle.dumps((prepared, workers.given)))
     # PyArrow imports pandas, where it is installed, when it makes the table of the rows that were bought.

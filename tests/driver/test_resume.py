@@ -19,10 +19,13 @@ from tiny_encoders import tiny_text_encoder
 from tiny_runs import picks, tiny_config, write_texts
 
 from asvp import Classifier
+from asvp.compute.in_process import InProcessBackend
+from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config, build_config, merge
 from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare, with_absolute_paths
 from asvp.errors import AsvpError, ConfigError, RunDirectoryError
+from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
 
 ROUNDS = 3
@@ -292,6 +295,27 @@ def test_a_checkpoint_of_another_version_of_asvp_is_refused_by_name(own: tuple[C
     monkeypatch.setattr("asvp.__version__", "99.0")
     with pytest.raises(RunDirectoryError, match=r"begun with asvp .*, and this is 99\.0"):
         resume(config, folder / "run")
+
+
+class Moved(InProcessBackend):
+    """Says that it has a GPU."""
+
+    def machine(self) -> dict[str, Any]:
+        return {**super().machine(), "gpus": ["NVIDIA H200"]}
+
+
+def test_a_run_begun_on_cpus_is_not_taken_up_by_gpus_whose_features_have_keys_of_their_own(
+    own: tuple[Config, Path],
+) -> None:
+    config, folder = own
+    workers = Moved(EncoderSpec(config.encoder, "text"), None, SilentReporter())
+    with pytest.raises(RunDirectoryError, match="was computed on CPUs, and the workers would now do it on GPUs"):
+        run(config, out=folder / "run", backend=workers, resume=True)
+    assert resume(config, folder / "run").summary
+    there = run(config, backend=workers)
+    here = run(config, in_process=True)
+    keys = [{record["feature_fingerprint"] for record in result.rounds} for result in (there, here)]
+    assert len(keys[0] | keys[1]) == 2
 
 
 def test_a_run_of_an_earlier_version_goes_on(own: tuple[Config, Path], tmp_path: Path) -> None:
