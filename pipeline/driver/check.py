@@ -20,6 +20,7 @@ from asvp.config import Config, labels_by_round
 from asvp.config.budget import format_budget
 from asvp.data import Finding, examine
 from asvp.data.examine import rows_sampled
+from asvp.data.source import Kind
 from asvp.driver.cautions import WHOLE_POOL, told_before
 from asvp.driver.fit import ClusterFit, room_warnings
 from asvp.driver.model_disk import ModelDisk, model_disk
@@ -130,6 +131,14 @@ def check_config(
     return _plan(prepared, speed, told, read, _fit(prepared, address, out))
 
 
+def _sampled(read: int, rows: int, kind: Kind) -> str:
+    """How many rows were looked at, where that were not all."""
+    if read >= rows:
+        return ""
+    numbers = ", and the numbers of all rows" if kind == "features" else ""
+    return f"; {read:,} were looked at, a sample (--all-rows looks at all){numbers}"
+
+
 def _fit(prepared: Prepared, address: str | None, out: str | None) -> ClusterFit | None:
     if address is None:
         return None
@@ -164,8 +173,7 @@ def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, 
     return RunPlan(
         lines={
             "mode": f"{config.mode}: {_refreshes(prepared)}",
-            "rows": f"{rows:,} pool, {tests:,} test"
-            + (f"; {read:,} were looked at, a sample (--all-rows looks at all)" if read < rows + tests else ""),
+            "rows": f"{rows:,} pool, {tests:,} test" + _sampled(read, rows + tests, dataset.kind),
             "classes": _range_of(classes),
             "encoder": f"{config.encoder.model if dataset.kind != 'features' else 'none'}, {speed.dim} features",
             "budget": f"{format_budget(config.budget)}: {labels[-1]:,} labels in {len(labels)} rounds, "

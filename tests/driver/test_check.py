@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
 import asvp.driver.check
 from asvp.compute.placement import Placement
+from asvp.config import build_config, merge
+from asvp.data.examine import _BLOCK_ROWS, _SAMPLE_BLOCKS
 from asvp.driver.check import _estimate, check_config
 from asvp.driver.preparation import prepare
 from asvp.driver.sizing import Speed
@@ -50,3 +53,21 @@ def test_more_devices_than_this_machine_has_workers_are_an_error(
     shared = tiny_config(tmp_path, training={"devices": 2}, workers={"per_gpu": 2})
     with pytest.raises(ConfigError, match=r"^training\.devices: each of them needs a GPU of its own"):
         check_config(shared)
+
+
+@pytest.mark.parametrize("kind", ["text", "features"])
+def test_it_is_told_that_a_sample_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setitem(_BLOCK_ROWS, kind, 50)
+    monkeypatch.setitem(_SAMPLE_BLOCKS, kind, 2)
+    config = tiny_config(tmp_path)
+    if kind == "features":
+        for name, rows in (("pool", 300), ("test", 60)):
+            features = np.random.default_rng(0).normal(size=(rows, 8)).astype(np.float32)
+            np.savez(tmp_path / f"{name}.npz", features=features, label=np.arange(rows) % 3)
+        paths = {name: str(tmp_path / f"{name}.npz") for name in ("pool", "test")}
+        settings = {"data": {**paths, "features": "features"}, "mode": "svp", "training": {"method": "lp"}}
+        config = build_config(merge(settings, {"budget": "20+10x2"}))
+    told = check_config(config).lines["rows"]
+    numbers = ", and the numbers of all rows" if kind == "features" else ""
+    assert told == f"300 pool, 60 test; 160 were looked at, a sample (--all-rows looks at all){numbers}"
+    assert check_config(config, all_rows=True).lines["rows"] == "300 pool, 60 test"
