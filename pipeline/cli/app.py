@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-# Before anything imports Ray or transformers: no usage reports, no new-style tables, no advice in the output,
-# and no new Ray that a last call of work beside an interrupted loop would start.
+# Before anything imports Ray or transformers: no usage reports, no new-style tables, and no new Ray that a last call of
+# work beside an interrupted loop would start.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Set, so that nobody is warned of forks; this program has none that tokenise.
+os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
 import click
 

@@ -14,6 +14,8 @@ from asvp.actors.worker import _Worker
 from asvp.compute import jobs
 from asvp.spent import NOTHING, Share
 
+TOKENIZERS = "TOKENIZERS_PARALLELISM"
+
 
 @pytest.fixture(params=[Share(1.0), Share(8.0, 0.5)], ids=["cpu", "gpu"])
 def share(request: pytest.FixtureRequest) -> Share:
@@ -28,6 +30,18 @@ def worker(share: Share, monkeypatch: pytest.MonkeyPatch) -> Any:
     # What it says to the tokenizers library is for a process of its own.
     monkeypatch.setattr("os.environ", dict(os.environ))
     return _Worker(share, 1.0)
+
+
+@pytest.mark.parametrize("said", ["true", "false", None])
+def test_texts_are_tokenised_by_all_cores_of_a_worker_whatever_the_environment_says(
+    said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvp.actors.worker.few_heaps", lambda count: None)
+    monkeypatch.setattr("os.environ", {key: text for key, text in os.environ.items() if key != TOKENIZERS})
+    if said is not None:
+        os.environ[TOKENIZERS] = said
+    _Worker(Share(3.0), 3.0)
+    assert (os.environ[TOKENIZERS], os.environ["RAYON_NUM_THREADS"]) == ("true", "3")
 
 
 def test_all_work_is_done_by_a_few_threads_and_all_are_used(worker: Any, share: Share) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import socket
@@ -312,6 +313,13 @@ def test_the_directory_of_a_run_is_all_that_a_resume_needs(
     refused = asvp("run", "--resume", "run", "--in-process", "-s", "proxy.lr=0.5")
     assert refused.code == 2
     assert "proxy.lr = 0.1, not 0.5" in refused.err
+
+
+def test_texts_are_tokenised_by_all_cores_in_process_whatever_the_environment_says(tmp_path: Path) -> None:
+    code = "import os; import asvp.cli.app; print(os.environ['TOKENIZERS_PARALLELISM'])"
+    said = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+    result = subprocess.run([sys.executable, "-c", code], env=said, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout == "true\n"
 
 
 def test_python_m_asvp_is_the_command_and_knows_its_version(tmp_path: Path) -> None:
