@@ -103,7 +103,7 @@ class PoolBackend:
         WorkError
             If workers keep dying of it.
         """
-        order = TrainingOrder(job, self._encoder, self._cache)
+        order = TrainingOrder(job.sent(), self._encoder, self._cache)
 
         def call(grant: Grant) -> Sequence[Any]:
             train = grant.worker.train.options(num_returns=2)

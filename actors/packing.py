@@ -21,6 +21,7 @@ from asvp.compute.jobs import ExtractionOrder, FineTuneJob, ShardJob, TrainingOr
 from asvp.compute.placement import Placement
 from asvp.compute.probe import Probe
 from asvp.config import WorkersConfig
+from asvp.data.source import excerpt
 from asvp.errors import DeviceMemoryError
 from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.progress import Reporter, SilentReporter
@@ -122,9 +123,10 @@ class _Tries:
         training = probe.training.model_copy(update={"epochs": 1, "method": "ft"})
         labels = np.arange(len(chosen), dtype=np.int64) % probe.classes
         job = FineTuneJob("ft", probe.source, chosen, labels, probe.classes, training, 0, "probe")
-        self._training = ray.put(TrainingOrder(job, probe.encoder))
-        self._order = ExtractionOrder("probe", ObjectStoreValue(ray.put(probe.source)), probe.encoder)
+        self._training = ray.put(TrainingOrder(job.sent(), probe.encoder))
         self._shard = ShardJob(0, 0, min(len(probe.source), _EXTRACTED), "float32")
+        first = excerpt(probe.source, np.arange(self._shard.stop))
+        self._order = ExtractionOrder("probe", ObjectStoreValue(ray.put(first)), probe.encoder)
         self._warm: set[str] = set()
 
     def rate(self, grants: Sequence[Grant]) -> float | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 
 from asvp.actors.cluster import ask_every_node, living_nodes, version_teller
 from asvp.data.source import Source
@@ -186,14 +187,16 @@ def _read_everywhere(ids: Mapping[str, NodeTold], here: NodeTold, asked: Asked) 
     """Have the rows read on every node; those that are still alive."""
     digests, problems = read_ends(asked.sources)
     here.problems |= problems
+    uris = dict(asked.uris)
 
-    def read(node: str) -> tuple[dict[str, str], dict[str, str]]:
-        found, problems = read_ends(asked.sources)
-        for key, uri in asked.uris.items():
+    def read(node: str, sources: Mapping[str, Source]) -> tuple[dict[str, str], dict[str, str]]:
+        found, problems = read_ends(sources)
+        for key, uri in uris.items():
             problems |= try_uri(key, uri, node)
         return found, problems
 
-    answers = ask_every_node(read, list(ids))
+    # Beside the function, and once for all nodes: Ray refuses a function with the row numbers of a large pool.
+    answers = ask_every_node(read, list(ids), ray.put(dict(asked.sources)))
     for node, answer in answers.items():
         told = ids[node]
         if isinstance(answer, str):

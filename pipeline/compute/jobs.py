@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asvp.config import EncoderConfig, ProxyConfig, TrainingConfig
 from asvp.data.pixels import AUGMENTATION
-from asvp.data.source import Kind, Source
+from asvp.data.source import Kind, Readable, SentRows, Source
 from asvp.features.cache import Cache, CacheEntry, content_key
 from asvp.features.feature_set import Features
 from asvp.features.moments import Moments
@@ -197,6 +197,8 @@ class FineTuneJob:
     Attributes
     ----------
     method : {"ft", "lp_ft", "lp"}
+    source : Readable
+        The pool, or what was sent of it.
     rows : ndarray of shape (n,), int64
         Labelled rows of `source`, ascending; their order in training comes from the seed.
     labels : ndarray of shape (n,), int64
@@ -210,7 +212,7 @@ class FineTuneJob:
     mend: ClassVar[str] = "Lower training.batch_size or encoder.max_length if memory ran out"
 
     method: TrainingMethod
-    source: Source
+    source: Readable
     rows: Rows
     labels: Rows
     classes: int
@@ -246,6 +248,12 @@ class FineTuneJob:
         """How many workers do it together; a linear probe is one's work."""
         devices = self.training.devices
         return 1 if devices == "auto" or self.method == "lp" else devices
+
+    def sent(self) -> FineTuneJob:
+        """The same job, with the same key, for another process: only its own rows travel with it, not the pool."""
+        if isinstance(self.source, SentRows):
+            return self
+        return replace(self, source=SentRows(self.source, self.rows))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from asvp.compute.jobs import Arrays, FineTuneJob, ShardJob
 from asvp.compute.mates import Mates, NoMates, Seat, seated
 from asvp.config import EncoderConfig
-from asvp.data.source import ChosenRows, Kind, Source, rows_named
+from asvp.data.source import ChosenRows, Kind, Readable, Source, rows_named
 from asvp.errors import DeviceMemoryError, RowError, WorkError
 from asvp.features.table import feature_table
 from asvp.models.encoder import Encoder
@@ -295,7 +295,7 @@ class EncoderSession:
         )
 
 
-def _inputs(source: Source, rows: NDArray[np.int64]) -> list[str] | list[bytes]:
+def _inputs(source: Readable, rows: NDArray[np.int64]) -> list[str] | list[bytes]:
     taken = source.take(rows)
     assert isinstance(taken, list), "ready-made features need no encoder"
     return taken

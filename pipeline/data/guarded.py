@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from asvp.config import DataConfig
-from asvp.data.source import Kind, Rows, Source, check_rows, ids_of, pieces_of, place_of
+from asvp.data.source import Kind, Rows, Source, check_rows, excerpt_of, ids_of, pieces_of, place_of
 from asvp.errors import DataError, RowError
 
 _MEND = "Mend the row or leave it out; asvp.data.testing checks what a source promises"
@@ -90,6 +91,15 @@ class GuardedSource:
     def pieces(self) -> np.ndarray | None:
         """As `pieces_of`."""
         return pieces_of(self._base)
+
+    def excerpt(self, rows: np.ndarray) -> GuardedSource | None:
+        """As `excerpt_of`; its rows are looked at too."""
+        base = excerpt_of(self._base, rows)
+        if base is None:
+            return None
+        found = copy(self)
+        found._base = base
+        return found
 
     def labels(self) -> pa.Array | None:
         """As the source gives them; they are looked at by who reads them."""

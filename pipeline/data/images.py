@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -247,6 +248,13 @@ class ImageFolder:
 
         _in_parallel(read, list(enumerate(paths)), _READERS if self.storage.local else _FAR_READERS)
         return images
+
+    def excerpt(self, rows: np.ndarray) -> ImageFolder:
+        """The images of some rows alone, as `excerpt_of`."""
+        found = copy(self)
+        found._paths = self._paths.take(pa.array(rows))
+        found._sizes, found._times, found._digest = self._sizes[rows], self._times[rows], None
+        return found
 
     def place(self, row: int) -> str:
         """The path of an image."""

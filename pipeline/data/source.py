@@ -86,6 +86,7 @@ class View:
         self.rows = None if rows is None else np.asarray(rows, dtype=np.int64)
         self.labelled = labelled
         self._digest: str | None = None
+        self._numbers: np.ndarray | None = None
 
     @property
     def kind(self) -> Kind:
@@ -113,8 +114,23 @@ class View:
         return self._named(error, row, self.place(row))
 
     def _named(self, error: RowError, row: int, place: str | None) -> DataError:
-        where = f"row {row} of {self.title}" + ("" if place is None else f", {place}")
+        number = row if self._numbers is None else int(self._numbers[row])
+        where = f"row {number} of {self.title}" + ("" if place is None else f", {place}")
         return DataError(f"{where}: {error.problem}", key=error.key, value=error.value, mend=error.mend)
+
+    def excerpt(self, rows: np.ndarray) -> View:
+        """A view of some rows alone, (n,) ascending: as large as they are, not as this one is.
+
+        Its digest is that of `View(self, rows)`, and messages name its rows by their numbers here.
+        """
+        rows = check_rows(rows, len(self))
+        inside = rows if self.rows is None else self.rows[rows]
+        alone = excerpt_of(self.base, inside)
+        base, chosen = (self.base, inside) if alone is None else (alone, None)
+        found = View(base, chosen, labelled=self.labelled, title=self.title)
+        found._digest = View(self, rows).digest()
+        found._numbers = rows if self._numbers is None else self._numbers[rows]
+        return found
 
     def ids(self) -> pa.Array:
         """Names of the rows, as the base gives them."""
@@ -141,13 +157,57 @@ class View:
 
     def digest(self) -> str:
         """Fingerprint of the base and of the choice of rows."""
-        if self.rows is None:
-            return self.base.digest()
         if self._digest is None:
+            if self.rows is None:
+                return self.base.digest()
             state = hashlib.blake2b(self.base.digest().encode(), digest_size=16)
             state.update(np.ascontiguousarray(self.rows, dtype="<i8").data)
             self._digest = state.hexdigest()
         return self._digest
+
+
+class SentRows:
+    """Some rows of a source as they travel: read by the numbers that they have there, without all other rows.
+
+    What the others are shows in the digest alone, which is that of the source.
+
+    Parameters
+    ----------
+    source : Source
+    rows : (n,) int64
+        In any order.
+    """
+
+    def __init__(self, source: Source, rows: np.ndarray) -> None:
+        self._digest = source.digest()
+        self._numbers = np.unique(rows)
+        self._rows = excerpt(source, self._numbers)
+
+    @property
+    def kind(self) -> Kind:
+        return self._rows.kind
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Rows that travel; an IndexError for any other."""
+        return self._rows.take(self._places(rows))
+
+    def named(self, error: RowError, row: int) -> DataError:
+        """As `View.named`."""
+        return self._rows.named(error, int(self._places(np.array([row]))[0]))
+
+    def digest(self) -> str:
+        """That of the source."""
+        return self._digest
+
+    def _places(self, rows: np.ndarray) -> np.ndarray:
+        absent = np.setdiff1d(rows, self._numbers)
+        if len(absent):
+            raise IndexError(f"row {absent[0]} was not sent; {len(self._numbers)} rows were")
+        return np.searchsorted(self._numbers, rows)
+
+
+Readable = Source | SentRows
+"""What rows are read of."""
 
 
 class ChosenRows(Sequence[Any]):
@@ -155,11 +215,11 @@ class ChosenRows(Sequence[Any]):
 
     Parameters
     ----------
-    source : Source
+    source : Readable
     rows : (n,) int64
     """
 
-    def __init__(self, source: Source, rows: np.ndarray) -> None:
+    def __init__(self, source: Readable, rows: np.ndarray) -> None:
         self._source = source
         self._rows = rows
 
@@ -173,12 +233,12 @@ class ChosenRows(Sequence[Any]):
 
 
 @contextmanager
-def rows_named(source: Source, rows: np.ndarray) -> Iterator[None]:
+def rows_named(source: Readable, rows: np.ndarray) -> Iterator[None]:
     """Errors about places in a list of rows, raised again about the rows of the source.
 
     Parameters
     ----------
-    source : Source
+    source : Readable
     rows : (n,) int64
         The list that is worked on inside.
     """
@@ -186,7 +246,7 @@ def rows_named(source: Source, rows: np.ndarray) -> Iterator[None]:
         yield
     except RowError as error:
         row = int(rows[error.row])
-        raise source.named(error, row) if isinstance(source, View) else error.moved(row) from None
+        raise source.named(error, row) if isinstance(source, (View, SentRows)) else error.moved(row) from None
 
 
 def ids_of(source: Source, rows: np.ndarray) -> pa.Array:
@@ -211,6 +271,21 @@ def pieces_of(source: Source) -> np.ndarray | None:
     own = getattr(source, "pieces", None)
     found: np.ndarray | None = None if own is None else own()
     return found
+
+
+def excerpt_of(source: Source, rows: np.ndarray) -> Source | None:
+    """A source of some rows alone, (n,) ascending, numbered anew from 0; None where it has no method `excerpt`.
+
+    Without one it travels whole, with whatever it keeps of all its rows.
+    """
+    own = getattr(source, "excerpt", None)
+    found: Source | None = None if own is None else own(rows)
+    return found
+
+
+def excerpt(source: Source, rows: np.ndarray) -> View:
+    """Some rows of a source without labels, (n,) ascending, for a process that reads no others; see `View.excerpt`."""
+    return (source if isinstance(source, View) else View(source, labelled=False)).excerpt(rows)
 
 
 def check_rows(rows: np.ndarray, count: int) -> np.ndarray:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from asvp.data.labels import is_text
-from asvp.data.source import Kind, Rows, Source, ids_of
+from asvp.data.source import Kind, Rows, Source, excerpt_of, ids_of
 
 Open = Callable[[], Source]
 
@@ -142,6 +142,24 @@ def travels_and_reads_the_same_elsewhere(open_source: Open) -> None:
         assert twin.digest() == used.digest(), "its twin has another digest"
 
 
+def reads_the_same_in_an_excerpt(open_source: Open) -> None:
+    """What `excerpt` gives has the rows asked for, with their names and labels, also where it was sent."""
+    source = open_source()
+    rows = np.array([1, len(source) - 1] if len(source) > 2 else [1])
+    alone = excerpt_of(source, rows)
+    if alone is None:
+        return
+    twin = pickle.loads(pickle.dumps(alone))
+    assert len(twin) == len(rows), f"an excerpt of {len(rows)} rows has {len(twin)}"
+    backwards = rows[::-1]
+    taken = _as_list(twin.take(np.arange(len(rows))[::-1]))
+    assert taken == _as_list(source.take(backwards)), f"an excerpt of {rows.tolist()} has other rows"
+    assert twin.ids() == source.ids().take(pa.array(rows)), "an excerpt names rows otherwise"
+    labels = source.labels()
+    wanted = None if labels is None else labels.take(pa.array(rows))
+    assert twin.labels() == wanted, "an excerpt labels rows otherwise"
+
+
 PROMISES: tuple[Callable[[Open], None], ...] = (
     is_a_source_of_a_known_kind,
     gives_rows_of_its_kind,
@@ -152,6 +170,7 @@ PROMISES: tuple[Callable[[Open], None], ...] = (
     labels_every_row_or_none,
     has_a_digest_that_repeats,
     travels_and_reads_the_same_elsewhere,
+    reads_the_same_in_an_excerpt,
 )
 """All checks; each takes a function that opens the source."""
 

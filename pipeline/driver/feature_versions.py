@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asvp.compute import Backend, Extraction, TrainedModel, Weights
 from asvp.config import ExtractionConfig
 from asvp.data import Dataset
-from asvp.data.source import Source, View
+from asvp.data.source import Source, excerpt
 from asvp.driver.job_names import extraction_name
 from asvp.features.cache import content_key
 from asvp.features.feature_set import Features, FeatureSet
@@ -131,8 +131,8 @@ class FeatureVersions:
         return there if self._first is None else {None: self._first.test, **there}
 
     def of_rows(self, rows: NDArray[np.int64], model: TrainedModel) -> FeatureSet:
-        """What a refresh with a model would make of some pool rows, before all others are made."""
-        source = View(self._dataset.pool, rows, labelled=False)
+        """What a refresh with a model would make of some pool rows, ascending, before all others are made."""
+        source = excerpt(self._dataset.pool, rows)
         return self._extract("labelled", self.pool.version + 1, model.weights, source)
 
     @property

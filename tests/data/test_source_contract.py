@@ -159,6 +159,10 @@ def without_width(rows):
     return Numbers().take(rows) if len(rows) else np.empty((0, 0), np.float32)
 
 
+def not_cut(rows):
+    return Numbers()
+
+
 def keep_every_promise(open_source):
     for promise in PROMISES:
         promise(open_source)
@@ -176,6 +180,7 @@ BROKEN = [
     ({"labels": lambda: pa.array([0.5] * 5)}, "labels are double"),
     ({"digest": lambda: "not hexadecimal"}, "not hexadecimal"),
     ({"handle": lambda: None}, "cannot be pickled"),
+    ({"excerpt": not_cut}, "an excerpt of 2 rows has 5"),
 ]
 
 

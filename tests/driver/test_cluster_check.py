@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from forked import Forked
+from ray import cloudpickle
 from tiny_runs import tiny_config, tiny_settings
 
 import asvp
@@ -101,6 +102,35 @@ def test_rows_are_compared_by_the_first_and_the_last(tmp_path: Path) -> None:
     assert digest("a", "b", "c") == digest("a", "x", "c") != digest("a", "b", "d")
     assert digest(b"\xff") != digest(b"\xfe")
     assert digest(np.ones(3)) == digest(np.ones(3)) != digest(np.zeros(3))
+
+
+def test_the_rows_of_a_large_pool_go_to_nodes_once_and_in_no_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rows:
+        def __init__(self) -> None:
+            self.numbers = np.arange(1_000_000)
+
+        def __len__(self) -> int:
+            return len(self.numbers)
+
+        def take(self, rows: np.ndarray) -> list[str]:
+            return [str(self.numbers[row]) for row in rows]
+
+    stored: list[Any] = []
+    answers: dict[str, Any] = {}
+
+    def ask(tell: Any, nodes: list[str], *given: int) -> dict[str, Any]:
+        # Ray refuses a function of 100 MB.
+        assert len(cloudpickle.dumps(tell)) < 100_000
+        answers.update({node: tell(node, *(stored[place] for place in given)) for node in nodes})
+        return answers
+
+    monkeypatch.setattr(survey.ray, "put", lambda value: stored.append(value) or len(stored) - 1)
+    monkeypatch.setattr(survey, "ask_every_node", ask)
+    ids = {name: NodeTold(name, 1, 0, 0) for name in ("n1", "n2")}
+    asked = Asked({}, {}, {"data.pool": Rows()})  # type: ignore[dict-item]
+    assert survey._read_everywhere(ids, NodeTold("this process", 0, 0, 0), asked) == ids
+    assert len(stored) == 1
+    assert answers["n1"] == answers["n2"] == read_ends(asked.sources)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,22 @@ def test_an_unreadable_image_has_the_pools_number_and_its_file_in_check_and_run(
         assert error.exit_code == 2
 
 
-def test_a_row_that_breaks_in_training_has_the_pools_number_too(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("limit", [60, None])
+def test_a_row_that_breaks_in_training_has_the_pools_number_too(
+    config: Config, tmp_path: Path, limit: int | None, sent: bool
+) -> None:
     from asvp.compute.jobs import FineTuneJob
     from asvp.compute.session import EncoderSession
 
-    path = tmp_path / "photos" / open_dataset(config.data).pool.ids()[BROKEN_ROW].as_py()
+    data = config.data.model_copy(update={"limit": limit})
+    path = tmp_path / "photos" / open_dataset(data).pool.ids()[BROKEN_ROW].as_py()
     path.write_bytes(b"<html>moved</html>")
-    pool = open_dataset(config.data).pool
+    pool = open_dataset(data).pool
     rows = np.array([BROKEN_ROW - 2, BROKEN_ROW, BROKEN_ROW + 1])
     job = FineTuneJob("ft", pool, rows, np.array([0, 1, 0]), 2, config.training, 0, "encoder")
     with pytest.raises(DataError, match=rf"row {BROKEN_ROW} of the pool, {path}: .*web page"):
-        EncoderSession(config.encoder, "image").train(job)
+        EncoderSession(config.encoder, "image").train(pickle.loads(pickle.dumps(job.sent())) if sent else job)
+    path.unlink()
+    with pytest.raises(DataError, match=rf"row {BROKEN_ROW} of the pool: {path} cannot be read"):
+        EncoderSession(config.encoder, "image").train(pickle.loads(pickle.dumps(job.sent())) if sent else job)

@@ -91,6 +91,21 @@ def test_rows_once_held_out_stay_out_of_every_fine_tune(folder: Path) -> None:
     assert "on 54 labelled rows" in result.rounds[1]["refresh_reason"]
 
 
+def test_rows_that_verify_a_refresh_travel_without_the_others(folder: Path) -> None:
+    config = refreshing(folder, at=(150,), features="aligned", budget="150+30")
+    sources: dict[str, Any] = {}
+
+    class Looking(Recording):
+        def extract(self, extraction: Any, weights: Any = None) -> Any:
+            sources[extraction.title] = extraction.source
+            return super().extract(extraction, weights)
+
+    run(config, backend=Looking(config))
+    pool, labelled = sources["pool"], sources["labelled"]
+    assert len(labelled) == 150
+    assert labelled.base is pool.base, "no view of the pool, which would go with it"
+
+
 def test_few_labels_cannot_verify_a_refresh_and_it_says_so(folder: Path) -> None:
     config = tiny_config(folder, mode="asvp", refresh={"policy": "at", "at": [20], "holdout": 0.2})
     backend = Recording(config)
