@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 _BEGUN = 6
-"""Blocks that are kept because rows of them, or of those behind them, are still to be asked for: as many as three
-readers need, each the block that its shard begins in and the one that it has come to."""
+"""Blocks that are kept because passes have not come to their end: as many as three readers need, each the block that
+its shard begins in and the one that it has come to."""
+_SPARSE = 2
+"""Blocks that are kept of which rows here and there were asked for."""
 _PASSED_BYTES = 512 << 20
 """What blocks may have together of which nobody has asked for a row: a reader further on has passed over them."""
 
@@ -34,6 +36,8 @@ class Block:
         The blocks behind this one, where decoding has come to here and is not over.
     begun : bool
         Whether somebody has asked for a row of it.
+    passing : bool
+        Whether a pass has: who reads one row after the other, and will come back for those that follow.
     """
 
     def __init__(self, piece: int, first: int, rows: Any) -> None:
@@ -43,7 +47,7 @@ class Block:
         # Of a slice all that it keeps in memory.
         self.size = rows.nbytes if isinstance(rows, np.ndarray) else rows.get_total_buffer_size()
         self.behind: Iterator[Any] | None = None
-        self.begun = False
+        self.begun = self.passing = False
         self._unasked = np.ones(len(rows), dtype=bool)
 
     @property
@@ -56,9 +60,10 @@ class Block:
         """Whether there are rows that nobody has asked for, or somebody may go on from here."""
         return self.behind is not None or bool(self._unasked.any())
 
-    def ask(self, inside: np.ndarray) -> None:
-        """Rows of these numbers in the block are asked for."""
+    def ask(self, inside: np.ndarray, passing: bool) -> None:
+        """Rows of these numbers in the block are asked for, by a pass or not."""
         self.begun = True
+        self.passing |= passing
         self._unasked[inside] = False
 
     def go_on(self) -> Iterator[Any]:
@@ -71,9 +76,9 @@ class Block:
 class KeptBlocks:
     """Blocks that somebody may still ask for, and the one that was used last.
 
-    An extraction asks for every row once, so that a block goes as soon as all of its rows were asked for. Whoever asks
-    for rows here and there leaves blocks that nobody comes back to: number and size are limited, and those go first
-    that were not used for the longest time. Thread-safe.
+    An extraction asks for every row once, so that a block goes as soon as all of its rows were asked for. Number and
+    size of blocks are limited, and those go first that were not used for the longest time; of those that nobody passes
+    through, as labelled rows are asked for, hardly any are kept. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -97,10 +102,10 @@ class KeptBlocks:
         with self._lock:
             self._use(block)
 
-    def ask(self, block: Block, inside: np.ndarray) -> None:
-        """Somebody has rows of a block, which have these numbers in it."""
+    def ask(self, block: Block, inside: np.ndarray, passing: bool) -> None:
+        """Somebody has rows of a block, which have these numbers in it; see `Block.ask`."""
         with self._lock:
-            block.ask(inside)
+            block.ask(inside, passing)
             self._use(block)
 
     def _of(self, piece: int) -> Iterator[Block]:
@@ -111,7 +116,9 @@ class KeptBlocks:
         self._blocks.pop(place, None)
         self._blocks[place] = block
         wanted = [one for one in self._blocks.values() if one.begun and one.wanted]
-        kept = {id(one) for one in (block, *wanted[-_BEGUN:], *self._passed_over(block))}
+        passes = [one for one in wanted if one.passing][-_BEGUN:]
+        sparse = [one for one in wanted if not one.passing][-_SPARSE:]
+        kept = {id(one) for one in (block, *passes, *sparse, *self._passed_over(block))}
         self._blocks = {place: one for place, one in self._blocks.items() if id(one) in kept}
 
     def _passed_over(self, last: Block) -> Iterator[Block]:

@@ -255,6 +255,16 @@ def test_of_blocks_with_rows_that_nobody_comes_back_for_the_last_six_are_kept(bl
         assert len(alive) == min(piece + 1, 6)
 
 
+def test_of_blocks_of_which_rows_here_and_there_are_asked_for_two_are_kept_and_none_that_are_passed_over():
+    cursor, alive = cursor_over_fives(3, 20)
+    for piece in range(3):
+        for first in range(100 * piece, 100 * piece + 60, 25):
+            # Two rows, and eight blocks between them.
+            assert rows_of(cursor, np.array([first, first + 40])) == 2
+            gc.collect()
+            assert len(alive) <= 3
+
+
 def test_blocks_passed_over_are_kept_until_their_rows_were_asked_for():
     cursor, alive = cursor_over_fives(1, 20)
     rows_of(cursor, np.arange(95, 100))
