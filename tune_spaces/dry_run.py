@@ -74,7 +74,7 @@ def dry_run(
     rates = known_rates(prepared.values(), gpu=placement.gpus > 0)
     sizes = {}
     for shared, one in each_encoder(prepared.values()).items():
-        speed = measure_speed(one)
+        speed = measure_speed(one, training=False)
         sizes[shared] = Sizes(speed.dim, _weight_bytes(one))
         if rates[shared].encoded is None and speed.rows_per_second is not None:
             share = Share(placement.cpus, placement.gpus) if placement.gpus else Share()

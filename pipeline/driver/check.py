@@ -33,9 +33,6 @@ from asvp.features.feature_set import shard_starts
 from asvp.models.failures import find_device
 from asvp.remote.copies import called
 
-# A training step costs about a forward pass and twice that for the gradients.
-_STEP_IN_FORWARD_PASSES = 3.0
-
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -180,7 +177,7 @@ def _plan(prepared: Prepared, speed: Speed, findings: Sequence[str], read: int, 
             f"${labels[-1] * config.cost.per_label:,.2f}",
             "strategy": f"{config.selection.strategy}; the first round {config.selection.cold_start}",
             "final model": f"{config.training.method}, {config.training.epochs} epochs",
-            "extraction": f"{shards} shards of the pool; {team or 'no team fits this cluster'}",
+            "extraction": f"{_counted(shards, 'shard')} of the pool; {team or 'no team fits this cluster'}",
             "features": f"{size(feature_bytes)} a version"
             + (f", {versions} of them at a time" if versions > 1 else "")
             + f"; {'the object store here would have' if fit is None else 'the smallest store has'} {size(store)}",
@@ -272,17 +269,20 @@ def _rule_in_words(rule: Placement) -> str:
 def _estimate(prepared: Prepared, placement: Placement, speed: Speed) -> dict[str, float] | None:
     """Seconds of an extraction of all rows and of the final model; None where no encoder works.
 
-    The rate is that of one CPU thread, or of one GPU with whatever threads feed it.
+    The rates are those of one CPU thread, or of one GPU with whatever threads feed it.
     """
-    if speed.rows_per_second is None:
+    if speed.rows_per_second is None or speed.trained_per_second is None:
         return None
     rows = len(prepared.dataset.pool) + len(prepared.dataset.test)
     config = prepared.config
-    passes = labels_by_round(config.budget)[-1] * config.training.epochs * _STEP_IN_FORWARD_PASSES
+    labels = labels_by_round(config.budget)[-1]
+    # A head alone is trained on features.
+    only_head = config.training.method == "lp"
+    final = labels / speed.rows_per_second if only_head else labels * config.training.epochs / speed.trained_per_second
     one, all_idle = (1, 1) if placement.gpus else (placement.threads, placement.all_threads)
     return {
         "extraction": rows / (speed.rows_per_second * placement.workers * one),
-        "final_model": passes / (speed.rows_per_second * all_idle),
+        "final_model": final / all_idle,
     }
 
 
@@ -322,8 +322,14 @@ def _memory_warnings(feature_bytes: int, versions: int, store: int, disk: int | 
     return warnings
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def _range_of(classes: dict[str, int]) -> str:
     largest, smallest = max(classes, key=classes.__getitem__), min(classes, key=classes.__getitem__)
+    if classes[largest] == classes[smallest]:
+        return f"{len(classes)}, of {_counted(classes[largest], 'row')} each"
     return f"{len(classes)}, from {largest} ({classes[largest]:,} rows) to {smallest} ({classes[smallest]:,})"
 
 

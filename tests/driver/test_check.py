@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ import asvp.driver.check
 from asvp.compute.placement import Placement
 from asvp.config import build_config, merge
 from asvp.data.examine import _BLOCK_ROWS, _SAMPLE_BLOCKS
-from asvp.driver.check import _estimate, check_config
+from asvp.driver.check import _counted, _estimate, _range_of, check_config
 from asvp.driver.preparation import prepare
-from asvp.driver.sizing import Speed
+from asvp.driver.sizing import Speed, measure_speed
 from asvp.errors import ClusterError, ConfigError
 
 
@@ -32,11 +34,29 @@ def test_the_rate_of_a_gpu_is_not_multiplied_by_the_threads_that_feed_it(
     tmp_path: Path, placement: Placement, extraction: int, training: int
 ) -> None:
     prepared = prepare(tiny_config(tmp_path))
-    seconds = _estimate(prepared, placement, Speed(32, 10.0, "float32"))
+    seconds = _estimate(prepared, placement, Speed(32, 10.0, 4.0, prepared.config.encoder))
     assert seconds is not None
     assert seconds["extraction"] == pytest.approx((300 + 60) / (10.0 * extraction))
-    passes = 40 * 1 * asvp.driver.check._STEP_IN_FORWARD_PASSES
-    assert seconds["final_model"] == pytest.approx(passes / (10.0 * training))
+    assert seconds["final_model"] == pytest.approx(40 * 1 / (4.0 * training))
+
+
+def test_the_rate_of_training_is_measured_in_steps_and_a_head_alone_takes_no_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A second passes with every look at the clock: one for 128 rows encoded, and one a step.
+    monkeypatch.setattr("asvp.driver.sizing.time", SimpleNamespace(perf_counter=count().__next__))
+    prepared = prepare(tiny_config(tmp_path, training={"batch_size": 20}))
+    speed = measure_speed(prepared)
+    assert (speed.rows_per_second, speed.trained_per_second) == (128, 20)
+    large = measure_speed(prepare(tiny_config(tmp_path, training={"batch_size": 500})))
+    assert large.trained_per_second == 128 // 3
+    monkeypatch.setattr("asvp.driver.sizing._TRAINED", 0)
+    assert measure_speed(prepared).trained_per_second == 128 / 3
+    assert measure_speed(prepared, training=False).trained_per_second is None
+    head = prepare(tiny_config(tmp_path, training={"method": "lp"}))
+    seconds = _estimate(head, Placement(1, 1.0, 0.0), speed)
+    assert seconds is not None
+    assert seconds["final_model"] == 40 / 128
 
 
 def test_more_devices_than_this_machine_has_workers_are_an_error(
@@ -53,6 +73,12 @@ def test_more_devices_than_this_machine_has_workers_are_an_error(
     shared = tiny_config(tmp_path, training={"devices": 2}, workers={"per_gpu": 2})
     with pytest.raises(ConfigError, match=r"^training\.devices: each of them needs a GPU of its own"):
         check_config(shared)
+
+
+def test_numbers_of_classes_and_shards_are_told_in_words() -> None:
+    assert _range_of({"a": 5, "b": 2_000, "c": 7}) == "3, from b (2,000 rows) to a (5)"
+    assert _range_of({"a": 32, "b": 32}) == "2, of 32 rows each"
+    assert [_counted(number, "shard") for number in (1, 2, 1_000)] == ["1 shard", "2 shards", "1,000 shards"]
 
 
 @pytest.mark.parametrize("kind", ["text", "features"])
