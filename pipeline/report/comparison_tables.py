@@ -11,7 +11,7 @@ from asvp.report.intervals import Interval
 from asvp.report.rankings import Behind, Ranking
 from asvp.report.records import RunRecord
 from asvp.report.savings import Saving, cost_curve
-from asvp.report.tables import Table, count, dollars, duration, spread
+from asvp.report.tables import Table, count, dollars, duration, fixed, per_cent, spread
 
 ARM_NOTE = (
     "Sampling is all the time that went into choosing rows, refreshes included; fine-tuning is refreshes and the last "
@@ -72,6 +72,9 @@ def arm_table(records: Iterable[RunRecord]) -> Table:
 
 _WIDEST = 1.0
 """Of an interval of labels saved that is shown."""
+_ONE_SEED = "one seed"
+"""In place of an interval: the test rows alone would give one, which looks surer than that of two seeds."""
+_NO_INTERVAL = " One seed has no interval, and tells nothing apart."
 
 
 def savings_table(found: Sequence[Saving]) -> Table:
@@ -115,7 +118,7 @@ def savings_table(found: Sequence[Saving]) -> Table:
         names=2,
         note="By straight lines between final models. Labels saved: against random picks with the same seed, mean and "
         "range over seeds; the 95 % interval is of that mean. \u2264: a curve begins above this accuracy, so fewer "
-        "labels might do.",
+        f"labels might do.{_NO_INTERVAL if any(row[-1] == _ONE_SEED for row in rows) else ''}",
     )
 
 
@@ -133,7 +136,7 @@ def rankings_table(found: Sequence[Ranking]) -> Table:
                     ranking.amount,
                     other.arm,
                     f"{other.accuracy:.3f}",
-                    "best" if is_best else "-" if difference is None else f"{difference.mean:.3f}",
+                    "best" if is_best else "-" if difference is None else fixed(difference.mean, 3),
                     _range(difference),
                     str(seeds),
                     "" if is_best else "yes" if other.told_apart else "no",
@@ -160,7 +163,8 @@ def rankings_table(found: Sequence[Ranking]) -> Table:
         numbers=tuple(numbers),
         names=2,
         note="Total cost: labels, choosing and one final model. Behind: paired, seed by seed. Told apart: the interval "
-        "does not hold 0, and the difference is 0.001 or more.",
+        "does not hold 0, and the difference is 0.001 or more."
+        f"{_NO_INTERVAL if any(row[4] == _ONE_SEED for row in rows) else ''}",
     )
 
 
@@ -186,18 +190,20 @@ def _bounded(text: str, sign: str, bound: bool) -> str:
 
 
 def _range(found: Interval | None) -> str:
-    if found is None or _finite(found, "low") is None:
+    if found is None:
         return "-"
-    return f"{found.low:.3f} to {found.high:.3f}"
+    return _ONE_SEED if found.seeds == 1 else f"{fixed(found.low, 3)} to {fixed(found.high, 3)}"
 
 
 def _share_range(found: Interval | None) -> str:
     """An interval of shares; one from "twice the labels" to "none at all" would only look like knowledge."""
-    if found is None or _finite(found, "low") is None:
+    if found is None:
         return "-"
+    if found.seeds == 1:
+        return _ONE_SEED
     if found.high - found.low > _WIDEST:
         return f"too wide ({found.seeds} seeds)"
-    return f"{100 * found.low:.0f} % to {100 * found.high:.0f} %"
+    return f"{per_cent(found.low)} to {per_cent(found.high)}"
 
 
 def _finite(found: Interval | None, end: str) -> float | None:

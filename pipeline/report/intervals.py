@@ -3,7 +3,8 @@
 What differs from seed to seed, and what differs between the test rows that happen to be there, both blur a difference
 between two arms. The first is read off the seeds themselves, with Student's t for their small number. The second is
 what the seeds of a pair have in common when test rows are drawn anew, with replacement (a paired bootstrap: every model
-is scored on the same draws).
+is scored on the same draws). Of one seed the first is not known, so there is no interval: that of the test rows alone
+would look surer than one of two seeds.
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ class Blur:
         """Half the interval of a mean over so many seeds.
 
         The freedom of Student's t is Satterthwaite's. A few seeds may lie close together by luck: the interval is never
-        narrower than the test rows alone make it.
+        narrower than the test rows alone make it. It is infinite where but one seed was seen: how far others lie from
+        it is not known, and the test rows alone do not tell.
         """
-        rows = _student(_SURE) * math.sqrt(self.shared + self.alone / seeds)
         if math.isnan(self.between):
-            return rows if rows else math.inf
+            return math.inf
+        rows = _student(_SURE) * math.sqrt(self.shared + self.alone / seeds)
         of_seeds = self.between / seeds
         whole = of_seeds + self.shared
         freedom = _SURE if of_seeds == 0 else min(_SURE, (seeds - 1) * (whole / of_seeds) ** 2)
@@ -66,7 +68,7 @@ class Interval:
     Attributes
     ----------
     mean, low, high : float
-        In the unit of the values; low and high are infinite where nothing is known of their spread.
+        In the unit of the values; low and high are infinite for one seed, whose spread nobody knows.
     seeds : int
         S.
     blur : Blur
@@ -81,7 +83,7 @@ class Interval:
     @property
     def tells(self) -> bool:
         """Whether the mean is told apart from zero; one seed tells nothing of others."""
-        return self.seeds > 1 and not self.low <= 0 <= self.high
+        return not self.low <= 0 <= self.high
 
     @property
     def rows_hide_it(self) -> bool:

@@ -95,12 +95,23 @@ class Table:
         return out.getvalue()
 
 
+def fixed(value: float, digits: int) -> str:
+    """A number with so many digits after the point and thousands apart; what is rounded to zero has no sign."""
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text
+
+
+def per_cent(share: float) -> str:
+    """A share in whole per cents."""
+    return f"{fixed(100 * share, 0)} %"
+
+
 def spread(values: Sequence[float], *, percent: bool = False) -> str:
     """Mean and range: 0.675 (0.668 to 0.681)."""
     if not values:
         return "-"
     mean, low, high = (
-        f"{100 * value:.0f} %" if percent else f"{value:.3f}"
+        per_cent(value) if percent else fixed(value, 3)
         for value in (sum(values) / len(values), min(values), max(values))
     )
     return mean if low == high else f"{mean} ({low} to {high})"
@@ -108,7 +119,7 @@ def spread(values: Sequence[float], *, percent: bool = False) -> str:
 
 def count(value: float | None) -> str:
     """A whole number with thousands apart."""
-    return "-" if value is None else f"{value:,.0f}"
+    return "-" if value is None else fixed(value, 0)
 
 
 def duration(seconds: float | None) -> str:
@@ -124,4 +135,4 @@ def duration(seconds: float | None) -> str:
 
 def dollars(value: float | None) -> str:
     """Dollars and cents."""
-    return "-" if value is None else f"${value:,.2f}"
+    return "-" if value is None else f"${fixed(value, 2)}"

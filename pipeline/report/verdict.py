@@ -13,7 +13,7 @@ from asvp.report.rankings import Ranking, rankings
 from asvp.report.records import RunRecord
 from asvp.report.redrawn import Redrawn
 from asvp.report.savings import has_curve
-from asvp.report.tables import count, dollars
+from asvp.report.tables import count, dollars, fixed
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _behind(ranking: Ranking) -> list[str]:
     """Which arms are worse by more than chance, and which are not told apart."""
     compared = [(other, other.difference) for other in ranking.behind if other.difference is not None]
     worse = [
-        f"{other.arm} (by {found.mean:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f})"
+        f"{other.arm} (by {fixed(found.mean, 3)}, 95 % interval {fixed(found.low, 3)} to {fixed(found.high, 3)})"
         for other, found in compared
         if other.told_apart
     ]

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvp.alignment import Observation, Reading, make_policy
-from asvp.alignment.policy import LOGME_FALL, LOGME_PED_GAP, READING_NOISE, Attempt, LogmeFall, LogmePedGap
+from asvp.alignment.policy import Attempt, LogmeFall, LogmePedGap
 from asvp.config import RefreshConfig
+from asvp.config.thresholds import LOGME_FALL, LOGME_PED_GAP, READING_NOISE
 from asvp.errors import ConfigError
 
 POLICIES = [

@@ -24,10 +24,19 @@ def test_draws_of_rows_give_the_binomial_interval_of_a_difference():
     one, other = random.random(4000) < 0.7, random.random(4000) < 0.6
     draws = redraw([one, other])
     difference = one.astype(float) - other
-    found = interval([difference.mean()], (draws[:, 0] - draws[:, 1])[:, None])
+    # Two seeds that are alike: what is left is the chance in the rows.
+    found = interval([difference.mean()] * 2, np.tile((draws[:, 0] - draws[:, 1])[:, None], 2))
     half = 1.96 * difference.std() / math.sqrt(len(difference))
     assert found.high - found.mean == pytest.approx(half, rel=0.06)
-    assert not found.tells  # one seed, whatever its rows say
+    assert found.tells
+
+
+def test_one_seed_has_no_interval_whatever_its_test_rows_say():
+    draws = np.random.default_rng(11).normal(0.3, 0.001, (1000, 1))
+    found = interval([0.3], draws)
+    assert (found.mean, found.low, found.high) == (0.3, -math.inf, math.inf)
+    assert not found.tells
+    assert found.blur.shared == pytest.approx(0.001**2, rel=0.1)
 
 
 def test_what_all_seeds_share_does_not_average_away_and_what_is_their_own_does():

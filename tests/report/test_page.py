@@ -129,6 +129,120 @@ def test_a_price_changes_the_answer_the_order_and_the_numbers_to_what_python_com
     assert len(curves) == len(SETTINGS)
 
 
+def test_one_seed_has_no_interval_at_any_price(make_run, show):
+    records = _runs(make_run, ["random", "margin", "badge"], seeds=1)
+    page = show(records)
+    drawn = redrawn(records)
+    for prices in SETTINGS[:2]:
+        for key, value in vars(prices).items():
+            page.fill(f"#price-{key}", str(value))
+        assert _said(page) == verdict(records if prices == SETTINGS[0] else repriced(records, prices), drawn).text
+        assert "One seed tells nothing apart" in _said(page)
+        told = {(row[1] == "1", *row[5:]) for row in _cells(page, "rankings")}
+        assert told == {(True, "\u2013", "\u2013", "1", "\u2013"), (False, "one seed", "one seed", "1", "no")}
+    saved = _cells(page, "savings")
+    assert saved
+    assert {tuple(row[3:5]) for row in saved if row[-1] == "no"} == {("one seed", "one seed")}
+    # The differences are drawn all the same, without bars.
+    bars = "document.getElementById('figure-differences').data.map((one) => one.error_x && one.error_x.array)"
+    assert [bar or None for bar in page.evaluate(bars)] == [None, None]
+    assert "One seed has no interval" in page.inner_text("#differences")
+
+
+def test_what_is_no_price_is_marked_and_the_last_price_counts(make_run, show):
+    page = show(_runs(make_run, ["random", "margin"]))
+    page.fill("#price-per_label", "2")
+    said, told = _said(page), "#wrong-prices"
+    for wrong in ("-1", "", "2e9"):
+        page.fill("#price-per_label", wrong)
+        assert page.get_attribute("#price-per_label", "aria-invalid") == "true"
+        assert "what is given is none for a label ($2.00 still counts)" in page.inner_text(told)
+        assert _said(page) == said
+    assert _serious(page) == []
+    page.fill("#price-gpu_hour", "3")
+    assert "a label" in page.inner_text(told)
+    page.fill("#price-per_label", "0.5")
+    assert page.get_attribute("#price-per_label", "aria-invalid") == "false"
+    assert page.text_content(told) == ""
+
+
+def _axis(page, figure, axis):
+    """The range of an axis as drawn, and the marks on it."""
+    drawn = page.evaluate(f"document.getElementById('figure-{figure}')._fullLayout.{axis}axis.range")
+    marks = page.eval_on_selector_all(f"#figure-{figure} .{axis}tick text", "all => all.map(one => one.textContent)")
+    return drawn, marks
+
+
+def test_a_single_final_model_has_axes_around_it(make_run, show):
+    page = show(_runs(make_run, ["svp"], seeds=1, counts=(0.9,)))
+    for figure in ("learning_curves", "cost_curves"):
+        (low, high), _ = _axis(page, figure, "y")
+        (accuracy,) = page.evaluate(f"[...document.getElementById('figure-{figure}').data[0].y]")
+        assert 0 <= low < accuracy < high <= 1
+        assert high - low <= 0.1 + 1e-9
+    assert _axis(page, "learning_curves", "x") == ([50, 150], ["100"])
+    assert _axis(page, "cost_curves", "x")[0][0] > 0
+
+
+def test_labels_are_whole_numbers_where_they_are_few(make_run, a_round, show):
+    rounds = [a_round(i, 10 + i, final=0.5 + 0.1 * i) for i in range(3)]
+    page = show([make_run("svp", 0, rounds=rounds)])
+    marks = _axis(page, "learning_curves", "x")[1]
+    assert {"10", "11", "12"} <= set(marks)
+    assert all(mark.isdigit() for mark in marks)
+
+
+def _course(page, kind):
+    """Name, values and labels of each line of a figure of the indicator, and how far its axis reaches."""
+    lines = f"document.getElementById('figure-indicator_{kind}').data.map((one) => [one.name, [...one.x], [...one.y]])"
+    return page.evaluate(lines), _axis(page, f"indicator_{kind}", "y")[0]
+
+
+def test_the_gap_is_drawn_with_its_threshold_on_one_scale(make_run, show):
+    asvp = {"mode": "asvp", "selection": {"strategy": "margin"}}
+    readings = {"logme": [0.30, 0.32, 0.35], "logme_ped": [0.33, 0.37, 0.36]}
+    runs = [
+        make_run(f"at {threshold}", 0, [0.4, 0.5, 0.6], refreshed=[False, True, False], **readings,
+                 config={**asvp, "refresh": {"policy": "logme_ped", "threshold": threshold}})
+        for threshold in (0.02, None)
+    ]  # fmt: skip
+    page = show(runs)
+    lines, (low, high) = _course(page, "gap")
+    gap = pytest.approx([0.03, 0.05, 0.01])
+    assert lines == [
+        ["at 0.02", [100, 200, 300], gap],
+        ["at None", [100, 200, 300], gap],
+        ["threshold 0.02", [100, 300], [0.02, 0.02]],
+        ["threshold 0.12", [100, 300], [0.12, 0.12]],
+    ]
+    assert low < 0.01
+    assert high > 0.12
+    told = page.inner_text("#indicator")
+    assert "which policy logme_ped compares with refresh.threshold" in told
+    assert "an arm's threshold (0.02, 0.12)" in told
+    assert "clears it by 0.03 in one" in told
+    symbols = "[...document.getElementById('figure-indicator_gap').data[0].marker.symbol]"
+    assert page.evaluate(symbols) == ["circle", "star", "circle"]
+
+
+def test_the_fall_of_logme_is_drawn_with_its_threshold_on_one_scale(make_run, show):
+    config = {"mode": "asvp", "selection": {"strategy": "margin"}, "refresh": {"policy": "logme"}}
+    page = show([make_run("a", 0, [0.4, 0.5, 0.6], logme=[0.30, 0.32, 0.31], config=config)])
+    lines, (low, high) = _course(page, "fall")
+    # The first reading has none to fall from.
+    assert lines == [["a", [200, 300], pytest.approx([-0.02, 0.01])], ["threshold 0.025", [200, 300], [0.025, 0.025]]]
+    assert low < -0.02
+    assert high > 0.025
+    assert "which policy logme compares with refresh.threshold" in page.inner_text("#indicator")
+    assert "the threshold (0.025)" in page.inner_text("#indicator")
+
+
+def test_readings_that_no_policy_compares_have_no_threshold(make_run, show):
+    page = show([make_run("a", 0, [0.4, 0.5], logme=[0.30, 0.32])])
+    assert _course(page, "level")[0] == [["a", [100, 200], [0.30, 0.32]]]
+    assert "compare with no threshold" in page.inner_text("#indicator")
+
+
 def test_the_address_keeps_the_prices(make_run, show):
     records = _runs(make_run, ["random", "margin"])
     page = show(records, "#per_label=0.001&gpu_hour=30&cpu_hour=4")
@@ -184,6 +298,15 @@ def test_axe_finds_nothing_serious_in_the_rows_either(make_run, show, look, monk
 def test_a_phone_scrolls_no_wider_than_it_is_with_forty_arms(make_run, show):
     names = ["random", *(f"asvp strategy-{i} (refresh.at={100 * i})" for i in range(39))]
     page = show(_runs(make_run, names, seeds=1), viewport={"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_phone_scrolls_no_wider_than_it_is_with_long_paths(make_run, show):
+    records = _runs(make_run, ["random", "margin"], seeds=1)
+    for run in records:
+        run.config["data"]["pool"] = f"/{'a_long_folder_without_a_blank' * 4}/pool.parquet"
+        run.config["encoder"]["model"] = "package:" + "m" * 90
+    page = show(records, viewport={"width": 390, "height": 800}, beside=Beside({}, {"f" * 80: []}))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

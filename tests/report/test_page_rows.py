@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -205,6 +206,22 @@ def test_rows_that_most_arms_picked_come_first(tmp_path: Path) -> None:
         (4, 3, "some words 4"),
         (3, 2, "some words 3"),
     ]
+
+
+def test_first_words_are_of_any_run_that_kept_them(tmp_path: Path) -> None:
+    rounds = ((0,), (2, 3, 4))
+    runs = [made(tmp_path, arm, seed, rounds, words=f"words of {arm}{seed}") for arm in "ab" for seed in (0, 1)]
+    # Each run kept those of another row; none those of row 4.
+    for run, kept in zip(runs, (2, 2, 2, 3), strict=True):
+        table = pq.read_table(run.path / SHOWN_ROWS)
+        write_table(run.path / SHOWN_ROWS, table.filter(pc.equal(table["row"], kept)))
+    section = rows_section(runs)
+    assert section is not None
+    assert {one["row"]: one.get("words") for one in section["common"]["rows"]} == {
+        2: "words of a0 2",
+        3: "words of b1 3",
+        4: None,
+    }
 
 
 def test_the_second_map_is_turned_to_the_first_and_never_stretched(tmp_path: Path) -> None:

@@ -206,6 +206,21 @@ wrong.written = () => (document.querySelector("h2").textContent = JSON.stringify
     assert len(pixels.getcolors(1 << 24) or []) > 10
 
 
+def test_where_no_run_kept_the_words_of_a_row_that_is_said(shown: Callable[..., Page]) -> None:
+    rows = section(["a", "b"])
+    rows["common"]["rows"].append({"row": 2, "id": "id 2", "label": "b", "arms": 2, "runs": 2})
+    page = shown(rows)
+    assert page.all("td", of="rows-none") == ["not kept"]
+    assert any("where no run kept them" in hint for hint in page.all("p", of="rows-hint"))
+    # What is all there, and pictures, which have no words, need no explanation.
+    assert shown(section(["a", "b"])).all("td", of="rows-none") == []
+    for row in rows["common"]["rows"]:
+        row.pop("words", None)
+    page = shown(rows)
+    assert "first words" not in page.all("th", scope="col")
+    assert not any("where no run kept them" in hint for hint in page.all("p", of="rows-hint"))
+
+
 def test_without_rows_nothing_is_shown(shown: Callable[..., Page]) -> None:
     empty = {"galleries": [], "maps": [], "overlap": None, "common": None, "notes": ["Left out."]}
     assert shown(empty).all("li") == ["Left out."]

@@ -6,14 +6,16 @@ import csv
 import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from asvp.cli.options import OUT
 from asvp.report.comparison_tables import arm_table, curve_table, rankings_table, savings_table
 from asvp.report.rankings import rankings
+from asvp.report.redrawn import redrawn
 from asvp.report.savings import savings
-from asvp.report.tables import Table, dollars, duration, spread
+from asvp.report.tables import Table, count, dollars, duration, fixed, per_cent, spread
 
 
 @pytest.fixture
@@ -159,6 +161,43 @@ def test_arms_at_the_same_cost_are_shown_with_what_they_are_behind(make_run):
     assert table.numbers[1]["told_apart"] is True
 
 
+@pytest.fixture
+def tested(make_run):
+    """Makes a run whose final models are known row by row, of 400: so many of them right."""
+
+    def make(arm, seed, *rights):
+        correct = {100 * (i + 1): np.arange(400) < right for i, right in enumerate(rights)}
+        return make_run(arm, seed, [right / 400 for right in rights], correct=correct)
+
+    return make
+
+
+def test_one_seed_stands_in_place_of_its_interval(tested):
+    runs = [tested("a", 0, 240, 320), tested("b", 0, 200, 280)]
+    table = rankings_table(rankings(runs, redrawn(runs)))
+    assert table.rows[-1][3:] == ("0.100", "one seed", "1", "no")
+    assert (table.numbers[-1]["behind_low"], table.numbers[-1]["behind_high"]) == (None, None)
+    assert table.note.endswith("One seed has no interval, and tells nothing apart.")
+    both = [*runs, tested("a", 1, 240, 320), tested("b", 1, 200, 280)]
+    sure = rankings_table(rankings(both, redrawn(both)))
+    assert sure.rows[-1][3::2] == ("0.100", "2")
+    assert sure.rows[-1][-1] == "yes"
+    # Two seeds that are alike are as sure as their test rows: 40 of 400.
+    assert sure.numbers[-1]["behind_low"] == pytest.approx(0.1 - 1.96 * np.sqrt(0.1 * 0.9 / 400), rel=0.05)
+    assert "One seed" not in sure.note
+
+
+def test_a_share_of_labels_saved_that_one_seed_tells_has_no_interval_either(tested):
+    runs = [tested("random", seed, 160, 240) for seed in (0, 1)]
+    runs += [tested("svp", 0, 160, 320), tested("svp", 1, 100, 180)]
+    table = savings_table(savings(runs, [0.5], redrawn=redrawn(runs)))
+    # One seed of two reaches the target; its test rows would have given an interval.
+    assert table.rows[1][1:3] == ("svp", "1 of 2")
+    assert table.rows[1][-2:] == ("17 %", "one seed")
+    assert (table.numbers[1]["saved_low"], table.numbers[1]["saved_high"]) == (None, None)
+    assert table.note.endswith("One seed has no interval, and tells nothing apart.")
+
+
 def test_the_rounds_are_listed_one_by_one(runs):
     table = curve_table(runs)
     assert len(table.rows) == 6
@@ -177,4 +216,23 @@ def test_numbers_are_short():
     assert spread([0.1, 0.3]) == "0.200 (0.100 to 0.300)"
     assert spread([-0.1, 0.3], percent=True) == "10 % (-10 % to 30 %)"
     assert spread([]) == "-"
+    assert spread([-0.004, 0.05, -0.05], percent=True) == "0 % (-5 % to 5 %)"
+    assert spread([-0.0001, 0.0001]) == "0.000"
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (fixed(-0.0004, 3), "0.000"),
+        (fixed(-0.0006, 3), "-0.001"),
+        (fixed(-10.0, 0), "-10"),
+        (fixed(-0.0, 2), "0.00"),
+        (per_cent(-0.001), "0 %"),
+        (per_cent(-0.1), "-10 %"),
+        (count(-0.2), "0"),
+        (dollars(-0.001), "$0.00"),
+    ],
+)
+def test_zero_has_no_sign(shown, text):
+    assert shown == text
     assert dollars(1234.5) == "$1,234.50"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asvp.alignment.policy import LOGME_FALL, LOGME_PED_GAP
 from asvp.config import Config
+from asvp.config.thresholds import LOGME_FALL, LOGME_PED_GAP
 from asvp.errors import ConfigError
 from asvp.tune_spaces.arms import refreshes, require_rounds
 from asvp.tune_spaces.behaviour import refreshes as possible

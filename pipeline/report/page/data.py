@@ -16,6 +16,7 @@ from asvp.report.baseline import baseline_of
 from asvp.report.curves import by_arm, learning_curves
 from asvp.report.intervals import Interval
 from asvp.report.page.beside import Beside
+from asvp.report.page.indicator import indicator_section
 from asvp.report.page.repriced import amounts, can_reprice, prices_of
 from asvp.report.page.rows import rows_section
 from asvp.report.page.trials import trials_section
@@ -58,7 +59,7 @@ def page_data(
         "model": _model(records, drawn),
         "savings": _savings(finished, drawn, baseline_of(records)),
         "sampling": _sampling(records),
-        "indicator": _indicator(records),
+        "indicator": indicator_section(records),
         "classes": _classes(records),
         "trials": trials_section(records, beside.states),
         "repeat": _repeat(records, beside),
@@ -166,24 +167,6 @@ def _sampling(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 def _stages(runs: Sequence[RunRecord]) -> list[str]:
     return list(dict.fromkeys(stage for run in runs for one in run.rounds for stage in one.get("seconds") or {}))
-
-
-def _indicator(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    return [
-        {
-            "arm": run.arm,
-            "seed": run.seed,
-            "threshold": (run.config.get("refresh") or {}).get("threshold"),
-            "refreshed": [one["labelled"] for one in run.rounds if one.get("refreshed")],
-            "points": [
-                [one["labelled"], one.get("logme"), one.get("logme_ped")]
-                for one in run.rounds
-                if one.get("logme") is not None or one.get("logme_ped") is not None
-            ],
-        }
-        for run in records
-        if any(one.get("logme") is not None or one.get("logme_ped") is not None for one in run.rounds)
-    ]
 
 
 def _classes(records: Sequence[RunRecord]) -> list[dict[str, Any]]:

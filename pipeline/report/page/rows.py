@@ -344,12 +344,11 @@ def _common(kept: Sequence[_Kept], looked_at: Sequence[_Kept]) -> dict[str, Any]
     best = sorted(arms, key=lambda row: (-len(arms[row]), -times[row], row))[:_COMMON]
     best = [row for row in best if len(arms[row]) > 1]
     told = {row: runs_with[0].bought[row] for row in best if (runs_with := [r for r in runs if row in r.bought])}
-    words = {
-        one["row"]: one
-        for run in looked_at
-        if run.data == data
-        for one in run.shown.filter(pc.is_in(run.shown["row"], pa.array(best, pa.int64()))).to_pylist()
-    }
+    shown = [one for one in looked_at if one.data == data]
+    words = _words(best, shown)
+    if words:
+        # Rows are texts: what these runs did not keep, others of their arms may have.
+        words |= _words([row for row in best if row not in words], [one for one in runs if one not in shown])
     return {
         "arms": number,
         "runs": len(runs),
@@ -360,8 +359,22 @@ def _common(kept: Sequence[_Kept], looked_at: Sequence[_Kept]) -> dict[str, Any]
                 "label": told[row][1],
                 "arms": len(arms[row]),
                 "runs": times[row],
-                **({"words": words[row]["words"]} if row in words and words[row]["words"] is not None else {}),
+                **({"words": words[row]} if row in words else {}),
             }
             for row in best
         ],
     }
+
+
+def _words(rows: Sequence[int], runs: Iterable[_Kept]) -> dict[int, str]:
+    """First words of rows, of whichever run kept some: each keeps those of a few picks a round, and not the same."""
+    found: dict[int, str] = {}
+    for run in runs:
+        missing = [row for row in rows if row not in found]
+        if not missing:
+            break
+        kept = run.shown.filter(pc.is_in(run.shown["row"], pa.array(missing, pa.int64())))
+        for row, words in zip(kept["row"].to_pylist(), kept["words"].to_pylist(), strict=True):
+            if words is not None:
+                found.setdefault(row, words)
+    return found

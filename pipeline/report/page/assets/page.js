@@ -6,7 +6,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const note = (section, text) => section.append(element("p", { class: "quiet" }, text));
-  const three = (value) => fixed(value, 3), whole = (value) => Math.round(value).toLocaleString("en");
+  const three = (value) => fixed(value, 3), whole = (value) => (Math.round(value) || 0).toLocaleString("en");
   const place = new Map(data.arms.filter((arm) => arm !== data.baseline).map((arm, i) => [arm, i]));
   const style = (arm) => look(place.has(arm) ? place.get(arm) : -1);
   const hex = (colour, alpha) => `rgba(${[1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)).join(",")},${alpha})`;
@@ -19,6 +19,18 @@
     const { colour, dash, marker } = style(arm);
     return { type: "scatter", mode: "lines+markers", name: plain(arm), legendgroup: String(data.arms.indexOf(arm)), x, y,
       line: { color: colour, dash, width: 2 }, marker: { color: colour, symbol: marker, size: 7, maxdisplayed: many ? 6 : 0 }, ...more };
+  }
+
+  // Of a single value Plotly draws an axis that reaches far beyond accuracies, and of few labels it marks halves.
+  const single = (values) => values.length > 0 && values.every((one) => one === values[0]);
+  const around = (value, by, most) => ({ range: [Math.max(0, value - by), Math.min(most, value + by)] });
+  const accuracyAxis = (values) => ({ title: { text: "accuracy of final models" }, ...(single(values) ? around(values[0], 0.05, 1) : {}) });
+  const dollarAxis = (values) => ({ title: { text: "dollars for labels, choosing and one final model" },
+    ...(single(values) ? around(values[0], values[0] / 2 || 1, Infinity) : {}) });
+  function labelAxis(counts) {
+    const least = Math.min(...counts), wide = Math.max(...counts) - least, title = { text: "labels" };
+    if (single(counts)) return { title, tickvals: [least], ...around(least, least / 2 || 1, Infinity) };
+    return wide < 20 ? { title, tick0: least, dtick: wide < 10 ? 1 : 2 } : { title };
   }
 
   // The answer and the prices
@@ -54,7 +66,7 @@
         ...(refreshes(one).length ? [{ ...line(one.arm, refreshes(one).map((p) => p[0]), refreshes(one).map((p) => p[1])), mode: "markers", showlegend: false,
           marker: { symbol: "star", size: 14, color: style(one.arm).colour }, hovertemplate: "refresh at %{x:,} labels" }] : []),
       ]),
-      layout: { xaxis: { title: { text: "labels" } }, yaxis: { title: { text: "accuracy of final models" } } },
+      layout: { xaxis: labelAxis(told.flatMap((one) => one.points.map((p) => p[0]))), yaxis: accuracyAxis(told.flatMap((one) => one.points.flatMap((p) => p.slice(1, 4)))) },
       header: ["arm", "labels", "mean", "low", "high", "seeds"], rows: told.flatMap((one) => one.points.map((p) => [one.arm, ...p])),
     }));
   }
@@ -64,6 +76,13 @@
   const start = data.model.prices;
   let prices = start ? { ...start } : { per_label: 0.04, gpu_hour: 2.5, cpu_hour: 0.04 };
   const inputs = new Map(), followers = [];
+  // A price that is none is said to be, and the last one that was stays.
+  const wrong = element("p", { class: "wrong", id: "wrong-prices", role: "status" });
+  function mark(input, right) {
+    input.setAttribute("aria-invalid", String(!right));
+    const names = KEYS.filter(([key]) => inputs.get(key).getAttribute("aria-invalid") === "true").map(([key, name]) => `${name.replace(", $", "")} (${dollars(prices[key])} still counts)`);
+    wrong.textContent = names.length ? `A price is a number of dollars from 0 to 1,000,000,000; what is given is none for ${names.join(", ")}.` : "";
+  }
   const changed = () => !start || KEYS.some(([key]) => prices[key] !== start[key]);
 
   function costs() {
@@ -73,10 +92,11 @@
       return;
     }
     const fields = KEYS.map(([key, name]) => {
-      const input = element("input", { type: "number", min: "0", step: "any", value: String(prices[key]), id: `price-${key}` });
+      const input = element("input", { type: "number", min: "0", max: "1e9", step: "any", value: String(prices[key]), id: `price-${key}`, "aria-describedby": "wrong-prices" });
       input.addEventListener("input", () => {
-        const value = input.value === "" ? NaN : Number(input.value);
-        if (!(value >= 0 && value <= 1e9)) return;
+        const value = input.value === "" ? NaN : Number(input.value), right = value >= 0 && value <= 1e9;
+        mark(input, right);
+        if (!right) return;
         prices[key] = value;
         history.replaceState(null, "", `#${KEYS.map(([k]) => `${k}=${prices[k]}`).join("&")}`);
         follow();
@@ -84,13 +104,15 @@
       inputs.set(key, input);
       return element("label", {}, `Price of ${name} `, input);
     });
-    section.append(element("div", { class: "controls" }, ...fields));
+    section.append(element("div", { class: "controls" }, ...fields), wrong);
     if (!start) note(section, "The runs were charged by different prices, or do not tell them: the answer above is by their own until a price is changed here.");
     note(section, "A round's device-seconds go to sampling, training and evaluation as the dollars did that it was charged. The address of this page keeps the prices.");
     if (data.model.draws && data.model.draws < 1000) note(section, `For other prices, intervals are of ${data.model.draws} draws of test rows instead of 1,000.`);
     const draw = figure(section, "cost_curves", "Accuracy against total cost");
+    // One seed has no interval: that of its test rows would look surer than one of two seeds.
+    const oneSeed = (row) => (row[1] > 1 && row[7] === 1 ? "one seed" : "–");
     const refill = table(section, "rankings", [{ name: "total cost" }, { name: "place", show: String }, { name: "arm" }, { name: "accuracy", show: three },
-      { name: "behind by", show: three }, { name: "low", show: three }, { name: "high", show: three }, { name: "told apart" }], [], "Arms at the same total cost");
+      { name: "behind by", show: three }, { name: "low", show: three, missing: oneSeed }, { name: "high", show: three, missing: oneSeed }, { name: "seeds" }, { name: "told apart" }], [], "Arms at the same total cost");
     const runs = () => data.model.runs.filter((run) => run.finals.length);
     const points = () => data.arms.map((arm, i) => {
       const ofArm = runs().filter((run) => run.arm === i), curves = ofArm.map((run) => costCurve(run, prices));
@@ -102,14 +124,17 @@
     }).filter(([, found]) => found.length);
     const rank = lazily(section);
     followers.push((found) => {
-      draw(() => ({
-        traces: points().map(([arm, p]) => line(arm, p.map((one) => one[1]), p.map((one) => one[2]), { customdata: p.map((one) => one[0]),
-          hovertemplate: "$%{x:,.2f} in all<br>%{customdata:,} labels<br>accuracy %{y:.3f}" })),
-        layout: { xaxis: { title: { text: "dollars for labels, choosing and one final model" } }, yaxis: { title: { text: "accuracy of final models" } } },
-        header: ["arm", "labels", "dollars", "accuracy"], rows: points().flatMap(([arm, p]) => p.map((one) => [arm, ...one])),
-      }));
-      rank(() => refill(found().rankings.flatMap((one) => [[one.amount, 1, one.best, one.accuracy.mean, null, null, null, null],
-        ...one.behind.map((o, i) => [one.amount, i + 2, o.arm, o.accuracy, ...(o.difference ? [o.difference.mean, finite(o.difference.low), finite(o.difference.high)] : [null, null, null]), o.apart ? "yes" : "no"])])));
+      draw(() => {
+        const told = points();
+        return {
+          traces: told.map(([arm, p]) => line(arm, p.map((one) => one[1]), p.map((one) => one[2]), { customdata: p.map((one) => one[0]),
+            hovertemplate: "$%{x:,.2f} in all<br>%{customdata:,} labels<br>accuracy %{y:.3f}" })),
+          layout: { xaxis: dollarAxis(told.flatMap(([, p]) => p.map((one) => one[1]))), yaxis: accuracyAxis(told.flatMap(([, p]) => p.map((one) => one[2]))) },
+          header: ["arm", "labels", "dollars", "accuracy"], rows: told.flatMap(([arm, p]) => p.map((one) => [arm, ...one])),
+        };
+      });
+      rank(() => refill(found().rankings.flatMap((one) => [[one.amount, 1, one.best, one.accuracy.mean, null, null, null, one.accuracy.seeds, null],
+        ...one.behind.map((o, i) => [one.amount, i + 2, o.arm, o.accuracy, ...(o.difference ? [o.difference.mean, finite(o.difference.low), finite(o.difference.high), o.difference.seeds] : [null, null, null, 0]), o.apart ? "yes" : "no"])])));
     });
   }
   const finite = (value) => (Number.isFinite(value) ? value : null);
@@ -126,7 +151,7 @@
     const told = new URLSearchParams(location.hash.slice(1));
     for (const [key] of KEYS) {
       const value = Number(told.get(key));
-      if (told.has(key) && told.get(key) !== "" && value >= 0 && value <= 1e9) { prices[key] = value; asked = true; if (inputs.has(key)) inputs.get(key).value = String(value); }
+      if (told.has(key) && told.get(key) !== "" && value >= 0 && value <= 1e9) { prices[key] = value; asked = true; if (inputs.has(key)) { inputs.get(key).value = String(value); mark(inputs.get(key), true); } }
     }
   }
 
@@ -161,7 +186,8 @@
     if (!told.length) return note(section, "There is no arm with random picks and a curve to hold the others against.");
     const percent = (value) => `${fixed(100 * value, 1)} %`;
     const seeds = [...new Set(told.flatMap((one) => Object.keys(one.ratio)))];
-    table(section, "savings", [{ name: "accuracy", show: three }, { name: "arm" }, { name: "mean", show: percent }, { name: "low", show: percent }, { name: "high", show: percent },
+    const oneSeed = (row) => (row.at(-1) === "no" && row.slice(5, -1).filter((ratio) => ratio !== null).length === 1 ? "one seed" : "–");
+    table(section, "savings", [{ name: "accuracy", show: three }, { name: "arm" }, { name: "mean", show: percent }, { name: "low", show: percent, missing: oneSeed }, { name: "high", show: percent, missing: oneSeed },
       ...seeds.map((seed) => ({ name: `seed ${seed}`, show: percent })), { name: "at least" }],
     told.map((one) => [one.target, one.arm, mean(Object.values(one.ratio)), one.saved && one.saved[1], one.saved && one.saved[2],
       ...seeds.map((seed) => one.ratio[seed] ?? null), one.atMost ? "yes" : "no"]), "Share of labels saved against random picks");
@@ -184,24 +210,48 @@
     bars(at("sampling"), "stages", "Time by stage", told, keys, "seconds, mean of a run", ":,.1f");
   }
 
+  // Of each kind the place of its values in a point; the kinds that a policy compares have thresholds on their scale.
+  const COURSES = [
+    { key: "gap", place: 3, axis: "LogME-PED \u2212 LogME", title: "The gap between LogME-PED and LogME",
+      policy: "logme_ped", clears: (noise) => `a gap that reaches it in two rounds in a row, or clears it by ${noise} in one, asks for a refresh` },
+    { key: "fall", place: 4, axis: "fall of LogME from its best", title: "LogME's fall from its best on the same features",
+      policy: "logme", clears: () => "a fall that reaches it asks for a refresh" },
+    { key: "level", place: 1, axis: "LogME", title: "LogME", policy: null },
+  ];
   function indicator() {
-    if (!data.indicator.length) return note(at("indicator"), "No run has asked an indicator.");
-    const column = data.indicator.some((one) => one.points.some((p) => p[2] !== null)) ? 2 : 1;
-    const draw = figure(at("indicator"), "indicator", "The indicator's course");
-    note(at("indicator"), "A line a run; a star is a refresh, a thin level line a threshold.");
+    const { runs, noise } = data.indicator, section = at("indicator");
+    if (!runs.length) return note(section, "No run has asked an indicator.");
+    // Runs whose policy compares neither are told by their gap where they have one.
+    const kind = (one) => one.policy === "logme_ped" || (!one.policy && one.points.some((p) => p[3] !== null)) ? "gap" : one.policy === "logme" ? "fall" : "level";
+    const told = COURSES.map((of) => [of, runs.filter((one) => kind(one) === of.key)]).filter(([, ofKind]) => ofKind.length);
+    for (const [of, ofKind] of told) course(section, of, ofKind, noise);
+    note(section, "A line a run; a star is a refresh, which is made after the reading that it stands at. refresh.min_labels, min_growth, min_left and max_refreshes may forbid one that a threshold asks for.");
+  }
+  function course(section, { key, place, axis, title, policy, clears }, runs, noise) {
+    const draw = figure(section, `indicator_${key}`, title);
+    const known = runs.map((one) => [one, one.points.filter((p) => p[place] !== null)]), counts = known.flatMap(([, points]) => points.map((p) => p[0]));
+    const thresholds = [...new Set(runs.filter((one) => one.policy === policy).map((one) => one.threshold).filter((t) => t !== null))].sort((a, b) => a - b);
+    const ends = single(counts) ? [counts[0] / 2, counts[0] * 1.5] : [Math.min(...counts), Math.max(...counts)];
+    const named = (t) => String(Number(t.toPrecision(4))), names = thresholds.map(named).join(", "), told = thresholds.length === 1 ? "the threshold" : "an arm's threshold";
+    note(section, !policy || !thresholds.length ? `${title}, which these runs compare with no threshold.` : !counts.length ? `These runs have too few readings for it so far; ${told} is ${names}.`
+      : `${title}, which policy ${policy} compares with refresh.threshold. A thin level line is ${told} (${names}): ${clears(noise)}.`);
     const seen = new Set();
     const legend = (arm) => !seen.has(arm) && Boolean(seen.add(arm));
+    // A line of its own and no shape, so that the axis reaches as far as it lies.
+    const level = (t) => {
+      const arms = [...new Set(runs.filter((one) => one.threshold === t).map((one) => one.arm))], own = thresholds.length > 1 && arms.length === 1;
+      return { type: "scatter", mode: "lines", name: `threshold ${named(t)}`, x: ends, y: [t, t], showlegend: false, line: { width: 1, dash: "dot", color: own ? style(arms[0]).colour : "#888888" },
+        hovertemplate: own ? `threshold ${named(t)} of ${plain(arms[0])}` : `threshold ${named(t)}` };
+    };
     shown(draw, () => {
       seen.clear();
       return {
-        traces: data.indicator.map((one) => {
-          const points = one.points.filter((p) => p[column] !== null);
-          return { ...line(one.arm, points.map((p) => p[0]), points.map((p) => p[column]), { hovertemplate: `seed ${Number(one.seed)}<br>%{x:,} labels<br>%{y:.4g}` }), showlegend: legend(one.arm),
-            marker: { color: style(one.arm).colour, symbol: points.map((p) => one.refreshed.includes(p[0]) ? "star" : style(one.arm).marker), size: points.map((p) => one.refreshed.includes(p[0]) ? 14 : 6) } };
-        }),
-        layout: { xaxis: { title: { text: "labels" } }, yaxis: { title: { text: column === 2 ? "LogME-PED" : "LogME" } },
-          shapes: [...new Set(data.indicator.map((one) => one.threshold).filter((t) => typeof t === "number"))].map((t) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: t, y1: t, line: { width: 1, dash: "dot", color: "#888" } })) },
-        header: ["arm", "seed", "labels", "logme", "logme_ped"], rows: data.indicator.flatMap((one) => one.points.map((p) => [one.arm, one.seed, ...p])),
+        traces: [...known.map(([one, points]) => ({
+          ...line(one.arm, points.map((p) => p[0]), points.map((p) => p[place]), { hovertemplate: `seed ${Number(one.seed)}<br>%{x:,} labels<br>%{y:.4g}` }), showlegend: legend(one.arm),
+          marker: { color: style(one.arm).colour, symbol: points.map((p) => one.refreshed.includes(p[0]) ? "star" : style(one.arm).marker), size: points.map((p) => one.refreshed.includes(p[0]) ? 14 : 6) } })),
+        ...(counts.length ? thresholds.map(level) : [])],
+        layout: { xaxis: labelAxis(counts), yaxis: { title: { text: axis } } },
+        header: ["arm", "seed", "labels", "logme", "logme_ped", "gap", "fall", "threshold"], rows: runs.flatMap((one) => one.points.map((p) => [one.arm, one.seed, ...p, one.threshold])),
       };
     });
   }
@@ -251,21 +301,22 @@
     section.append(hint);
     const when = lazily(section);
     return (found) => when(() => {
-      const last = found().rankings.at(-1), told = last ? last.behind.filter((o) => o.difference && Number.isFinite(o.difference.low)) : [];
-      hint.textContent = last ? `Held against ${last.best}, with ${last.amount}; an interval that holds zero tells nothing apart.` : "Nothing can be compared yet.";
+      const last = found().rankings.at(-1), told = last ? last.behind.filter((o) => o.difference) : [];
+      const half = ({ mean, low, high }) => Number.isFinite(low) ? { error_x: { type: "data", symmetric: false, array: [high - mean], arrayminus: [mean - low] } } : {};
+      const alone = told.some((o) => o.difference.seeds === 1) ? " One seed has no interval, and tells nothing apart." : "";
+      hint.textContent = last ? `Held against ${last.best}, with ${last.amount}; an interval that holds zero tells nothing apart.${alone}` : "Nothing can be compared yet.";
       draw(() => ({
-        traces: told.map((o) => ({ ...line(o.arm, [o.difference.mean], [plain(o.arm)], { error_x: { type: "data", symmetric: false, array: [o.difference.high - o.difference.mean], arrayminus: [o.difference.mean - o.difference.low] },
+        traces: told.map((o) => ({ ...line(o.arm, [o.difference.mean], [plain(o.arm)], { ...half(o.difference),
           hovertemplate: "%{x:.3f} behind" }), showlegend: false })),
         layout: { height: Math.max(220, 110 + 26 * told.length), xaxis: { title: { text: "accuracy behind the best" }, zeroline: true }, yaxis: { autorange: "reversed", type: "category" } },
-        header: ["arm", "behind", "low", "high", "seeds"], rows: told.map((o) => [o.arm, o.difference.mean, o.difference.low, o.difference.high, o.difference.seeds]),
+        header: ["arm", "behind", "low", "high", "seeds"], rows: told.map((o) => [o.arm, o.difference.mean, finite(o.difference.low), finite(o.difference.high), o.difference.seeds]),
       }));
     });
   }
 
   function trials() {
-    const seconds = (value) => value.toLocaleString("en", { maximumFractionDigits: 0 });
     const keys = ["arm", "seed", "state", "reason", "rounds", "labels", "accuracy", "computed", "reused", "cost"];
-    const shows = { accuracy: three, cost: dollars, labels: whole, computed: seconds, reused: seconds };
+    const shows = { accuracy: three, cost: dollars, labels: whole, computed: whole, reused: whole };
     const heads = { computed: "seconds computed", reused: "seconds reused", cost: "dollars charged", accuracy: "final accuracy" };
     table(at("trials"), "trials", keys.map((key) => ({ name: heads[key] || key, show: shows[key] })), data.trials.map((one) => keys.map((key) => one[key])), "All trials");
   }

@@ -308,15 +308,20 @@
   }
 
   function common(given) {
+    // Of rows that have no text nobody misses words.
+    const texts = given.rows.some((row) => row.words !== undefined), all = given.rows.every((row) => row.words !== undefined);
+    const words = (row) => row.words === undefined ? element("td", { class: "rows-none" }, "not kept") : element("td", {}, row.words);
     const body = element("tbody", {}, ...given.rows.map((row) => element("tr", {},
       element("td", { class: "rows-number" }, `${row.arms} of ${given.arms}`),
       element("td", { class: "rows-number" }, `${row.runs} of ${given.runs}`),
-      element("td", {}, row.label), element("td", {}, row.id), element("td", {}, row.words || ""))));
+      element("td", {}, row.label), element("td", {}, row.id), texts ? words(row) : null)));
     const table = element("table", { class: "rows-table" }, element("caption", {}, "Rows that most arms picked"),
-      element("thead", {}, element("tr", {}, ...["arms", "runs", "label", "row", "first words"].map((name) =>
+      element("thead", {}, element("tr", {}, ...["arms", "runs", "label", "row", ...(texts ? ["first words"] : [])].map((name) =>
         element("th", { scope: "col" }, name)))), body);
     return element("div", { class: "rows-part" },
-      element("div", { class: "rows-wide", tabindex: 0, role: "region", "aria-label": "Rows that most arms picked" }, table));
+      element("div", { class: "rows-wide", tabindex: 0, role: "region", "aria-label": "Rows that most arms picked" }, table),
+      texts && !all ? element("p", { class: "rows-hint" }, "A run keeps the first words of some picks a round (12 or fewer), of " +
+        "the others label and name alone: \u201cnot kept\u201d is where no run kept them. The data have them, by the name of the row.") : null);
   }
 
   function render(section, rows) {

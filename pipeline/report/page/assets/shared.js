@@ -107,16 +107,17 @@
     return (given) => { tell = given; when(draw); };
   }
 
-  // A table that sorts by its headings and filters by a word; numbers are shown by `show`, and sorted as numbers.
+  // A table that sorts by its headings and filters by a word; numbers are shown by `show`, and sorted as numbers. What a
+  // row does not have is told by `missing`.
   function table(section, name, columns, rows, title) {
     const body = element("tbody"), said = element("span", { class: "quiet", role: "status" });
     const word = element("input", { type: "search", "aria-label": `${title}: filter` , placeholder: "filter" });
     let by = null, down = false;
-    const text = (value, column) => value === null || value === undefined || value === "" ? "–"
+    const text = (value, column, row) => value === null || value === undefined || value === "" ? (column.missing ? column.missing(row) : "–")
       : typeof value === "number" ? (column.show || String)(value) : String(value);
     function fill() {
       const wanted = word.value.toLowerCase();
-      const kept = rows.filter((row) => !wanted || row.some((value, i) => text(value, columns[i]).toLowerCase().includes(wanted)));
+      const kept = rows.filter((row) => !wanted || row.some((value, i) => text(value, columns[i], row).toLowerCase().includes(wanted)));
       if (by !== null) {
         kept.sort((a, b) => {
           const [x, y] = [a[by], b[by]];
@@ -125,7 +126,7 @@
         });
       }
       body.replaceChildren(...kept.map((row) => element("tr", {}, ...row.map((value, i) =>
-        element("td", { class: typeof value === "number" ? "number" : null }, text(value, columns[i]))))));
+        element("td", { class: typeof value === "number" ? "number" : null }, text(value, columns[i], row))))));
       said.textContent = `${kept.length} of ${rows.length}`;
       heads.forEach((head, i) => head.setAttribute("aria-sort", i !== by ? "none" : down ? "descending" : "ascending"));
     }

@@ -3,7 +3,7 @@
 (function () {
   "use strict";
 
-  // A number as Python prints it: a tie between two ends goes to the even one.
+  // A number as `fixed` of tables.py prints it: a tie between two ends goes to the even one, and zero has no sign.
   function fixed(value, digits) {
     const exact = Math.abs(value).toFixed(100 - (Math.abs(value) >= 1e6 ? 20 : 0));
     const cut = exact.indexOf(".") + 1 + digits, rest = exact.slice(cut);
@@ -12,7 +12,7 @@
       const down = exact.slice(0, digits ? cut : cut - 1);
       if (Number(down[down.length - 1]) % 2 === 0) text = down;
     }
-    return (value < 0 || Object.is(value, -0) ? "-" : "") + text;
+    return (value < 0 && /[1-9]/.test(text) ? "-" : "") + text;
   }
   const grouped = (text) => text.replace(/^(-?\d+)/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ","));
   const dollars = (value) => `$${grouped(fixed(value, 2))}`;
@@ -90,14 +90,13 @@
     const between = seeds > 1 ? values.reduce((sum, one) => sum + (one - middle) ** 2, 0) / (seeds - 1) : NaN;
     const [shared, alone] = rowsBlur(draws);
     const half = (n) => {
-      const rows = student(SURE) * Math.sqrt(shared + alone / n);
-      if (Number.isNaN(between)) return rows || Infinity;
-      const ofSeeds = between / n, whole = ofSeeds + shared;
+      if (Number.isNaN(between)) return Infinity;
+      const rows = student(SURE) * Math.sqrt(shared + alone / n), ofSeeds = between / n, whole = ofSeeds + shared;
       const freedom = ofSeeds === 0 ? SURE : Math.min(SURE, (n - 1) * (whole / ofSeeds) ** 2);
       return Math.max(rows, student(freedom) * Math.sqrt(whole));
     };
     const width = half(seeds), low = middle - width, high = middle + width;
-    const tells = seeds > 1 && !(low <= 0 && 0 <= high);
+    const tells = !(low <= 0 && 0 <= high);
     return {
       mean: middle, low, high, seeds, tells,
       hidden: Math.abs(middle) <= student(SURE) * Math.sqrt(shared),
