@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ COMPRESSED = ("", ".gz", ".bz2", ".zst")
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _BLOCK_BYTES = 8 << 20
 _LONGEST_ROW = 1 << 30
+_NEVER_CLOSED = "a quotation mark is never closed"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -79,7 +81,11 @@ def _survey_separated(storage: Storage, path: str, format: TextFormat) -> tuple[
     except pa.ArrowInvalid as error:
         raise _explained(storage, path, format, error) from None
     if last is not None and any("\n" in column[0].as_py() for column in last.columns):
-        _check_quotes(storage, path)
+        unpaired = _unpaired_mark(storage, path)
+        if unpaired is not None:
+            row = _row(storage, path, format)
+            line = unpaired if row is None else row.opened(unpaired)
+            raise TextFileError(f"line {line}: {_NEVER_CLOSED}, so that all lines after it are one value")
     return pa.schema([(name, pa.large_string()) for name in names]), rows, {}
 
 
@@ -130,30 +136,66 @@ def _explained(storage: Storage, path: str, format: TextFormat, error: pa.ArrowI
     uneven = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
     if uneven is None:
         return TextFileError(first_line(error))
-    line = _uneven_line(storage, path, format, int(uneven[2]))
-    where = f"row {int(uneven[1])}, the header being row 1," if line is None else f"line {line}"
-    return TextFileError(f"{where} has {uneven[3]} columns where the header has {uneven[2]}")
+    row = _row(storage, path, format, other_than=int(uneven[2]))
+    told = f"has {uneven[3]} columns where the header has {uneven[2]}"
+    if row is None:
+        return TextFileError(f"row {int(uneven[1])}, the header being row 1, {told}")
+    unpaired = _unpaired_mark(storage, path) if row.last != row.first else None
+    if unpaired is None:
+        where = f"line {row.last}" if row.last else f"the row that begins in line {row.first}"
+        return TextFileError(f"{where} {told}")
+    return TextFileError(
+        f"line {row.opened(unpaired)}: {_NEVER_CLOSED}, so that the row that begins in line {row.first} {told}"
+    )
 
 
-def _uneven_line(storage: Storage, path: str, format: TextFormat, columns: int) -> int | None:
-    """The line where the first row of another width ends; None where Python's reader sees none."""
+@dataclass(frozen=True)
+class _Row:
+    """Lines of a row, and whether its last value has line breaks.
+
+    `last` is None where the row has a value that is longer than Python's reader takes.
+    """
+
+    first: int
+    last: int | None
+    open_end: bool
+
+    def opened(self, unpaired: int) -> int:
+        """The line of the mark in this row that is never closed, `unpaired` being that of the last mark of all.
+
+        That is the last of all where nothing comes after it; else a mark further down was taken for its partner.
+        """
+        return unpaired if self.open_end else self.first
+
+
+def _row(storage: Storage, path: str, format: TextFormat, *, other_than: int | None = None) -> _Row | None:
+    """The first row that has another number of values, or the last of all; None where Python's reader sees none."""
+    found = None
     with _opened(storage, path) as stream:
         rows = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", "replace", newline=""), delimiter=_SEPARATORS[format])
+        before = 0
         try:
             for row in rows:
-                if row and len(row) != columns:
-                    return rows.line_num
+                if row and len(row) != other_than:
+                    found = _Row(before + 1, rows.line_num, "\n" in row[-1])
+                    if other_than is not None:
+                        return found
+                before = rows.line_num
         except csv.Error:
-            pass
-    return None
+            return _Row(before + 1, None, False)
+    return found
 
 
-def _check_quotes(storage: Storage, path: str) -> None:
-    """Raise a TextFileError where the last value holds line breaks and a quotation mark has no partner."""
+def _unpaired_mark(storage: Storage, path: str) -> int | None:
+    """The line of the last quotation mark, where their number is odd."""
+    marks, lines, last = 0, 1, 1
     with _opened(storage, path) as stream:
-        marks = sum(chunk.count(b'"') for chunk in _chunks(stream))
-    if marks % 2:
-        raise TextFileError("a quotation mark is never closed, so that all lines after it are one value")
+        for chunk in _chunks(stream):
+            found = chunk.count(b'"')
+            if found:
+                marks, last = marks + found, lines + chunk.count(b"\n", 0, chunk.rfind(b'"'))
+            lines += chunk.count(b"\n")
+    return last if marks % 2 else None
 
 
 def _survey_json(storage: Storage, path: str) -> tuple[pa.Schema, int, dict[str, int]]:
