@@ -129,10 +129,13 @@ def read_trial(planned: Planned, folder: Path | None) -> TrialStatus:
 def _rounds(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        one = parse_json(line)
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            one = parse_json(line)
+        except ValueError:
+            one = None
         if not isinstance(one, dict) or not isinstance(one.get("labelled"), int):
-            raise ValueError("a line is no round")
+            raise ValueError(f"line {number} is no round")
         yield one
 
 

@@ -54,6 +54,14 @@ def test_a_folder_of_others_ends_with_2_and_one_line(tmp_path: Path) -> None:
     assert "is neither a run nor a sweep" in shown.stderr
 
 
+def test_a_damaged_line_of_rounds_is_told_by_its_number(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "rounds.jsonl").write_text('{"labelled": 20}\n' * 4 + '{"labelled" 30}\n{"labelled": 40}\n')
+    trial = json.loads(status(str(folder), "--json").stdout)["trials"][0]
+    assert (trial["state"], trial["reason"]) == ("damaged", "rounds.jsonl: line 5 is no round")
+
+
 def a_run(folder: Path) -> Path:
     folder.mkdir()
     (folder / "config.yaml").touch()
