@@ -76,6 +76,16 @@ def write_atomically(
             other.unlink(missing_ok=True)
 
 
+def require_makeable(folder: Path) -> None:
+    """Raise the OSError that making something in a folder would; what is made to find out is removed again.
+
+    Rights alone do not tell: nobody makes a folder in /proc.
+    """
+    tried = temporary_beside(folder / "tried")
+    tried.mkdir()
+    tried.rmdir()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -117,7 +127,8 @@ def write_error(
             value=value,
             mend="Bring it back and go on with --resume",
         )
-    return RunDirectoryError(f"{what}: {reason}", key=key or str(path), value=value)
+    mend = None if key is None else "Name another folder"
+    return RunDirectoryError(f"{what}: {reason}", key=key or str(path), value=value, mend=mend)
 
 
 def is_full(error: BaseException) -> bool:

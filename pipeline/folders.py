@@ -14,7 +14,16 @@ from typing import Any
 from urllib.parse import unquote
 
 from asvp.errors import AsvpError, RunDirectoryError
-from asvp.files import TEMPORARY, parse_json, temporary_beside, write_atomically, write_error, write_json
+from asvp.files import (
+    TEMPORARY,
+    is_full,
+    parse_json,
+    require_makeable,
+    temporary_beside,
+    write_atomically,
+    write_error,
+    write_json,
+)
 
 MARKER = ".asvp.json"
 """Says that a folder is asvp's, of which kind, and which files in it were written with which content."""
@@ -72,7 +81,7 @@ def settle(folder: str | os.PathLike[str], *, key: str = "--out") -> Path:
 
 
 def require_room(path: Path, *, key: str = "--out") -> None:
-    """Raise a RunDirectoryError unless a folder is there, or can be made, and can be written; write nothing."""
+    """Raise a RunDirectoryError unless a folder is there, or can be made, and can be written; leave nothing."""
     existing = path
     while not os.path.lexists(existing):
         existing = existing.parent
@@ -83,6 +92,16 @@ def require_room(path: Path, *, key: str = "--out") -> None:
         )
     if not os.access(existing, os.W_OK | os.X_OK | os.R_OK):
         raise RunDirectoryError("is not writable", key=key, value=str(existing), mend="Name another folder")
+    if existing == path:
+        return
+    try:
+        require_makeable(existing)
+    except OSError as error:
+        # A full disk is told of by whoever writes there.
+        if not is_full(error):
+            raise RunDirectoryError(
+                f"cannot be made: {error.strerror}", key=key, value=str(path), mend="Name another folder"
+            ) from None
 
 
 def make_folder(path: Path, *, key: str = "--out") -> None:

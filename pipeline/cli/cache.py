@@ -61,10 +61,14 @@ def cache_verify(root: str, as_json: bool) -> None:
 @_cache_options
 def cache_prune(limit: str, root: str) -> None:
     """Evict what was used least recently until the cache is within LIMIT, such as 20GB."""
-    from asvp.features.cache import parse_size
+    from asvp.features.cache import KEPT_MINUTES, parse_size
 
-    evicted = _present(root).prune(parse_size(limit, key="LIMIT", least=0))
+    found, most = _present(root), parse_size(limit, key="LIMIT", least=0) or 0
+    evicted = found.prune(most)
     OUT.print(f"{len(evicted)} entries evicted, {sum(info.nbytes for info in evicted) / 1e6:,.1f} MB freed")
+    left = sum(info.nbytes for info in found.entries())
+    if left > most:
+        OUT.print(f"{left / 1e6:,.1f} MB are left that were used in the last {KEPT_MINUTES} minutes")
 
 
 def _present(root: str) -> Cache:

@@ -40,6 +40,8 @@ _IN_USE_SECONDS = 600.0
 """An entry used (or written to) so recently may be in the hands of a run: a slow shard takes minutes."""
 _CLOCKS_APART_SECONDS = 900.0
 """So much the clock that told when that was may differ from this machine's, either way."""
+KEPT_MINUTES = round((_IN_USE_SECONDS + _CLOCKS_APART_SECONDS) / 60)
+"""For which an entry that was used is not evicted."""
 _ABANDONED_SECONDS = 3600.0
 """A file still under its temporary name after so long has no writer any more."""
 

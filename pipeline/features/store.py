@@ -27,6 +27,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from asvp.errors import CacheError
 from asvp.features.lateness import waiting
+from asvp.files import is_full, require_makeable
 
 _KEY = "extraction.cache"
 _TRIES = 5
@@ -154,6 +155,12 @@ class Store:
             path = Path(self._base)
             existing = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
             good = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        if good and existing != path:
+            try:
+                require_makeable(existing)
+            except OSError as error:
+                # A full disk is told of when something is written.
+                good = is_full(error)
         if not good:
             raise CacheError(
                 "is not a folder that can be written",

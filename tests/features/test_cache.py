@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from asvp.cli.app import cli
 from asvp.errors import CacheError, ConfigError
 from asvp.features.cache import Cache, CacheEntry, DamagedPartError, content_key, parse_size
 
@@ -107,6 +110,31 @@ def test_prune_spares_what_is_kept_and_what_was_used_just_now(cache: Cache, monk
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 2000)
     assert [info.key for info in cache.prune(limit=0, keep=frozenset({"kept"}))] == ["fresh"]
+
+
+def test_prune_tells_what_it_leaves_and_why(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    for name in ("one", "other"):
+        cache.entry("features", name).write("0", bytes(1_500_000), "arrow")
+    for limit, said in (("1KB", "3.0 MB are left that were used in the last 25 minutes"), ("1GB", None)):
+        done = CliRunner().invoke(cli, ["cache", "prune", limit, "--cache", str(tmp_path)])
+        first, *more = done.output.splitlines()
+        assert first == "0 entries evicted, 0.0 MB freed"
+        assert more == ([said] if said else [])
+
+
+def test_a_folder_that_cannot_be_made_is_refused_and_nothing_is_left_of_the_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Cache(str(tmp_path / "new" / "cache"))
+    assert not list(tmp_path.iterdir())
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CacheError, match=r"is not a folder that can be written .*Name another folder, or null"):
+        Cache(str(tmp_path / "new" / "cache"))
 
 
 def test_a_memory_uri_serves_as_well_as_a_folder() -> None:
