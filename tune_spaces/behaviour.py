@@ -9,7 +9,6 @@ from asvp.alignment.policy import Attempt, EveryRounds, Limited, Observation
 from asvp.alignment.verification import holdout_share
 from asvp.config import Config, labels_by_round
 from asvp.driver.modes import plan_mode
-from asvp.selection import check_strategy
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,9 @@ def behaviour(config: Config) -> Hashable:
     SelectionError
         If the strategy or one of its options is none.
     """
+    # PyTorch comes with it, and whoever reads a space can do without.
+    from asvp.selection import check_strategy
+
     selection = config.selection
     plan = check_strategy(selection.strategy, selection.options, selection.wrap, key="selection.")
     options = [(wrapper.name, own.model_dump_json()) for wrapper, own in plan.wrappers]

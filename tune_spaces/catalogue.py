@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +45,12 @@ def space_name(name_or_path: str) -> str:
     if is_import_path(name_or_path):
         return name_or_path.replace(":", ".")
     return Path(name_or_path).stem.replace(":", ".")
+
+
+def default_directory(space: str | Space) -> Path:
+    """A new folder under sweeps/, named after the time and the space."""
+    name = space_name(space) if isinstance(space, str) else "sweep"
+    return Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
 
 
 def load_space(name_or_path: str, config: Config) -> Space:

@@ -53,7 +53,8 @@ def settled(method: str | None, samples: int | None, before: Search | None = Non
     """
     if method is not None and method not in METHODS:
         hint = did_you_mean(method, METHODS)
-        raise ConfigError("is no search", key="--search", value=method, mend=f"{hint}There are {', '.join(METHODS)}")
+        mend = f"{hint}Choose among: {', '.join(METHODS)}"
+        raise ConfigError("is no search", key="--search", value=method, mend=mend)
     if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
         raise ConfigError("is no whole number from 1", key="--samples", value=samples)
     if before is not None and method not in (None, before.method):

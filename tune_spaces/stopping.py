@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
-
 from asvp.config import Config, labels_by_round
 from asvp.errors import AsvpError, ConfigError, did_you_mean
 from asvp.files import parse_json
@@ -54,9 +52,8 @@ class Scheduler:
         names = get_args(Name)
         if self.name not in names:
             hint = did_you_mean(self.name, names)
-            raise ConfigError(
-                "is unknown", key="scheduler", value=self.name, mend=f"{hint}There are {', '.join(names)}"
-            )
+            mend = f"{hint}Choose among: {', '.join(names)}"
+            raise ConfigError("is unknown", key="scheduler", value=self.name, mend=mend)
         if self.grace is not None and (type(self.grace) is not int or self.grace < 1):
             raise ConfigError("is no number of labels from 1", key="scheduler.grace", value=self.grace)
         if not isinstance(self.reduction, (int, float)) or not 1 < self.reduction < math.inf:
@@ -210,9 +207,13 @@ class _Rule:
     """Ray Tune's rule for the trials of one seed."""
 
     def __init__(self, scheduler: Scheduler, grace: int, most: int) -> None:
+        # Whoever names a scheduler needs no Ray.
+        from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
+
         told: dict[str, Any] = {"time_attr": _TIME, "metric": _METRIC, "mode": "max", "grace_period": grace}
         self._known: set[str] = set()
         self._rule: Any
+        self._stop = TrialScheduler.STOP
         if scheduler.name == "median":
             self._rule = MedianStoppingRule(**told, min_samples_required=_FEWEST_OTHERS)
         else:
@@ -225,7 +226,7 @@ class _Rule:
         if name not in self._known:
             self._known.add(name)
             self._rule.on_trial_add(_Alone(), one)
-        return bool(self._rule.on_trial_result(_Alone(), one, dict(told)) == TrialScheduler.STOP)
+        return bool(self._rule.on_trial_result(_Alone(), one, dict(told)) == self._stop)
 
 
 class _Alone:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +21,7 @@ from asvp.progress import Reporter, default_reporter
 from asvp.record.job_log import JobLog
 from asvp.remote.copies import at_hand, held_here, named, place_of, put_there
 from asvp.report.commands import note_command
-from asvp.tune_spaces.catalogue import load_space, space_name
+from asvp.tune_spaces.catalogue import default_directory, load_space
 from asvp.tune_spaces.checks import TrialChecker, check_sweep
 from asvp.tune_spaces.current_page import CurrentPage
 from asvp.tune_spaces.current_results import CurrentResults
@@ -138,12 +137,6 @@ def sweep(
         return result.reported(news.say).at(place_of(folder))
 
 
-def default_directory(space: str | Space) -> Path:
-    """A new folder under sweeps/, named after the time and the space."""
-    name = space_name(space) if isinstance(space, str) else "sweep"
-    return Path("sweeps") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-
-
 def run_sweep(
     trials: Sequence[Trial],
     out: Path,
@@ -188,12 +181,14 @@ def run_sweep(
         other.
     """
     out = settle(out)
+    reporter.say("Reading the data and the encoder")
     checker = TrialChecker(out / "runs", resume=resume) if suggestions is None else suggestions.checker
     prepared = check_sweep(trials, out, resume=resume, checker=checker)
     for one in {id(one.dataset): one for one in prepared.values()}.values():
         tell_of_data(one, reporter)
     tell_of_code(sorted({model for one in prepared.values() for model in one.trusted}), reporter.say)
     configs = {trial.name: prepared[trial.name].config for trial in trials}
+    reporter.say("Starting Ray")
     with telling_lateness(reporter.say), cluster(address):
         # What no node can hold is refused before anything is written.
         first = prepared[trials[0].name]

@@ -31,11 +31,16 @@ def check(
     With --address every node of a cluster is asked for its versions, and whether it reads the data and reads and writes
     --out and the cache; what it cannot run ends with status 2.
     """
-    from asvp.driver.check import check_config
-
     if out is not None and address is None:
         raise ConfigError("is looked at on a cluster", key="--out", value=out, mend="Add --address HOST:PORT, or auto")
-    plan = check_config(load_config(config, overrides), address=address, out=out, all_rows=all_rows)
+    settings = load_config(config, overrides)
+    from asvp.driver.preparation import look_ahead
+
+    look_ahead(settings)
+    # PyTorch comes with it: a slip of the pen is told of before.
+    from asvp.driver.check import check_config
+
+    plan = check_config(settings, address=address, out=out, all_rows=all_rows)
     if as_json:
         OUT.print_values(plan.as_json())
     else:

@@ -23,6 +23,8 @@ from asvp.stuck import ending_stuck
 CLEAN_SECONDS = 9.0
 """How long a command that was told to end may take to end in order."""
 
+# Click before 8.2 has none, and shows help by itself.
+_HELP: type[click.ClickException] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOTHING_LOST = "nothing is lost that was finished; start again"
 _how_to_go_on: list[Callable[[], str]] = []
@@ -53,6 +55,10 @@ def run_command(command: Callable[[], Any]) -> None:
     except AsvpError as error:
         fail(str(error), error.exit_code)
     except click.ClickException as error:
+        if isinstance(error, _HELP):
+            # A command without arguments: what it shows has lines of its own.
+            error.show()
+            sys.exit(2)
         context = getattr(error, "ctx", None)
         fail(f"{error.format_message()}{f' See {context.command_path} --help' if context else ''}", 2)
     except (click.Abort, KeyboardInterrupt) as end:

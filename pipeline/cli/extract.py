@@ -20,9 +20,9 @@ def extract(
     config: str, overrides: tuple[str, ...], in_process: bool, address: str | None, log_format: str, as_json: bool
 ) -> None:
     """Fill the cache with the features of CONFIG; interrupted and started again, it goes on at the missing shards."""
+    settings = load_config(config, overrides)
     from asvp.driver.extract import extract as extract_features
 
-    settings = load_config(config, overrides)
     reporter = reporter_of(log_format)
     with told_how_to_go_on(lambda: "finished shards are in the cache, and the same command goes on"):
         made = extract_features(settings, in_process=in_process, address=address, reporter=reporter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -11,9 +12,13 @@ from rich.text import Text
 from asvp.cli.options import OUT
 from asvp.config import Config
 
+if TYPE_CHECKING:
+    from asvp.tune_spaces.space import Space
+
 
 def show_plan(
     name: str,
+    space: Space,
     config: Config,
     out: Path,
     seeds: Sequence[int] | None,
@@ -27,12 +32,10 @@ def show_plan(
     """Print what a sweep would do and need; nothing is started."""
     from asvp.driver.sizing import free_disk
     from asvp.remote.copies import named
-    from asvp.tune_spaces.catalogue import load_space
     from asvp.tune_spaces.dry_run import dry_run
     from asvp.tune_spaces.naming import settings_line
     from asvp.tune_spaces.telling import rows
 
-    space = load_space(name, config)
     said: list[str] = []
     plan = dry_run(
         space,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asvp.record.run_directory import RunDirectory
 
 
-@click.command()
+@click.command(help=f"Run one arm with one seed. CONFIG is a YAML file or a preset ({', '.join(presets())}).")
 @click.argument("config", required=False)
 @config_options
 @click.option("--out", help="Run directory, or a URI such as s3://bucket/run; default: a new one under runs/.")
@@ -43,7 +43,7 @@ def run(
     log_format: str,
     as_json: bool,
 ) -> None:
-    """Run one arm with one seed. CONFIG is a YAML file or a preset (demo, debian-sections)."""
+    """Run one arm with one seed; the help names the presets that there are."""
     from asvp.driver.loop import run as run_driver
     from asvp.record.run_directory import RunDirectory
     from asvp.remote.copies import at_hand, called

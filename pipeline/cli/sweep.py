@@ -69,10 +69,11 @@ def sweep(
 ) -> None:
     """Compare arms. SPACE is a name of `asvp spaces` or a Python or YAML file; CONFIG is what all arms share."""
     from asvp.remote.copies import at_hand, called, named
+    from asvp.tune_spaces.catalogue import default_directory, load_space
+    from asvp.tune_spaces.checks import check_directory
     from asvp.tune_spaces.loggers.names import DEFAULT, require_loggers
+    from asvp.tune_spaces.search import settled
     from asvp.tune_spaces.stopping import Name, Scheduler
-    from asvp.tune_spaces.sweep import default_directory
-    from asvp.tune_spaces.sweep import sweep as run_space
 
     overrides = (*overrides, "extraction.cache=null") if no_cache else overrides
     if resume and out is None:
@@ -81,16 +82,23 @@ def sweep(
         raise ConfigError("goes on with a sweep that is there", key="--retry-failed", mend="Add --resume and --out DIR")
     rule = None if scheduler is None else Scheduler(cast(Name, scheduler))
     require_loggers(log or DEFAULT, key="--log")
+    chosen = _parse_seeds(seeds)
+    if not resume:
+        settled(search, samples)
+    settings = load_config(config, overrides)
+    arms = load_space(space, settings)
     place = str(default_directory(space)) if out is None else out
     reporter = reporter_of(log_format, sweep=called(place))
     with at_hand(place, reading=dry_run, say=reporter.say) as folder:
         directory = settle(folder)
+        check_directory(directory, resume=resume)
         if dry_run:
             show_plan(
                 space,
-                load_config(config, overrides),
+                arms,
+                settings,
                 directory,
-                _parse_seeds(seeds),
+                chosen,
                 search=search,
                 samples=samples,
                 resume=resume,
@@ -109,12 +117,16 @@ def sweep(
         again += [*(["--search", search] if search else []), *(["--samples", str(samples)] if samples else [])]
         again += [*(["--seeds", seeds] if seeds else []), *(["--address", address] if address else [])]
         again += ["--out", named(directory), "--resume"]
+        reporter.say(f"Comparing the arms of {space}")
+        # Ray and PyTorch come with it: what was typed is right by now.
+        from asvp.tune_spaces.sweep import sweep as run_space
+
         with told_how_to_go_on(lambda: _how_to_go_on(directory, again)):
             result = run_space(
-                space,
-                load_config(config, overrides),
+                arms,
+                settings,
                 out=directory,
-                seeds=_parse_seeds(seeds),
+                seeds=chosen,
                 resume=resume,
                 retry_failed=retry_failed,
                 max_concurrent=max_concurrent,

@@ -78,10 +78,30 @@ def locate(value: str, *, key: str, split: str) -> Listing:
     DataError
         If there is nothing there, or it cannot be reached.
     """
-    if not value.strip():
-        raise DataError("names nothing", key=key, value=value, mend=f"Give a file, a folder, a URI or {BUILTIN}NAME")
     if value.startswith(BUILTIN):
         return _locate_builtin(value, key, split)
+    uri, filesystem, path, info = _found(value, key)
+    if info.is_file:
+        folder, _, name = path.rpartition("/")
+        return Listing(Storage(uri, folder), [_stored(name, info)], False)
+    storage = Storage(uri, path)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return reach(lambda: _walk(storage, path, key, value), key, value)  # type: ignore[no-any-return]
+    return reach(lambda: _listed(storage, filesystem, path), key, value)  # type: ignore[no-any-return]
+
+
+def require_place(value: str, *, key: str, split: str) -> None:
+    """Raise what `locate` would where nothing lies at a place, without a look at what lies there."""
+    if value.startswith(BUILTIN):
+        _locate_builtin(value, key, split)
+    else:
+        _found(value, key)
+
+
+def _found(value: str, key: str) -> tuple[str, Any, str, Any]:
+    """The URI of a file or folder, its file system, its path there, and what that tells of it."""
+    if not value.strip():
+        raise DataError("names nothing", key=key, value=value, mend=f"Give a file, a folder, a URI or {BUILTIN}NAME")
     uri = value if "://" in value else reach(lambda: str(Path(value).expanduser().absolute()), key, value)
     filesystem, path = reach(lambda: open_filesystem(uri, _FIRST_RETRY_SECONDS), key, value)
     path = path.rstrip("/") or "/"
@@ -92,15 +112,9 @@ def locate(value: str, *, key: str, split: str) -> Listing:
             mend = "Is the server there, and is the address right?"
             raise DataError(f"cannot be reached: {reason}", key=key, value=value, mend=mend)
         raise DataError("there is no such file or folder", key=key, value=value, mend=_near_path(filesystem, path))
-    if info.is_file:
-        folder, _, name = path.rpartition("/")
-        return Listing(Storage(uri, folder), [_stored(name, info)], False)
-    if info.type != pafs.FileType.Directory:
+    if not info.is_file and info.type != pafs.FileType.Directory:
         raise DataError("is neither a file nor a folder", key=key, value=value, mend="Give a file or a folder")
-    storage = Storage(uri, path)
-    if isinstance(filesystem, pafs.LocalFileSystem):
-        return reach(lambda: _walk(storage, path, key, value), key, value)  # type: ignore[no-any-return]
-    return reach(lambda: _listed(storage, filesystem, path), key, value)  # type: ignore[no-any-return]
+    return uri, filesystem, path, info
 
 
 def _listed(storage: Storage, filesystem: Any, path: str) -> Listing:

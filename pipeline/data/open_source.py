@@ -17,7 +17,7 @@ from asvp.data.folders import choose_files, told_of
 from asvp.data.guarded import GuardedSource
 from asvp.data.hugging_face import bookkeeping, hub_files, is_hub_place, is_saved, saved_files
 from asvp.data.images import ImageColumn, ImageFolder
-from asvp.data.listing import Listing, locate
+from asvp.data.listing import Listing, locate, require_place
 from asvp.data.source import Kind, Source
 from asvp.data.storage import BUILTIN, Storage, StoredFile, nearest
 from asvp.data.table_source import Column, TableSource, TextColumn
@@ -77,6 +77,17 @@ def open_source(config: DataConfig, split: str, digests: Digests, notes: list[Fi
             digests=digests,
         )
     return _table_source(config, split, listing.storage, listing.files, digests, notes, {})
+
+
+def require_places(config: DataConfig) -> None:
+    """Raise a DataError where a built-in set, or a local file or folder, is named that is not there; nothing is read.
+
+    What lies elsewhere, or is opened by another package, is found out when it is opened.
+    """
+    for split, value in (("pool", config.pool), ("test", config.test)):
+        if value is None or plugin_place(value) is not None or (is_remote(value) and not value.startswith(BUILTIN)):
+            continue
+        require_place(value.removeprefix(IMAGE_FOLDER), key=f"data.{split}", split=split)
 
 
 def _from_folder(

@@ -58,10 +58,13 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
     """
     if config.extraction.cache is None:
         raise ConfigError("is needed to keep the features", key="extraction.cache", mend="Name a folder or URI")
+    reporter.say("Reading the data and the encoder")
     prepared = prepare(config)
     dataset = prepared.dataset
     tell_of_data(prepared, reporter)
     tell_of_code(prepared.trusted, reporter.say)
+    if not in_process:
+        reporter.say("Starting workers")
     with (
         telling_lateness(reporter.say),
         open_backend(prepared, reporter, in_process=in_process, address=address) as backend,

@@ -15,6 +15,7 @@ from asvp.driver.active_learning import ActiveLearning
 from asvp.driver.cautions import told_before
 from asvp.driver.feature_versions import VersionZero
 from asvp.driver.prepared import Prepared, tell_of_code, tell_of_data
+from asvp.driver.stored_run import read_finished_run
 from asvp.errors import ConfigError, RunDirectoryError
 from asvp.features.lateness import telling_lateness
 from asvp.progress import LoggedReporter, Reporter, SilentReporter
@@ -24,6 +25,8 @@ from asvp.report.commands import note_command
 
 ENOUGH = "enough"
 """What `on_round` returns to end a run early."""
+
+_NOTHING_LEFT = "Nothing is left to do: all rounds that were asked for are finished"
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,27 @@ def run(
         if directory is not None and resume:
             config = as_begun(config if prepared is None else prepared.config, directory)
             prepared = None if prepared is None else prepared.with_devices(config.training.devices)
+            finished = read_finished_run(directory, config) if backend is None else None
+            if finished is not None:
+                # Neither the data nor the encoder is looked at, and nobody is asked for work.
+                stack.enter_context(directory.held())
+                stack.enter_context(news.to_file(directory.log, directory.require_hold))
+                news.say(_NOTHING_LEFT)
+                _tell_of_lost_model(config, directory, news)
+                return RunResult(*finished, place_of(directory.path))
         if prepared is None:
             # Checks load the encoder; a trial of a sweep was checked before, and is spared PyTorch.
             from asvp.driver.preparation import prepare
 
+            news.say("Reading the data and the encoder")
             prepared = prepare(config)
         # What a run was begun with was told then, and what is wrong with a trial by its sweep.
         cautions = told_before(prepared) if backend is None and not resume else []
         # A trial's process was called by nobody who could call it again: its sweep was.
         called = directory if backend is None else None
         if backend is None:
+            if not in_process:
+                news.say("Starting workers")
             backend = stack.enter_context(open_backend(prepared, news, in_process=in_process, address=address))
             if directory is not None and not in_process:
                 _tell_of_places(directory.path, prepared.config, news)
@@ -128,9 +142,8 @@ def run(
         for caution in cautions:
             news.say(f"Warning: {caution}")
         learning = ActiveLearning(prepared, backend, news, directory, features)
-        kept = prepared.config.training.keep == "all"
-        if directory is not None and learning.state.summary and kept and not directory.model.exists():
-            news.say(f"The run is finished, and its final model is no longer in {named(directory.model)}")
+        if directory is not None and learning.state.summary:
+            _tell_of_lost_model(prepared.config, directory, news)
         for number in learning.rounds(until_round):
             if called is not None:
                 # No sooner: what is refused, or was finished before, leaves the directory as it is.
@@ -143,6 +156,8 @@ def run(
             if _told(learning.close_round(number), backend, news, on_round):
                 _told(learning.await_evaluations(), backend, news, on_round)
                 break
+        if called is not None and resume:
+            news.say(_NOTHING_LEFT)
         if prepared.cache is not None:
             prepared.cache.trim(learning.cache_keys(), news.say)
         return RunResult(
@@ -195,6 +210,11 @@ def _check_arguments(config: Any, until_round: Any) -> None:
     if until_round is None or (type(until_round) is int and until_round >= 0):
         return
     raise ConfigError("is no round's number", key="until_round", value=until_round, mend="Give 0 or more, or None")
+
+
+def _tell_of_lost_model(config: Config, directory: RunDirectory, reporter: Reporter) -> None:
+    if config.training.keep == "all" and not directory.model.exists():
+        reporter.say(f"The run is finished, and its final model is no longer in {named(directory.model)}")
 
 
 def _tell_of_places(out: Path, config: Config, reporter: Reporter) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asvp.compute.picking import choice_of
 from asvp.config import Config, labels_by_round
 from asvp.data import Dataset, open_dataset
+from asvp.data.open_source import require_places
 from asvp.driver.absolute_paths import with_absolute_paths
 from asvp.driver.modes import ModePlan, plan_mode
 from asvp.driver.prepared import Prepared
 from asvp.errors import BudgetError, ConfigError
 from asvp.features.cache import Cache, parse_size
-from asvp.models.encoder import check_encoder
-from asvp.selection import check_strategy
-from asvp.selection.contract import Plan
+
+if TYPE_CHECKING:
+    from asvp.selection.contract import Plan
 
 _SAMPLE_TEXTS = 64
 
@@ -30,6 +31,13 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
         Whatever is wrong first, with key, value and mend.
     """
     config = with_absolute_paths(config)
+    cache = open_cache(config)
+    if dataset is None:
+        require_places(config.data)
+    # PyTorch comes with these: what needs none of it is refused before.
+    from asvp.compute.picking import choice_of
+    from asvp.selection import check_strategy
+
     selection = check_strategy(
         config.selection.strategy, config.selection.options, config.selection.wrap, key="selection."
     )
@@ -42,7 +50,6 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
             mend="Use random, or a strategy that `asvp strategies` marks as a cold start",
         )
     _check_sharded(config, selection)
-    cache = open_cache(config)
     if dataset is None:
         dataset = open_dataset(config.data, digests=digest_folder(cache))
     total = labels_by_round(config.budget)[-1]
@@ -73,6 +80,16 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
     )
 
 
+def look_ahead(config: Config) -> None:
+    """Raise what `prepare` would for a cache that cannot be used and for local data that is not there, at once.
+
+    `prepare` does so by itself; this is for whoever else has PyTorch to import.
+    """
+    config = with_absolute_paths(config)
+    open_cache(config)
+    require_places(config.data)
+
+
 def open_cache(config: Config) -> Cache | None:
     """The cache of a configuration; None where it has none."""
     parse_size(config.extraction.cache_limit)
@@ -101,6 +118,8 @@ def _check_sharded(config: Config, selection: Plan) -> None:
 
 def _check_encoder_use(config: Config, dataset: Dataset, mode: ModePlan) -> None:
     if dataset.kind != "features":
+        from asvp.models.encoder import check_encoder
+
         trained = _will_fine_tune(config, mode)
         checkpointing = config.training.checkpointing and trained
         check_encoder(config.encoder, dataset.kind, _sample_of_texts(dataset), checkpointing=checkpointing)

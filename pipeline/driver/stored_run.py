@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import asvp
 from asvp.alignment.policy import Attempt, Reading
 from asvp.compute import TrainedModel
-from asvp.config import labels_by_round
+from asvp.config import Config, labels_by_round
 from asvp.driver.names import Names
 from asvp.driver.prepared import Prepared
 from asvp.driver.state import RunState
 from asvp.errors import RunDirectoryError
 from asvp.features.cache import content_key
-from asvp.record.checkpoint import Checkpoint
+from asvp.record.checkpoint import Checkpoint, load_checkpoint
 from asvp.record.labelled import Rows, rows_of_round
 from asvp.record.ledger import Ledger
 from asvp.record.run_directory import RunDirectory
@@ -38,6 +39,38 @@ def file_digests(
 def rounds_digest(records: Sequence[Mapping[str, Any]]) -> str:
     """Digest of the objects of rounds."""
     return content_key(list(records))
+
+
+def read_finished_run(directory: RunDirectory, config: Config) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
+    """Rounds and summary of a run that is finished, from its files alone; the data is not looked at.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    config : Config
+        What the run is to go on with, whose budget may be longer.
+
+    Returns
+    -------
+    pair of list and dict, or None
+        None where anything is left to do, or to be found out: files that do not fit each other, another version.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a file is damaged.
+    """
+    stored = load_checkpoint(directory.checkpoint)
+    if stored is None or stored[0].rounds != len(config.budget) or stored[0].files_to_come:
+        return None
+    checkpoint = stored[0]
+    records, labelled, summary = directory.rounds(), directory.labelled(), directory.read_summary()
+    if labelled is None or summary is None or checkpoint.built_on.get("asvp") != asvp.__version__:
+        return None
+    if checkpoint.files != file_digests(records, labelled, summary):
+        return None
+    # Rows to look at are dropped where they are not wanted any more.
+    return (records, summary) if config.report.rows == directory.read_config().report.rows else None
 
 
 def read_stored_run(

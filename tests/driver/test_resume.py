@@ -15,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recording import Told
 from tiny_encoders import tiny_text_encoder
 from tiny_runs import picks, tiny_config, write_texts
 
@@ -24,7 +25,7 @@ from asvp.compute.jobs import EncoderSpec
 from asvp.config import Config, build_config, merge
 from asvp.driver.loop import RunResult, run
 from asvp.driver.preparation import prepare, with_absolute_paths
-from asvp.errors import AsvpError, ConfigError, RunDirectoryError
+from asvp.errors import AsvpError, ConfigError, DataError, RunDirectoryError
 from asvp.progress import SilentReporter
 from asvp.record.run_directory import RunDirectory
 
@@ -70,6 +71,7 @@ def test_a_finished_run_resumed_with_the_cache_on_tells_the_same(config: Config,
     result = resume(config, out)
     assert result.summary == json.loads((stored / "whole" / "summary.json").read_text())
     assert len(result.rounds) == ROUNDS
+    assert "Nothing is left to do" in (out / "run.log").read_text()
     kept = everything(stored / "whole")
     assert {name: content for name, content in everything(out).items() if name != "run.log"} == {
         name: content for name, content in kept.items() if name != "run.log"
@@ -84,6 +86,26 @@ def test_a_finished_run_whose_model_was_removed_says_so_and_is_finished(
     result = resume(config, out)
     assert result.summary == json.loads((stored / "whole" / "summary.json").read_text())
     assert f"its final model is no longer in {out / 'model'}" in (out / "run.log").read_text()
+
+
+def test_that_a_run_is_finished_is_told_by_its_files_without_a_look_at_data_and_encoder(
+    config: Config, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look(*_: object) -> None:
+        looked.append("looked")
+        raise DataError("was looked at")
+
+    monkeypatch.setattr("asvp.driver.preparation.prepare", look)
+    out, heard = copy(stored, "whole", tmp_path), Told()
+    run(config, out=out, in_process=True, resume=True, reporter=heard)
+    assert (looked, heard.lines) == ([], ["Nothing is left to do: all rounds that were asked for are finished"])
+    longer = with_changes(config, {"budget": [*config.budget, 10]})
+    with pytest.raises(DataError, match="was looked at"):
+        resume(longer, out)
+    with pytest.raises(RunDirectoryError, match=r"training\.epochs"):
+        resume(with_changes(config, {"training": {"epochs": 7}}), out)
 
 
 # Each changes one file of a run; the second part is what the error must name.

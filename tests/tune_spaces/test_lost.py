@@ -156,7 +156,7 @@ def test_a_sweep_whose_own_process_is_killed_is_resumed_and_leaves_finished_tria
     assert result.failed == {}
     assert bought(out) == undisturbed
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert said[0].startswith("Going on with the sweep: ")
+    assert said[2].startswith("Going on with the sweep: ")
     assert set(result.to_pandas()["trial"]) == set(undisturbed)
 
 

@@ -62,7 +62,7 @@ def test_a_sweep_grows_at_a_resume_and_what_was_done_or_failed_stays_as_it_is(
 
     before = times(runs)
     second, said = sweep(of(base, "svp", "broken", "random", seeds=(0, 1)), tmp_path)
-    assert said[0] == ("Going on with the sweep: 1 done, 4 new, 1 failed before (--retry-failed tries them again)")
+    assert said[2] == ("Going on with the sweep: 1 done, 4 new, 1 failed before (--retry-failed tries them again)")
     # Of the three that are finished now one has the model.
     kept = [path.parent.name for path in runs.glob("*/model")]
     accuracy = {
@@ -84,11 +84,11 @@ def test_a_sweep_grows_at_a_resume_and_what_was_done_or_failed_stays_as_it_is(
     with monkeypatch.context() as patched:
         patched.setattr("asvp.tune_spaces.sweep.worker_pool", no_pool)
         third, said = sweep(of(base, "svp", "broken", seeds=(0, 1)), tmp_path)
-    assert said[0].startswith("Going on with the sweep: 2 done, 2 failed before")
+    assert said[2].startswith("Going on with the sweep: 2 done, 2 failed before")
     assert set(third.failed) == {"broken-seed0", "broken-seed1"}
 
     fourth, said = sweep(of(base, "svp", "broken"), tmp_path, retry_failed=True)
-    assert said[0] == "Going on with the sweep: 1 done, 1 tried again"
+    assert said[2] == "Going on with the sweep: 1 done, 1 tried again"
     assert fourth.failed == {"broken-seed0": reason}
     assert (runs / "broken-seed0" / "failure.json").exists()
 
@@ -127,7 +127,7 @@ def test_a_full_disk_stops_the_sweep_names_it_and_fails_no_trial_for_good(
     assert not list(tmp_path.glob("runs/*/failure.json"))
     assert len(list(tmp_path.glob("runs/*/checkpoint/state.json"))) > 0
     result, said = sweep(chosen, tmp_path)
-    assert said[0] == "Going on with the sweep: 2 go on"
+    assert said[2] == "Going on with the sweep: 2 go on"
     assert (result.failed, result.unfinished) == ({}, ())
     for trial in chosen:
         run(trial.config, out=tmp_path / "alone" / trial.name, in_process=True)

@@ -45,7 +45,7 @@ def _require_known(name: object, key: str) -> None:
     if name in _KNOWN:
         return
     hint = did_you_mean(name, _KNOWN)
-    raise ConfigError("is no logger", key=key, value=name, mend=f"{hint}Known are {', '.join(_KNOWN)}")
+    raise ConfigError("is no logger", key=key, value=name, mend=f"{hint}Choose among: {', '.join(_KNOWN)}")
 
 
 def _require_installed(name: str, key: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asvp import selection
 from asvp.config import Config
 from asvp.errors import ConfigError
 from asvp.tune_spaces.arms import Arms, cross, intervals, refreshes, require_rounds
@@ -31,6 +30,9 @@ def space(config: Config) -> Space:
             value=config.budget,
             mend="Write for example 200+200x4",
         )
+    # PyTorch comes with it, and the list of spaces can do without.
+    from asvp import selection
+
     split = {name: arm for name, arm in splits(config, _MOST_ROUNDS).items() if len(arm["budget"]) > 2}
     arms: Arms = {}
     for name, arm in split.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asvp import selection
 from asvp.config import Config
 from asvp.tune_spaces.arms import cross, refreshes, require_rounds
 from asvp.tune_spaces.arms import strategies as choosing
@@ -18,6 +17,9 @@ def space(config: Config) -> Space:
         If the budget has one round, which no strategy but `selection.cold_start` chooses.
     """
     require_rounds(config, 2, "since the first one is chosen by selection.cold_start")
+    # PyTorch comes with it, and the list of spaces can do without.
+    from asvp import selection
+
     return Space(arms=cross(_svp(), choosing(*selection.strategies())), seeds=(0, 1, 2))
 
 
