@@ -38,7 +38,7 @@ def test_names_stand_for_loggers_each_once() -> None:
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(
-        ConfigError, match=r"^log: is no logger \(got 'tensorbord'\)\. Did you mean tensorboard\? Known"
+        ConfigError, match=r"^log: is no logger \(got 'tensorbord'\)\. Did you mean tensorboard\? Choose among"
     ):
         require_loggers(["tensorbord"])
     with pytest.raises(ConfigError, match="none is no logger beside others"):
