@@ -55,10 +55,11 @@ def test_a_space_from_a_file_is_swept(ray_local: Any, tmp_path: Path) -> None:
     assert result.failed == {}
     # What it will do is said before anything is done. Final models: of ten rounds after 8, 14, 18 and 20 labels, of
     # four after 10, 15 and 20, with two rates each.
-    assert told.lines[0].startswith(
+    assert told.lines[:2] == ["Reading the data and the encoder", "Starting Ray"]
+    assert told.lines[2].startswith(
         "4 trials: 4 arms x 1 seed; 1 extraction of the pool and 14 trainings after sharing, "
     )
-    assert told.lines[1].startswith("How long that takes is not known: no rate of extraction, training (ft) and picks")
+    assert told.lines[3].startswith("How long that takes is not known: no rate of extraction, training (ft) and picks")
     assert set(result.to_pandas()["arm"]) == {f"{name}-lr_{rate}" for name in few for rate in (0.05, 0.1)}
 
 
