@@ -64,7 +64,7 @@ class SharedFeatures:
         """What is resolved on the workers, and the features that all trials with this data and encoder share."""
         config, dataset = prepared.config, prepared.dataset
         backend = PoolBackend(self._pool, prepared.encoder, prepared.cache, self._reporter)
-        resolved = prepared.resolved_by(backend).fingerprinted()
+        resolved = prepared.resolved_by(backend, backend.machine()).fingerprinted()
         pool_set, test_set = (
             self._extracted(
                 backend, Extraction(source, resolved.encoder_fingerprint, 0, config.extraction, title=title)

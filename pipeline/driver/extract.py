@@ -69,7 +69,7 @@ def extract(config: Config, *, in_process: bool, address: str | None, reporter: 
         telling_lateness(reporter.say),
         open_backend(prepared, reporter, in_process=in_process, address=address) as backend,
     ):
-        encoder = prepared.resolved_by(backend).encoder_fingerprint
+        encoder = prepared.resolved_by(backend, backend.machine()).encoder_fingerprint
         made = [
             _extracted(title, backend.extract(Extraction(source, encoder, 0, config.extraction, title=title)))
             for title, source in (("pool", dataset.pool), ("test", dataset.test))

@@ -133,9 +133,10 @@ def run(
                 _tell_of_places(directory.path, prepared.config, news)
         # What no node can hold is refused before a worker is asked for anything.
         prepared = prepared.with_devices(backend.team_size(prepared.config.training))
-        prepared = prepared.resolved_by(backend)
+        machine = backend.machine()
+        prepared = prepared.resolved_by(backend, machine)
         if directory is not None:
-            stack.enter_context(directory.opened(prepared.config, backend.machine(), resume=resume))
+            stack.enter_context(directory.opened(prepared.config, machine, resume=resume))
             stack.enter_context(news.to_file(directory.log, directory.require_hold))
         tell_of_data(prepared, news)
         tell_of_code(prepared.trusted, news.say)

@@ -31,9 +31,7 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
         Whatever is wrong first, with key, value and mend.
     """
     config = with_absolute_paths(config)
-    cache = open_cache(config)
-    if dataset is None:
-        require_places(config.data)
+    cache = look_ahead(config) if dataset is None else open_cache(config)
     # PyTorch comes with these: what needs none of it is refused before.
     from asvp.compute.picking import choice_of
     from asvp.selection import check_strategy
@@ -80,14 +78,15 @@ def prepare(config: Config, dataset: Dataset | None = None) -> Prepared:
     )
 
 
-def look_ahead(config: Config) -> None:
-    """Raise what `prepare` would for a cache that cannot be used and for local data that is not there, at once.
+def look_ahead(config: Config) -> Cache | None:
+    """The cache of a configuration; raises what `prepare` would for it, and for local data that is not there, at once.
 
     `prepare` does so by itself; this is for whoever else has PyTorch to import.
     """
     config = with_absolute_paths(config)
-    open_cache(config)
+    cache = open_cache(config)
     require_places(config.data)
+    return cache
 
 
 def open_cache(config: Config) -> Cache | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from asvp.compute import Backend
 from asvp.compute.jobs import Choice, EncoderSpec
@@ -70,9 +70,9 @@ class Prepared:
         config = self.config.model_copy(update={"encoder": encoder})
         return replace(self, config=config, device=device, fingerprint=None)
 
-    def resolved_by(self, backend: Backend) -> Prepared:
-        """The same as it is for those who do its work."""
-        return self.resolved(backend.resolve(), "cuda" if backend.machine().get("gpus") else "cpu")
+    def resolved_by(self, backend: Backend, machine: Mapping[str, Any]) -> Prepared:
+        """The same as it is for those who do its work, on what they call their machine."""
+        return self.resolved(backend.resolve(), "cuda" if machine.get("gpus") else "cpu")
 
     def with_devices(self, devices: int | Literal["auto"]) -> Prepared:
         """The same with so many workers that train a model together."""

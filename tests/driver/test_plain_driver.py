@@ -253,7 +253,7 @@ def test_a_whole_run_is_driven_without_pytorch(tmp_path: Path) -> None:
     refresh = {"policy": "at", "at": [30], "holdout": 0.5}
     config = tiny_config(tmp_path, mode="asvp", selection=selection, refresh=refresh)
     workers = Noting(config)
-    prepared = prepare(config).resolved_by(workers).fingerprinted()
+    prepared = prepare(config).resolved_by(workers, workers.machine()).fingerprinted()
     whole = run(config, out=tmp_path / "whole", prepared=prepared, backend=workers)
     (tmp_path / "given").write_bytes(pickle.dumps((prepared, workers.given)))
     # PyArrow imports pandas, where it is installed, when it makes the table of the rows that were bought.
