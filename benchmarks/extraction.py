@@ -214,17 +214,7 @@ def _images(rows: int, repeats: int, pools: ExitStack) -> None:
         folder = Path(name)
         images = _write_jpegs(folder / "images", rows)
         _write_vit(folder / "encoder")
-        config = load_config(
-            None,
-            [
-                f"data.pool=imagefolder:{folder / 'images'}",
-                "data.test=null",
-                "data.test_share=0.01",
-                f"encoder.model={folder / 'encoder'}",
-                "encoder.pooling=cls",
-                "encoder.batch_size=32",
-            ],
-        )
+        config = load_config(None, _image_options(folder))
         dataset = open_dataset(config.data)
         taken = [images[place] for place in range(len(dataset.pool))]
         float32 = config.encoder.model_copy(update={"dtype": "float32"})
@@ -273,6 +263,18 @@ def _write_jpegs(folder: Path, rows: int) -> list[bytes]:
         Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC).save(place, quality=90)
         written.append(place)
     return [place.read_bytes() for place in sorted(written)]
+
+
+def _image_options(folder: Path) -> list[str]:
+    """What makes a configuration of the images and the encoder in a folder."""
+    return [
+        f"data.pool=imagefolder:{folder / 'images'}",
+        "data.test=null",
+        "data.test_share=0.01",
+        f"encoder.model={folder / 'encoder'}",
+        "encoder.pooling=cls",
+        "encoder.batch_size=32",
+    ]
 
 
 def _write_vit(folder: Path) -> None:

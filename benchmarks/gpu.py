@@ -30,8 +30,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 import click
+from checkouts import link_tree
 from device_use import DeviceUse
-from sweep_measure import finish, link_tree, machine, trials_in, wall
+from sweep_measure import finish, machine, trials_in, wall
 from throughput_measure import groups_of, print_table, write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -35,9 +34,10 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 import click
 import numpy as np
 import ray
+from checkouts import older
 from sweep_broker import Durations, lend_rate, simulate
 from sweep_many import many_trials, ready_made
-from sweep_measure import Watch, finish, link_tree, machine, spread, trials_in, wall
+from sweep_measure import Watch, finish, machine, spread, trials_in, wall
 
 import asvp
 import asvp.tune_spaces.sweep
@@ -494,19 +494,6 @@ def _one_side(
             "trials": [vars(trial) for trial in found],
             "mb": watch.megabytes(),
         }
-
-
-@contextmanager
-def older(code: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The package of an older checkout: its name, and variables with which a process imports it."""
-    code = code.resolve()
-    if re.search(r"^from pipeline\b", (code / "pipeline" / "__main__.py").read_text(encoding="utf-8"), re.MULTILINE):
-        # Before its three folders became one package they were three.
-        yield "pipeline", {"PYTHONPATH": str(code)}
-        return
-    with tempfile.TemporaryDirectory() as name:
-        link_tree(code, Path(name))
-        yield "asvp", {"PYTHONPATH": name}
 
 
 def _ratio(here: Mapping[str, Any], there: Mapping[str, Any], key: str) -> str:

@@ -182,15 +182,6 @@ def spread(values: Iterable[float]) -> dict[str, float]:
     return {name: ordered[min(place, len(ordered) - 1)] for name, place in places.items()}
 
 
-def link_tree(code: Path, folder: Path) -> None:
-    """The three folders of a checkout as the package `asvp` in a folder, as an installation would have it."""
-    (folder / "asvp").mkdir()
-    places = [*(code / "pipeline").iterdir(), code / "actors", code / "tune_spaces"]
-    for place in places:
-        if place.name != "__pycache__":
-            (folder / "asvp" / place.name).symlink_to(place)
-
-
 def machine() -> dict[str, Any]:
     """Where and beside what it is measured."""
     return {

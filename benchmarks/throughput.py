@@ -30,8 +30,9 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 import click
 import numpy as np
+from checkouts import link_tree
 from device_use import DeviceUse, first_gpu
-from sweep_measure import finish, link_tree, machine
+from sweep_measure import finish, machine
 from throughput_measure import Group, Meter, Record, Work, device_name, print_table
 from throughput_peers import (
     bare_forward,

@@ -218,3 +218,30 @@ def test_a_step_whose_time_is_up_is_cut_off_and_said_to_be(tmp_path: Path) -> No
     assert ended.returncode == 0, ended.stderr
     told = json.loads((tmp_path / "told.json").read_text())
     assert any("throughput.py: cut off" in one for one in told["skipped"])
+
+
+def test_turns_of_two_checkouts_are_told_by_the_median_of_their_pairs(load: Any) -> None:
+    pairs = [(10.0, 10.0), (40.0, 20.0), (9.0, 3.0), (4.0, 1.0), (50.0, 10.0), (60.0, 10.0)]
+    # Of six values the least and the most are the only interval that holds 95 %.
+    assert load("extraction_turns")._told(pairs) == (
+        "3.50 times as fast (1.00 to 6.00; medians 25 and 10 rows/s, 6 pairs)"
+    )
+
+
+def test_turns_of_a_folder_without_the_benchmark_are_refused(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "extraction_turns.py"), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert f"{tmp_path} is no checkout with benchmarks/extraction.py" in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [[], ["--images"]], ids=["texts", "images"])
+def test_turns_with_the_same_checkout_are_measured(kind: list[str]) -> None:
+    command = [sys.executable, str(BENCHMARKS / "extraction_turns.py"), str(BENCHMARKS.parent)]
+    ended = subprocess.run(
+        [*command, *kind, "--rows", "128", "--pairs", "6"], capture_output=True, text=True, timeout=600
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("images, auto: " if kind else "texts, auto: ")
+    assert "6 pairs)" in ended.stdout
