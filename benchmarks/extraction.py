@@ -212,9 +212,9 @@ def _from_cache(config: Config, dataset: Dataset, rate: float) -> None:
 def _images(rows: int, repeats: int, pools: ExitStack) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = _write_jpegs(folder / "images", rows)
-        _write_vit(folder / "encoder")
-        config = load_config(None, _image_options(folder))
+        images = write_jpegs(folder / "images", rows)
+        write_vit(folder / "encoder")
+        config = load_config(None, image_options(folder))
         dataset = open_dataset(config.data)
         taken = [images[place] for place in range(len(dataset.pool))]
         float32 = config.encoder.model_copy(update={"dtype": "float32"})
@@ -250,7 +250,7 @@ def _plain_image_loop(config: EncoderConfig, images: list[bytes], threads: int, 
     return rate
 
 
-def _write_jpegs(folder: Path, rows: int) -> list[bytes]:
+def write_jpegs(folder: Path, rows: int) -> list[bytes]:
     """Smooth random images in two classes; returns them in the order in which a source lists them."""
     from PIL import Image
 
@@ -265,7 +265,7 @@ def _write_jpegs(folder: Path, rows: int) -> list[bytes]:
     return [place.read_bytes() for place in sorted(written)]
 
 
-def _image_options(folder: Path) -> list[str]:
+def image_options(folder: Path) -> list[str]:
     """What makes a configuration of the images and the encoder in a folder."""
     return [
         f"data.pool=imagefolder:{folder / 'images'}",
@@ -277,7 +277,8 @@ def _image_options(folder: Path) -> list[str]:
     ]
 
 
-def _write_vit(folder: Path) -> None:
+def write_vit(folder: Path) -> None:
+    """A ViT-S/16-sized encoder with random weights."""
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
     torch.manual_seed(0)

@@ -40,11 +40,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="2,000 texts or 400 images")
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--pairs", type=int, default=50, help="extractions of each, 6 and more")
-    parser.add_argument("--serve", nargs=2, metavar=("DATASET", "OPTIONS"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        name, options = arguments.serve
-        _serve(arguments.code, name, json.loads(options))
+        _serve(arguments.code, *arguments.serve)
         return
     if not (arguments.code / "benchmarks" / "extraction.py").is_file():
         parser.error(f"{arguments.code} is no checkout with benchmarks/extraction.py")
@@ -52,14 +51,17 @@ def main() -> None:
         parser.error("--pairs must be 6 or more, since fewer leave no interval of 95 %")
     with tempfile.TemporaryDirectory() as folder:
         rows = arguments.rows or (400 if arguments.images else 2000)
-        name, options = _images(Path(folder), rows) if arguments.images else ("debian-sections", [f"data.limit={rows}"])
+        if arguments.images:
+            name, options = None, _images(Path(folder), rows)
+        else:
+            name, options = "debian-sections", [f"data.limit={rows}"]
         options += [f"encoder.dtype={arguments.dtype}", "extraction.cache=null"]
         pairs = _pairs(arguments.code, name, options, arguments.pairs)
     title = f"{'images' if arguments.images else 'texts'}, {arguments.dtype}"
     print(f"{title}: {_told(pairs)}")
 
 
-def _pairs(code: Path, name: str, options: Sequence[str], count: int) -> list[tuple[float, float]]:
+def _pairs(code: Path, name: str | None, options: Sequence[str], count: int) -> list[tuple[float, float]]:
     """Rows a second of this code and of the older one, pair by pair."""
     from checkouts import older
 
@@ -70,12 +72,8 @@ def _pairs(code: Path, name: str, options: Sequence[str], count: int) -> list[tu
         that = sides.enter_context(_side(code.resolve(), name, options, environment))
         pairs = []
         for pair in range(count):
-            if pair % 2:
-                rate = this.rate()
-                pairs.append((rate, that.rate()))
-            else:
-                rate = that.rate()
-                pairs.append((this.rate(), rate))
+            rates = {side: side.rate() for side in ((this, that) if pair % 2 else (that, this))}
+            pairs.append((rates[this], rates[that]))
         return pairs
 
 
@@ -116,13 +114,13 @@ class _Side:
 
 
 @contextmanager
-def _side(code: Path, name: str, options: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Side]:
+def _side(code: Path, name: str | None, options: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Side]:
     # Names of Ray's sockets must be short.
     with tempfile.TemporaryDirectory(prefix="asvp-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         log = Path(folder) / "log"
         with open(log, "w", encoding="utf-8") as errors:
             process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).resolve()), str(code), "--serve", name, json.dumps(list(options))],
+                [sys.executable, str(Path(__file__).resolve()), str(code), "--serve", json.dumps([name, options])],
                 env={**os.environ, **environment, "RAY_TMPDIR": folder},
                 # In a folder with packages of the same names, those would be imported.
                 cwd=folder,
@@ -140,11 +138,11 @@ def _side(code: Path, name: str, options: Sequence[str], environment: Mapping[st
             process.communicate()
 
 
-def _serve(code: Path, name: str, options: list[str]) -> None:
+def _serve(code: Path, name: str | None, options: list[str]) -> None:
     """Extract once for each line of input, by the team of workers of a checkout's own extraction.py."""
     sys.path.insert(0, str(code / "benchmarks"))
     extraction = importlib.import_module("extraction")
-    config = extraction.load_config(name or None, options)
+    config = extraction.load_config(name, options)
     dataset = extraction.open_dataset(config.data)
     with extraction.cluster("local"), ExitStack() as pools:
         # Before there were pools, a team had none.
@@ -156,13 +154,13 @@ def _serve(code: Path, name: str, options: list[str]) -> None:
             print(f"rate {team.rate()}", flush=True)
 
 
-def _images(folder: Path, rows: int) -> tuple[str, list[str]]:
+def _images(folder: Path, rows: int) -> list[str]:
     """Images and an encoder in a folder, and the options that name them."""
-    from extraction import _image_options, _write_jpegs, _write_vit
+    from extraction import image_options, write_jpegs, write_vit
 
-    _write_jpegs(folder / "images", rows)
-    _write_vit(folder / "encoder")
-    return "", _image_options(folder)
+    write_jpegs(folder / "images", rows)
+    write_vit(folder / "encoder")
+    return image_options(folder)
 
 
 if __name__ == "__main__":
